@@ -1,1 +1,15 @@
-//! placeholder
+//! Schema of the database. Forward only: a release reads what the one before wrote (docs/operations.md, Upgrade).
+
+mod m20261124_000001_ring;
+
+use sea_orm_migration::prelude::*;
+
+/// Brings a database up to date.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261124_000001_ring::Migration)]
+    }
+}

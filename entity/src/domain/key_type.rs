@@ -144,12 +144,6 @@ impl KeyType {
             Self::Es256 | Self::Es384 | Self::Eddsa => Tier::Signing,
         }
     }
-
-    /// Versions of these decrypt or verify until an operator ends them, because what they made lives with clients.
-    #[must_use]
-    pub const fn retires_by_itself(self, usage: Usage) -> bool {
-        matches!(usage, Usage::Token | Usage::Sign) && !matches!(self, Self::Fernet | Self::HmacSha256)
-    }
 }
 
 #[cfg(test)]

@@ -1,1 +1,12 @@
-//! Tables.
+//! The tables. Times are milliseconds since the epoch; JSON is kept as text, byte for byte as it was authenticated.
+//!
+//! `mac` columns hold an HMAC over all other columns of their row, so an edited row is noticed whatever was edited.
+
+pub mod change;
+pub mod data_key;
+pub mod idempotency;
+pub mod key;
+pub mod key_version;
+pub mod node;
+pub mod principal;
+pub mod ring_meta;

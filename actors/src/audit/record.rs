@@ -1,0 +1,57 @@
+//! One operation, for the record.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// Who did what to which key, and how it ended.
+#[derive(Debug, Clone, Serialize)]
+pub struct AuditRecord {
+    /// When it ended.
+    pub ts: DateTime<Utc>,
+    /// The operation, such as `key.rotate`.
+    pub event: &'static str,
+    /// Who: a principal's name, `anonymous` or `system`.
+    pub actor: String,
+    /// What it was done to.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// `ok`, or the problem's code.
+    pub outcome: &'static str,
+    /// HTTP status of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// `X-Request-Id`.
+    pub request_id: String,
+    /// This node.
+    pub node: String,
+    /// Epoch of the ring.
+    pub epoch: u64,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+}
+
+/// What an operation was done to.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Subject {
+    /// The key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// Its identifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// Token id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// Items of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+    /// Failed items of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<usize>,
+    /// Verdict of a verification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid: Option<bool>,
+}

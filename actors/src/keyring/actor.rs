@@ -1,0 +1,159 @@
+//! The actor that owns the ring: it takes one command at a time and finishes it before the next.
+//!
+//! A panic in here would leave a ring that nobody can trust, so it ends the process; the database has the truth.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::{
+    core::{Command, RingError, Subject},
+    record::Time,
+    snapshot::{Epoch, Snapshot},
+    writer::{Writer, Written},
+};
+use crate::{clock::Clock, store::StoreError};
+
+/// Who asks for a change, and under which request.
+#[derive(Debug, Clone)]
+pub struct ChangeContext {
+    /// The principal, or `system`.
+    pub actor: String,
+    /// `X-Request-Id` of the request.
+    pub request_id: String,
+    /// Set when the caller sent an `Idempotency-Key`.
+    pub idempotency: Option<IdempotencyTicket>,
+}
+
+impl ChangeContext {
+    /// A change that the service makes on its own.
+    #[must_use]
+    pub fn system(request_id: impl Into<String>) -> Self {
+        Self { actor: "system".to_owned(), request_id: request_id.into(), idempotency: None }
+    }
+}
+
+/// A caller's promise that two requests are one.
+#[derive(Debug, Clone)]
+pub struct IdempotencyTicket {
+    /// Whose key it is.
+    pub scope: String,
+    /// The `Idempotency-Key`.
+    pub key: String,
+    /// Hash of method, path and body.
+    pub request_hash: [u8; 32],
+}
+
+/// A change that is in the database and in the snapshot.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Applied {
+    /// The version that the answer names.
+    pub subject: Subject,
+    /// Epoch of the change.
+    pub epoch: Epoch,
+    /// When it was committed.
+    pub at: Time,
+}
+
+/// Why there was no change.
+#[derive(Debug, thiserror::Error)]
+pub enum RingFailure {
+    /// The ring refused.
+    #[error(transparent)]
+    Refused(#[from] RingError),
+    /// The material was refused.
+    #[error(transparent)]
+    Material(#[from] claviger_crypto::material::MaterialError),
+    /// The `Idempotency-Key` was used for another request.
+    #[error("this Idempotency-Key was used for another request; choose a new one")]
+    IdempotencyMismatch,
+    /// Too many changes wait.
+    #[error("too many changes are waiting; try again")]
+    Overloaded,
+    /// The database did not take the change, or may have.
+    #[error("the database did not confirm the change; read the key to see whether it happened")]
+    Storage(#[source] StoreError),
+    /// Sealing failed.
+    #[error("material could not be sealed")]
+    Seal,
+    /// The ring has stopped.
+    #[error("the service is stopping")]
+    Stopped,
+}
+
+#[derive(Message)]
+#[rtype(result = "Result<Applied, RingFailure>")]
+pub(super) struct Apply {
+    pub(super) command: Command,
+    pub(super) context: ChangeContext,
+}
+
+pub(super) struct KeyRing {
+    pub(super) writer: Arc<Writer>,
+    pub(super) published: Arc<ArcSwap<Snapshot>>,
+    pub(super) changed: watch::Sender<Epoch>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The last write left it open whether the database has it; the next one reads the ring anew first.
+    pub(super) doubtful: bool,
+}
+
+impl Actor for KeyRing {
+    type Context = Context<Self>;
+}
+
+impl Drop for KeyRing {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the key ring panicked; the process ends, the database has the truth");
+            std::process::abort();
+        }
+    }
+}
+
+impl Handler<Apply> for KeyRing {
+    type Result = AtomicResponse<Self, Result<Applied, RingFailure>>;
+
+    fn handle(&mut self, message: Apply, _: &mut Self::Context) -> Self::Result {
+        let (writer, clock) = (Arc::clone(&self.writer), Arc::clone(&self.clock));
+        let (base, doubtful) = (self.published.load_full(), self.doubtful);
+        let work = async move {
+            let reloaded = if doubtful { Some(Arc::new(writer.reload().await?)) } else { None };
+            let base = reloaded.as_ref().unwrap_or(&base);
+            let written = writer.write(base, message.command, &message.context, clock.now()).await;
+            Ok((reloaded.clone(), written))
+        };
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(|outcome, ring, _| ring.finish(outcome))))
+    }
+}
+
+impl KeyRing {
+    fn finish(
+        &mut self,
+        outcome: Result<(Option<Arc<Snapshot>>, Result<Written, RingFailure>), RingFailure>,
+    ) -> Result<Applied, RingFailure> {
+        let (reloaded, written) = outcome?;
+        if let Some(snapshot) = reloaded {
+            self.doubtful = false;
+            self.publish(snapshot);
+        }
+        match written {
+            Ok(Written::Changed(snapshot, applied)) => {
+                self.publish(snapshot);
+                Ok(applied)
+            }
+            Ok(Written::Replayed(applied)) => Ok(applied),
+            Err(failure) => {
+                self.doubtful |= matches!(failure, RingFailure::Storage(_));
+                Err(failure)
+            }
+        }
+    }
+
+    fn publish(&self, snapshot: Arc<Snapshot>) {
+        let epoch = snapshot.epoch;
+        self.published.store(snapshot);
+        self.changed.send_replace(epoch);
+    }
+}

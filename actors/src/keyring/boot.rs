@@ -1,0 +1,159 @@
+//! From a database to a running ring.
+//!
+//! Every step can be cut off and run again: what is there is left alone, what is missing is made.
+
+use std::sync::Arc;
+
+use claviger_crypto::{material::Material, secret::SecretBytes};
+use claviger_entity::{KeyName, KeyType, Usage};
+use uuid::Uuid;
+
+use super::{
+    KeyRingHandle,
+    actor::{ChangeContext, RingFailure},
+    core::{Command, CreateKey},
+    internal,
+    snapshot::Snapshot,
+    writer::{Writer, Written, snapshot},
+};
+use crate::{
+    clock::Clock,
+    seal::MasterKeys,
+    store::{Database, PrincipalRecord, StoreError},
+};
+
+/// Names of the keys that tokens are made with when a request names none.
+#[derive(Debug, Clone)]
+pub struct DefaultKeys {
+    /// es256, usage token.
+    pub signing: KeyName,
+    /// aes256-gcm, usage token.
+    pub encryption: KeyName,
+}
+
+/// A ring that has been loaded and is about to be started.
+pub struct Booted {
+    writer: Writer,
+    snapshot: Snapshot,
+    clock: Arc<dyn Clock>,
+    /// The deployment has had its first administrator.
+    pub bootstrapped: bool,
+    /// `iss` of its tokens, once known.
+    pub issuer: Option<String>,
+}
+
+/// Why the ring did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The database or the seal.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A key that every deployment has could not be made.
+    #[error("a default key could not be created")]
+    Ring(#[from] RingFailure),
+    /// The key that hashes tokens is quarantined: nobody could be recognised.
+    #[error("the key that hashes tokens was changed in the database from outside; restore it from a backup")]
+    TokenHashKey,
+}
+
+/// Opens the deployment, loads the ring and makes what every deployment has.
+///
+/// # Errors
+/// See [`BootError`].
+pub async fn boot(
+    database: Database,
+    masters: &MasterKeys,
+    node: String,
+    defaults: &DefaultKeys,
+    clock: Arc<dyn Clock>,
+) -> Result<Booted, BootError> {
+    let deployment = database.open_deployment(masters, clock.now()).await?;
+    let keychain = Arc::new(deployment.keychain);
+    let loaded = database.load_ring(&keychain).await?;
+    for row in &loaded.quarantined {
+        tracing::error!(key = row.key, version = row.version, finding = row.finding, "row quarantined");
+    }
+    let mut booted = Booted {
+        snapshot: snapshot(loaded, &keychain),
+        writer: Writer { database, keychain, node },
+        clock,
+        bootstrapped: deployment.bootstrapped,
+        issuer: deployment.issuer,
+    };
+    for spec in wanted(defaults) {
+        booted.ensure(spec).await?;
+    }
+    Ok(booted)
+}
+
+/// Keys of every deployment.
+fn wanted(defaults: &DefaultKeys) -> Vec<CreateKey> {
+    let mut wanted: Vec<CreateKey> = internal::names().into_iter().map(internal::spec).collect();
+    wanted.push(internal::plain(defaults.signing.clone(), KeyType::Es256));
+    let encryption = internal::plain(defaults.encryption.clone(), KeyType::Aes256Gcm);
+    wanted.push(CreateKey { usage: Some(Usage::Token), ..encryption });
+    if let Ok(stores) = "stores".parse() {
+        wanted.push(internal::plain(stores, KeyType::Aes256Gcm));
+    }
+    wanted
+}
+
+impl Booted {
+    async fn ensure(&mut self, spec: CreateKey) -> Result<(), BootError> {
+        if self.snapshot.ring().is_taken(&spec.name) {
+            return Ok(());
+        }
+        let generate = || Material::generate(spec.key_type, spec.bits).map_err(RingFailure::from);
+        let mut materials = vec![generate()?];
+        if !spec.name.is_internal() {
+            materials.push(generate()?);
+        }
+        let command = Command::Create(Box::new(spec), materials);
+        let context = ChangeContext::system("bootstrap");
+        if let Written::Changed(next, _) = self.writer.write(&self.snapshot, command, &context, self.clock.now()).await? {
+            self.snapshot = Arc::into_inner(next).ok_or(RingFailure::Stopped)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the bearer of `token` the first administrator, if there has been none.
+    ///
+    /// # Errors
+    /// See [`BootError`].
+    pub async fn bootstrap(&mut self, token: &SecretBytes) -> Result<(), BootError> {
+        if self.bootstrapped {
+            return Ok(());
+        }
+        let admin = PrincipalRecord {
+            id: Uuid::now_v7(),
+            name: "bootstrap-admin".to_owned(),
+            token_hash: internal::token_hash(&self.snapshot, token.expose()).ok_or(BootError::TokenHashKey)?,
+            roles: vec!["admin".to_owned()],
+            created_at: self.clock.now(),
+            expires_at: None,
+            disabled_at: None,
+        };
+        self.writer.database.insert_first_admin(&self.writer.keychain, &admin).await?;
+        self.snapshot = self.writer.reload().await?;
+        self.bootstrapped = true;
+        Ok(())
+    }
+
+    /// Fixes the issuer of the deployment, once.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn fix_issuer(&mut self, issuer: &str) -> Result<(), BootError> {
+        if self.issuer.is_none() {
+            self.writer.database.fix_issuer(&self.writer.keychain, issuer).await?;
+            self.issuer = Some(issuer.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Starts the actor.
+    #[must_use]
+    pub fn start(self) -> KeyRingHandle {
+        KeyRingHandle::start(self.writer, self.snapshot, self.clock)
+    }
+}

@@ -1,0 +1,222 @@
+//! The door to the key ring.
+
+use std::sync::Arc;
+
+use actix::Addr;
+use arc_swap::ArcSwap;
+use claviger_entity::{HumanDuration, KeyName, VersionNumber};
+use tokio::sync::{Semaphore, watch};
+
+use super::{
+    actor::{Applied, Apply, ChangeContext, KeyRing, RingFailure},
+    core::{Command, CreateKey, ImportKey, Imported, Rotate, RingError, Transition, UpdateKey, Use},
+    forge::{Forge, ForgeError},
+    snapshot::{Epoch, Snapshot},
+    writer::Writer,
+};
+use crate::{clock::Clock, store::{Database, StoreError}};
+
+/// How many changes may wait for the one writer; beyond it callers are refused.
+const WAITING_CHANGES: usize = 1_024;
+
+/// Reads the ring without waiting and asks for its changes. Cheap to clone.
+#[derive(Clone)]
+pub struct KeyRingHandle {
+    actor: Addr<KeyRing>,
+    published: Arc<ArcSwap<Snapshot>>,
+    changed: watch::Receiver<Epoch>,
+    permits: Arc<Semaphore>,
+    forge: Forge,
+    database: Database,
+}
+
+impl KeyRingHandle {
+    /// Starts the actor on an arbiter of its own, so that no request can hold it up.
+    pub(super) fn start(writer: Writer, snapshot: Snapshot, clock: Arc<dyn Clock>) -> Self {
+        use actix::{Actor as _, Arbiter};
+        let (sender, changed) = watch::channel(snapshot.epoch);
+        let published = Arc::new(ArcSwap::from_pointee(snapshot));
+        let database = writer.database.clone();
+        let ring = KeyRing {
+            writer: Arc::new(writer),
+            published: Arc::clone(&published),
+            changed: sender,
+            clock,
+            doubtful: false,
+        };
+        let actor = KeyRing::start_in_arbiter(&Arbiter::new().handle(), |context| {
+            context.set_mailbox_capacity(WAITING_CHANGES);
+            ring
+        });
+        let permits = Arc::new(Semaphore::new(WAITING_CHANGES));
+        Self { actor, published, changed, permits, forge: Forge::new(), database }
+    }
+
+    /// The ring as it is now. Load it once per request.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.published.load_full()
+    }
+
+    /// Tells whenever the ring has changed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Epoch> {
+        self.changed.clone()
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// It gives none.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.database.ping().await
+    }
+
+    /// A new key.
+    ///
+    /// # Errors
+    /// See [`RingFailure`].
+    pub async fn create(&self, context: ChangeContext, spec: CreateKey) -> Result<Applied, RingFailure> {
+        let mut materials = vec![self.forge.make(spec.key_type, spec.bits).await?];
+        if spec.temporary.is_none()
+            && !spec.name.is_internal()
+            && let Some(spare) = self.forge.spare(spec.key_type, spec.bits).await?
+        {
+            materials.push(spare);
+        }
+        self.apply(context, Command::Create(Box::new(spec), materials)).await
+    }
+
+    /// A key from material of elsewhere.
+    ///
+    /// # Errors
+    /// See [`RingFailure`].
+    pub async fn import(
+        &self,
+        context: ChangeContext,
+        key: CreateKey,
+        imported: Imported,
+    ) -> Result<Applied, RingFailure> {
+        let (key_type, bits) = (key.key_type, key.bits);
+        let mut spares = Vec::new();
+        if !imported.may_produce {
+            spares.push(self.forge.make(key_type, bits).await?);
+        }
+        spares.extend(self.forge.spare(key_type, bits).await?);
+        self.apply(context, Command::Import(Box::new(ImportKey { key, imported, spares }))).await
+    }
+
+    /// Changes settings.
+    ///
+    /// # Errors
+    /// See [`RingFailure`].
+    pub async fn update(&self, context: ChangeContext, update: UpdateKey) -> Result<Applied, RingFailure> {
+        self.apply(context, Command::Update(update)).await
+    }
+
+    /// Replaces the primary by the standby.
+    ///
+    /// # Errors
+    /// See [`RingFailure`].
+    pub async fn rotate(&self, context: ChangeContext, rotate: Rotate) -> Result<Applied, RingFailure> {
+        let (key_type, bits, has_standby) = self.shape(&rotate.name)?;
+        // Only a forced rotation may find no standby; then its material is made on the path.
+        let spare = if rotate.force && !has_standby {
+            Some(self.forge.make(key_type, bits).await?)
+        } else {
+            self.forge.spare(key_type, bits).await?
+        };
+        self.apply(context, Command::Rotate(rotate, spare.map(Box::new))).await
+    }
+
+    /// Changes the state of one version.
+    ///
+    /// # Errors
+    /// See [`RingFailure`].
+    pub async fn transition(&self, context: ChangeContext, transition: Transition) -> Result<Applied, RingFailure> {
+        use super::core::{Exposure, TransitionKind};
+        let (key_type, bits, has_standby) = self.shape(&transition.name)?;
+        let mut spares = Vec::new();
+        let standby_goes = transition.kind == TransitionKind::Compromise(Exposure::Store);
+        match transition.kind {
+            TransitionKind::Suspend | TransitionKind::Compromise(_) => {
+                if standby_goes || !has_standby {
+                    spares.push(self.forge.make(key_type, bits).await?);
+                }
+                spares.extend(self.forge.spare(key_type, bits).await?);
+            }
+            TransitionKind::Resume | TransitionKind::Destroy => {}
+        }
+        self.apply(context, Command::Transition(transition, spares)).await
+    }
+
+    /// Schedules the destruction of a key.
+    ///
+    /// # Errors
+    /// See [`RingFailure`].
+    pub async fn schedule_deletion(
+        &self,
+        context: ChangeContext,
+        name: KeyName,
+        after: HumanDuration,
+    ) -> Result<Applied, RingFailure> {
+        self.apply(context, Command::ScheduleDeletion { name, after }).await
+    }
+
+    /// Cancels a scheduled destruction.
+    ///
+    /// # Errors
+    /// See [`RingFailure`].
+    pub async fn restore(&self, context: ChangeContext, name: KeyName) -> Result<Applied, RingFailure> {
+        self.apply(context, Command::Restore { name }).await
+    }
+
+    /// Counts a use of a temporary key; refused when there is none left.
+    ///
+    /// # Errors
+    /// See [`RingFailure`].
+    pub async fn consume(
+        &self,
+        context: ChangeContext,
+        name: KeyName,
+        version: VersionNumber,
+        what: Use,
+    ) -> Result<Applied, RingFailure> {
+        self.apply(context, Command::Consume { name, version, what }).await
+    }
+
+    /// Gives a key the standby that it lacks.
+    pub(crate) async fn replenish(&self, context: ChangeContext, name: KeyName) -> Result<Applied, RingFailure> {
+        let (key_type, bits, _) = self.shape(&name)?;
+        let spare = Box::new(self.forge.make(key_type, bits).await?);
+        self.apply(context, Command::Replenish { name, spare }).await
+    }
+
+    /// Runs a command that needs no material.
+    pub(crate) async fn apply(&self, context: ChangeContext, command: Command) -> Result<Applied, RingFailure> {
+        let _permit = self.permits.try_acquire().map_err(|_| RingFailure::Overloaded)?;
+        self.actor.send(Apply { command, context }).await.map_err(|_| RingFailure::Stopped)?
+    }
+
+    /// The store, for what lives beside the ring.
+    #[must_use]
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    fn shape(&self, name: &KeyName) -> Result<(claviger_entity::KeyType, Option<u32>, bool), RingError> {
+        let snapshot = self.snapshot();
+        let key = snapshot.key(name)?;
+        Ok((key.record.key_type, key.record.bits, key.standby().is_some()))
+    }
+}
+
+impl From<ForgeError> for RingFailure {
+    fn from(error: ForgeError) -> Self {
+        match error {
+            ForgeError::Busy => Self::Overloaded,
+            ForgeError::Material(error) => Self::Material(error),
+            ForgeError::Interrupted => Self::Stopped,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The key ring: every key of the deployment, one writer, free readers.
+//!
+//! [`core`] decides, [`writer`](self) persists, the [`KeyRing`](actor) actor orders the writers one behind the other and swaps
+//! the [`Snapshot`] that everybody reads. [`KeyRingHandle`] is the only door.
+
+mod actor;
+pub mod boot;
+pub mod core;
+mod forge;
+mod handle;
+pub mod internal;
+mod jwks;
+pub mod policy;
+pub mod record;
+mod snapshot;
+mod writer;
+
+pub use actor::{Applied, ChangeContext, IdempotencyTicket, RingFailure};
+pub use handle::KeyRingHandle;
+pub use jwks::Jwks;
+pub use snapshot::{Epoch, Snapshot, Unusable, Usable};

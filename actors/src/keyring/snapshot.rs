@@ -1,0 +1,268 @@
+//! The ring as readers see it: immutable, swapped as a whole, with keys prepared for use.
+//!
+//! A request loads the snapshot once and works on it to its end. No lock, no mailbox, no database.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
+
+use claviger_crypto::prepared::PreparedKey;
+use claviger_entity::{KeyName, KeyState, Kid};
+use rpds::HashTrieMapSync;
+
+use super::{
+    core::{Ring, RingError},
+    jwks::Jwks,
+    record::{Key, Quarantined, VersionRecord},
+};
+use crate::{
+    seal::{Binding, Keychain},
+    store::PrincipalRecord,
+};
+
+/// Position of a ring in its history: incarnation · 2^32 + counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// From its two halves.
+    #[must_use]
+    pub const fn new(incarnation: u32, counter: u32) -> Self {
+        Self(((incarnation as u64) << 32) | counter as u64)
+    }
+
+    /// From the columns of the database.
+    #[must_use]
+    pub fn of_row(incarnation: i64, counter: i64) -> Option<Self> {
+        Some(Self::new(u32::try_from(incarnation).ok()?, u32::try_from(counter).ok()?))
+    }
+}
+
+/// Material that was opened and parsed on first use and is kept until the version is erased.
+type Slot = Arc<OnceLock<Arc<PreparedKey>>>;
+
+/// The whole ring at one epoch.
+pub struct Snapshot {
+    /// Where in history.
+    pub epoch: Epoch,
+    ring: Ring,
+    slots: HashTrieMapSync<Kid, Slot>,
+    aliases: HashTrieMapSync<[u8; 32], Vec<Kid>>,
+    principals: Arc<BTreeMap<[u8; 32], PrincipalRecord>>,
+    keychain: Arc<Keychain>,
+    jwks: OnceLock<Arc<Jwks>>,
+}
+
+/// A version ready for use, found by a reader.
+pub struct Usable<'a> {
+    /// Its key.
+    pub key: &'a Arc<Key>,
+    /// Its record.
+    pub version: &'a VersionRecord,
+    /// Its material.
+    pub material: Arc<PreparedKey>,
+}
+
+/// Why a version can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// No such key, or it is quarantined.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// The `kid` is unknown here or belongs to another key.
+    #[error("the kid is not one of this key's")]
+    UnknownKid,
+    /// The version's state does not allow the operation.
+    #[error("the version's state ({0}) does not allow this")]
+    State(KeyState),
+    /// The version is older than the key's `min_decryption_version`.
+    #[error("the version is older than min_decryption_version")]
+    BelowMinimum,
+    /// The key has no primary, or may not use it.
+    #[error("{0}")]
+    NoPrimary(&'static str),
+    /// The material could not be opened; the row is intact, so this is a fault of ours.
+    #[error("the material of a version could not be opened")]
+    Material,
+}
+
+impl Snapshot {
+    /// A snapshot of a ring that was just loaded.
+    #[must_use]
+    pub fn new(epoch: Epoch, ring: Ring, principals: Vec<PrincipalRecord>, keychain: Arc<Keychain>) -> Self {
+        let mut snapshot = Self {
+            epoch,
+            ring: Ring::default(),
+            slots: HashTrieMapSync::default(),
+            aliases: HashTrieMapSync::default(),
+            principals: Arc::new(principals.into_iter().map(|principal| (principal.token_hash, principal)).collect()),
+            keychain,
+            jwks: OnceLock::new(),
+        };
+        for key in ring.keys() {
+            snapshot.index(key);
+        }
+        snapshot.ring = ring;
+        snapshot
+    }
+
+    /// The snapshot after a change of one key.
+    #[must_use]
+    pub fn succeed(&self, epoch: Epoch, ring: Ring, changed: &KeyName) -> Self {
+        let mut next = Self {
+            epoch,
+            ring: Ring::default(),
+            slots: self.slots.clone(),
+            aliases: self.aliases.clone(),
+            principals: Arc::clone(&self.principals),
+            keychain: Arc::clone(&self.keychain),
+            jwks: OnceLock::new(),
+        };
+        if let Some(key) = ring.any(changed) {
+            next.index(key);
+        }
+        next.ring = ring;
+        next
+    }
+
+    fn index(&mut self, key: &Key) {
+        for version in key.versions.values() {
+            if version.sealed.is_none() {
+                self.slots.remove_mut(&version.kid);
+                continue;
+            }
+            if !self.slots.contains_key(&version.kid) {
+                self.slots.insert_mut(version.kid.clone(), Slot::default());
+            }
+            if let Some(alias) = version.alias_hash {
+                let mut kids = self.aliases.get(&alias).cloned().unwrap_or_default();
+                if !kids.contains(&version.kid) {
+                    kids.push(version.kid.clone());
+                }
+                self.aliases.insert_mut(alias, kids);
+            }
+        }
+    }
+
+    /// The ring itself.
+    #[must_use]
+    pub const fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Rows that were found damaged.
+    #[must_use]
+    pub fn quarantined(&self) -> &[Quarantined] {
+        self.ring.quarantined()
+    }
+
+    /// Who presents a token of this keyed hash.
+    #[must_use]
+    pub fn principal(&self, token_hash: &[u8; 32]) -> Option<&PrincipalRecord> {
+        self.principals.get(token_hash)
+    }
+
+    /// A key that a caller may name: not one of our own, not deleted.
+    ///
+    /// # Errors
+    /// See [`RingError`].
+    pub fn key(&self, name: &KeyName) -> Result<&Arc<Key>, RingError> {
+        if name.is_internal() { Err(RingError::KeyNotFound) } else { self.ring.key(name) }
+    }
+
+    /// The primary of a key, to sign or encrypt with.
+    ///
+    /// # Errors
+    /// See [`Unusable`].
+    pub fn primary(&self, name: &KeyName) -> Result<Usable<'_>, Unusable> {
+        let key = self.ring.key(name)?;
+        if key.record.delete_at.is_some() {
+            return Err(Unusable::NoPrimary("the key is scheduled for deletion; it verifies and decrypts only"));
+        }
+        let version =
+            key.primary().ok_or(Unusable::NoPrimary("the key has no active version; it verifies and decrypts only"))?;
+        Ok(Usable { key, version, material: self.prepare(key, version)? })
+    }
+
+    /// The version that a `kid` names, to verify or decrypt with.
+    ///
+    /// # Errors
+    /// See [`Unusable`].
+    pub fn consumer(&self, kid: &Kid) -> Result<Usable<'_>, Unusable> {
+        let (key, version) = self.ring.by_kid(kid).ok_or(Unusable::UnknownKid)?;
+        if key.record.deleted_at.is_some() || key.record.name.is_internal() {
+            return Err(Unusable::UnknownKid);
+        }
+        if !version.state.may_consume() {
+            return Err(Unusable::State(version.state));
+        }
+        if version.version < key.record.min_decryption_version {
+            return Err(Unusable::BelowMinimum);
+        }
+        Ok(Usable { key, version, material: self.prepare(key, version)? })
+    }
+
+    /// A compromised version of a key, to rescue data with.
+    ///
+    /// # Errors
+    /// See [`Unusable`].
+    pub fn compromised(&self, kid: &Kid) -> Result<Usable<'_>, Unusable> {
+        let (key, version) = self.ring.by_kid(kid).ok_or(Unusable::UnknownKid)?;
+        if version.state != KeyState::Compromised {
+            return Err(Unusable::State(version.state));
+        }
+        Ok(Usable { key, version, material: self.prepare(key, version)? })
+    }
+
+    /// Versions of a key that may verify or decrypt, newest first.
+    pub fn consumers<'a>(&'a self, key: &'a Arc<Key>) -> impl Iterator<Item = Usable<'a>> {
+        let minimum = key.record.min_decryption_version;
+        key.versions
+            .values()
+            .rev()
+            .filter(move |version| version.state.may_consume() && version.version >= minimum)
+            .filter_map(|version| Some(Usable { key, version, material: self.prepare(key, version).ok()? }))
+    }
+
+    /// Versions that a replaced system knew under an id whose keyed hash this is.
+    #[must_use]
+    pub fn aliased(&self, alias_hash: &[u8; 32]) -> &[Kid] {
+        self.aliases.get(alias_hash).map_or(&[], Vec::as_slice)
+    }
+
+    /// Opened material, parsed once.
+    ///
+    /// # Errors
+    /// [`Unusable::Material`].
+    pub fn prepare(&self, key: &Key, version: &VersionRecord) -> Result<Arc<PreparedKey>, Unusable> {
+        let slot = self.slots.get(&version.kid).ok_or(Unusable::State(version.state))?;
+        if let Some(prepared) = slot.get() {
+            return Ok(Arc::clone(prepared));
+        }
+        let secret = self.reveal(key, version)?;
+        let prepared = PreparedKey::new(key.record.key_type, &secret).map_err(|_| Unusable::Material)?;
+        Ok(Arc::clone(slot.get_or_init(|| Arc::new(prepared))))
+    }
+
+    /// The material itself, for export and for our own keys.
+    ///
+    /// # Errors
+    /// [`Unusable::Material`].
+    pub fn reveal(&self, key: &Key, version: &VersionRecord) -> Result<claviger_crypto::secret::SecretBytes, Unusable> {
+        let sealed = version.sealed.as_deref().ok_or(Unusable::State(version.state))?;
+        let binding = Binding::material(self.keychain.deployment(), key.record.id, version.version, key.record.key_type);
+        self.keychain.open_sealed(version.dek_id, &binding, sealed).map_err(|_| Unusable::Material)
+    }
+
+    /// The public set of all token keys.
+    #[must_use]
+    pub fn jwks(&self) -> Arc<Jwks> {
+        Arc::clone(self.jwks.get_or_init(|| Arc::new(Jwks::of_tokens(self.ring.keys()))))
+    }
+
+    pub(super) const fn keychain(&self) -> &Arc<Keychain> {
+        &self.keychain
+    }
+}

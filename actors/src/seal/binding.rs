@@ -1,0 +1,50 @@
+//! Where a sealed value belongs.
+
+use claviger_entity::{KeyType, VersionNumber};
+use uuid::Uuid;
+
+/// The place of a sealed value: its associated data. Parts are written with their lengths, so no two places look alike.
+pub struct Binding(Vec<u8>);
+
+impl Binding {
+    /// Material of a version.
+    #[must_use]
+    pub fn material(deployment: Uuid, key: Uuid, version: VersionNumber, key_type: KeyType) -> Self {
+        Self::of(&[
+            deployment.as_bytes(),
+            key.as_bytes(),
+            &version.number().to_be_bytes(),
+            key_type.as_str().as_bytes(),
+            b"material",
+        ])
+    }
+
+    /// An answer kept for a retry.
+    #[must_use]
+    pub fn answer(deployment: Uuid, scope: &str, key: &str) -> Self {
+        Self::of(&[deployment.as_bytes(), scope.as_bytes(), key.as_bytes(), b"answer"])
+    }
+
+    /// A wrapped data-encryption key.
+    pub(super) fn data_key(deployment: Uuid, id: Uuid, purpose: &str) -> Self {
+        Self::of(&[deployment.as_bytes(), id.as_bytes(), purpose.as_bytes(), b"data key"])
+    }
+
+    /// The key-check value.
+    pub(super) fn key_check(deployment: Uuid) -> Self {
+        Self::of(&[deployment.as_bytes(), b"key check"])
+    }
+
+    fn of(parts: &[&[u8]]) -> Self {
+        let mut bytes = Vec::new();
+        for part in parts {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        Self(bytes)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}

@@ -1,0 +1,153 @@
+//! Reading the whole ring, row by row, so that one bad row costs one row.
+
+use std::collections::{BTreeMap, HashMap};
+
+use claviger_entity::tables::{key, key_version, principal, ring_meta};
+use sea_orm::{
+    ConnectionTrait as _, EntityTrait, FromQueryResult, Iterable, ModelTrait, QueryOrder as _, QueryResult,
+    QueryTrait as _,
+};
+
+use super::{Database, PrincipalRecord, StoreError, rows};
+use crate::{
+    keyring::{
+        Epoch,
+        record::{Key, KeyRecord, Quarantined, VersionRecord},
+    },
+    seal::{Keychain, mac_of_row},
+};
+
+/// A ring as the database has it.
+pub struct LoadedRing {
+    /// Where in history.
+    pub epoch: Epoch,
+    /// Keys whose rows are sound.
+    pub keys: Vec<Key>,
+    /// Rows that are not.
+    pub quarantined: Vec<Quarantined>,
+    /// Principals whose rows are sound.
+    pub principals: Vec<PrincipalRecord>,
+}
+
+const EDITED: &str = "row was changed outside the service";
+const MISSING: &str = "row is missing";
+const ORPHAN: &str = "row belongs to no key";
+
+impl Database {
+    /// Reads the ring.
+    ///
+    /// # Errors
+    /// The database failed. Damaged rows are no error: they are named in the answer and left alone.
+    pub async fn load_ring(&self, keychain: &Keychain) -> Result<LoadedRing, StoreError> {
+        let connection = &self.connection;
+        let backend = connection.get_database_backend();
+        let meta = ring_meta::Entity::find_by_id(1).one(connection).await?.ok_or(StoreError::MetaDamaged)?;
+        let epoch = Epoch::of_row(meta.incarnation, meta.counter).ok_or(StoreError::MetaDamaged)?;
+        let mut quarantined = Vec::new();
+
+        let all = key::Entity::find().order_by_asc(key::Column::Name).build(backend);
+        let mut records = BTreeMap::new();
+        let mut names = HashMap::new();
+        for row in connection.query_all_raw(all).await? {
+            let (id, name) = (text(&row, "id"), text(&row, "name"));
+            names.insert(id, name.clone());
+            match key_of(keychain, &row) {
+                Ok(record) => drop(records.insert(record.id.to_string(), record)),
+                Err(finding) => quarantined.push(Quarantined { key: name, version: None, finding }),
+            }
+        }
+
+        let all = key_version::Entity::find()
+            .order_by_asc(key_version::Column::KeyId)
+            .order_by_asc(key_version::Column::Version)
+            .build(backend);
+        let mut versions: HashMap<String, BTreeMap<_, VersionRecord>> = HashMap::new();
+        let mut damaged = std::collections::HashSet::new();
+        for row in connection.query_all_raw(all).await? {
+            let key_id = text(&row, "key_id");
+            let number = row.try_get::<i64>("", "version").ok().and_then(|number| u32::try_from(number).ok());
+            let mut finding = version_of(keychain, &row);
+            if !names.contains_key(&key_id) {
+                finding = Err(ORPHAN);
+            }
+            match finding {
+                Ok(record) => drop(versions.entry(key_id).or_default().insert(record.version, record)),
+                Err(finding) => {
+                    damaged.insert((key_id.clone(), number));
+                    let key = names.get(&key_id).cloned().unwrap_or(key_id);
+                    quarantined.push(Quarantined { key, version: number, finding });
+                }
+            }
+        }
+
+        let keys: Vec<Key> = records
+            .into_iter()
+            .map(|(id, record)| Key { versions: versions.remove(&id).unwrap_or_default(), record })
+            .collect();
+        for key in &keys {
+            let id = key.record.id.to_string();
+            for number in 1..=key.record.latest_version.number() {
+                let known = key.versions.keys().any(|version| version.number() == number);
+                if !known && !damaged.contains(&(id.clone(), Some(number))) {
+                    let name = key.record.name.as_str().to_owned();
+                    quarantined.push(Quarantined { key: name, version: Some(number), finding: MISSING });
+                }
+            }
+        }
+        let principals = self.load_principals(keychain, &mut quarantined).await?;
+        quarantined.sort();
+        Ok(LoadedRing { epoch, keys, quarantined, principals })
+    }
+
+    async fn load_principals(
+        &self,
+        keychain: &Keychain,
+        quarantined: &mut Vec<Quarantined>,
+    ) -> Result<Vec<PrincipalRecord>, StoreError> {
+        let all = principal::Entity::find().build(self.connection.get_database_backend());
+        let mut principals = Vec::new();
+        for row in self.connection.query_all_raw(all).await? {
+            let sound = authentic::<principal::Model>(keychain, "principals", &row, |row| &row.mac)
+                .and_then(|row| rows::principal_record(&row).ok_or(rows::UNREADABLE));
+            match sound {
+                Ok(record) => principals.push(record),
+                Err(finding) => {
+                    let key = format!("principal {}", text(&row, "id"));
+                    quarantined.push(Quarantined { key, version: None, finding });
+                }
+            }
+        }
+        Ok(principals)
+    }
+}
+
+fn key_of(keychain: &Keychain, row: &QueryResult) -> Result<KeyRecord, &'static str> {
+    let row = authentic::<key::Model>(keychain, "keys", row, |row| &row.mac)?;
+    rows::key_record(&row).ok_or(rows::UNREADABLE)
+}
+
+fn version_of(keychain: &Keychain, row: &QueryResult) -> Result<VersionRecord, &'static str> {
+    let row = authentic::<key_version::Model>(keychain, "key_versions", row, |row| &row.mac)?;
+    let record = rows::version_record(&row).ok_or(rows::UNREADABLE)?;
+    // A sound row can't lack its material unless it was erased.
+    if record.sealed.is_none() && !record.state.is_erased() {
+        return Err(rows::UNREADABLE);
+    }
+    Ok(record)
+}
+
+/// The row as a model, if its columns have their types and its MAC fits.
+fn authentic<M>(keychain: &Keychain, table: &str, row: &QueryResult, mac: fn(&M) -> &Vec<u8>) -> Result<M, &'static str>
+where
+    M: ModelTrait + FromQueryResult,
+    <M::Entity as EntityTrait>::Column: Iterable,
+{
+    let model = M::from_query_result(row, "").map_err(|_| EDITED)?;
+    let fits = claviger_crypto::digest::ct_eq(&mac_of_row(keychain, table, &model, &[]), mac(&model));
+    if fits { Ok(model) } else { Err(EDITED) }
+}
+
+/// A column for naming a row that may be damaged.
+fn text(row: &QueryResult, column: &str) -> String {
+    row.try_get::<String>("", column).unwrap_or_else(|_| "(unreadable)".to_owned())
+}

@@ -1,0 +1,36 @@
+//! The deployment itself: one row, id 1.
+
+use sea_orm::entity::prelude::*;
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "ring_meta")]
+pub struct Model {
+    /// Always 1.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: i32,
+    /// Identity of the deployment; salt of the key-encryption key.
+    pub deployment_id: String,
+    /// Grows with each restore.
+    pub incarnation: i64,
+    /// Grows by one with each change.
+    pub counter: i64,
+    /// Hash of the change log up to here.
+    pub head_hash: Vec<u8>,
+    /// The first administrator was created; a bootstrap token means nothing any more.
+    pub bootstrapped: bool,
+    /// `iss` of our tokens, once known.
+    pub issuer: Option<String>,
+    /// Opens only under the right master key.
+    pub key_check: Vec<u8>,
+    /// When the deployment began.
+    pub created_at: i64,
+    /// Over all columns that do not move with each change.
+    pub mac: Vec<u8>,
+}
+
+/// No relation is ever loaded through the ORM.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
