@@ -14,7 +14,11 @@ use super::{
     snapshot::{Epoch, Snapshot},
     writer::Writer,
 };
-use crate::{clock::Clock, store::{Database, StoreError}};
+use crate::{
+    clock::Clock,
+    keyring::record::Time,
+    store::{Database, IdempotencyRecord, StoreError},
+};
 
 /// How many changes may wait for the one writer; beyond it callers are refused.
 const WAITING_CHANGES: usize = 1_024;
@@ -198,10 +202,32 @@ impl KeyRingHandle {
         self.actor.send(Apply { command, context }).await.map_err(|_| RingFailure::Stopped)?
     }
 
+    /// The answer that was given under an `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn kept_answer(&self, scope: &str, key: &str, now: Time) -> Result<Option<IdempotencyRecord>, StoreError> {
+        let snapshot = self.snapshot();
+        self.database.find_idempotent(snapshot.keychain(), scope, key, now).await
+    }
+
+    /// Keeps an answer for a retry.
+    ///
+    /// # Errors
+    /// There is one already, or the database failed.
+    pub async fn keep_answer(&self, record: &IdempotencyRecord) -> Result<(), StoreError> {
+        let snapshot = self.snapshot();
+        self.database.remember(snapshot.keychain(), record).await
+    }
+
     /// The store, for what lives beside the ring.
-    #[must_use]
-    pub const fn database(&self) -> &Database {
+    pub(crate) const fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Closes the database in order. Changes asked for afterwards fail.
+    pub async fn close(&self) {
+        self.database.clone().close().await;
     }
 
     fn shape(&self, name: &KeyName) -> Result<(claviger_entity::KeyType, Option<u32>, bool), RingError> {

@@ -6,6 +6,8 @@ use claviger_entity::{HumanDuration, KeyType, Tier, domain::temporary::Temporary
 use super::{Change, CreateKey, KeyRecord, Ring, RingError, Time, VersionNumber, draft::Draft, policy};
 use crate::keyring::record::{Origin, TemporaryState};
 
+/// A path segment beside the names of keys.
+const RESERVED: &str = "import";
 const DESCRIPTION_MAX_BYTES: usize = 1_024;
 const LABELS_MAX: usize = 64;
 const LABEL_MAX_BYTES: usize = 255;
@@ -30,6 +32,9 @@ pub(super) fn decide(ring: &Ring, spec: CreateKey, materials: Vec<Material>, now
 pub(super) fn new_record(ring: &Ring, spec: CreateKey, now: Time) -> Result<KeyRecord, RingError> {
     if ring.is_taken(&spec.name) {
         return Err(RingError::KeyExists);
+    }
+    if spec.name.as_str() == RESERVED {
+        return Err(RingError::Invalid("the name import is reserved"));
     }
     let usage = spec.usage.unwrap_or_else(|| spec.key_type.default_usage());
     if !spec.key_type.allows(usage) {

@@ -1,0 +1,78 @@
+//! Every rule of configuration, without a process environment.
+
+use std::{io, path::Path};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn load(file: Option<&str>, environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::load(file, environment, |path: &Path| match path.to_str() {
+        Some("/secret") => Ok("0123456789abcdefghijklmnopqrstuvwxyz\n".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    })
+}
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let settings = load(None, &[("PATH", "/bin"), ("CLAVIGER_URL", "http://x")]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:7420");
+    assert_eq!(settings.database, Path::new("data/claviger.db"));
+    assert_eq!(settings.audit_dir, Path::new("data/audit"));
+    assert_eq!(settings.signing_key.as_str(), "default-signing");
+    assert!(settings.masters.is_none() && settings.bootstrap_token.is_none());
+}
+
+#[test]
+fn environment_wins_over_file_and_file_over_default() {
+    let file = "[server]\nlisten = \"127.0.0.1:1\"\nbody_limit = 4096\n";
+    let settings = load(Some(file), &[("CLAVIGER_SERVER__LISTEN", "127.0.0.1:2")]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((settings.listen.port(), settings.body_limit), (2, 4_096));
+    assert!(load(None, &[("CLAVIGER_SEAL__MASTER_KEY_FILE", "/secret")]).is_ok_and(|settings| settings.masters.is_some()));
+}
+
+#[test]
+fn bad_configuration_names_the_setting_and_never_the_value() {
+    let secret = "hunter2hunter2";
+    let table: &[(Option<&str>, &[(&str, &str)], &str)] = &[
+        (None, &[("CLAVIGER_SERVER__LISTN", secret)], "CLAVIGER_SERVER__LISTN"),
+        (None, &[("CLAVIGER_", secret)], "CLAVIGER_"),
+        (None, &[("CLAVIGER_SERVER__LISTEN", secret)], "CLAVIGER_SERVER__LISTEN"),
+        (None, &[("CLAVIGER_SERVER__LISTEN_FILE", "/secret")], "CLAVIGER_SERVER__LISTEN_FILE"),
+        (None, &[("CLAVIGER_SEAL__MASTER_KEY", secret)], "CLAVIGER_SEAL__MASTER_KEY"),
+        (None, &[("CLAVIGER_SEAL__MASTER_KEY", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")], "CLAVIGER_SEAL__MASTER_KEY"),
+        (None, &[("CLAVIGER_SEAL__MASTER_KEY", "changeme-changeme-changeme-1234567890-xyz")], "CLAVIGER_SEAL__MASTER_KEY"),
+        (None, &[("CLAVIGER_SEAL__MASTER_KEY_FILE", "/absent")], "CLAVIGER_SEAL__MASTER_KEY_FILE"),
+        (
+            None,
+            &[("CLAVIGER_BOOTSTRAP_TOKEN", "hunter2hunter2hunter2"), ("CLAVIGER_BOOTSTRAP_TOKEN_FILE", "/secret")],
+            "CLAVIGER_BOOTSTRAP_TOKEN_FILE",
+        ),
+        (None, &[("CLAVIGER_BOOTSTRAP_TOKEN", "short")], "CLAVIGER_BOOTSTRAP_TOKEN"),
+        (None, &[("CLAVIGER_DATABASE__URL", "postgres://u:hunter2@h/d")], "CLAVIGER_DATABASE__URL"),
+        (None, &[("CLAVIGER_SERVER__DEVELOPMENT", "true"), ("CLAVIGER_SERVER__LISTEN", "0.0.0.0:1")], "server.development"),
+        (None, &[("CLAVIGER_TOKENS__ISSUER", "http://example.com")], "CLAVIGER_TOKENS__ISSUER"),
+        (None, &[("CLAVIGER_TLS__CERT", "c.pem")], "tls.key"),
+        (Some("[server]\nlistn = 1"), &[], "server.listn"),
+        (Some("[seal]\nmaster_key = \"hunter2\""), &[], "seal.master_key"),
+        (Some("= nonsense hunter2"), &[], "the configuration file"),
+        (Some("[server]\nlisten = [1]"), &[], "server.listen"),
+    ];
+    for (file, environment, setting) in table {
+        let error = match load(*file, environment) {
+            Err(error) => error,
+            Ok(_) => panic!("{setting} was accepted"),
+        };
+        assert_eq!(error.setting, *setting);
+        let line = error.to_string();
+        assert!(!line.contains("hunter2") && !line.contains('\n'), "{line}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics(file in ".{0,80}", name in "CLAVIGER_[A-Z_]{0,20}", value in ".{0,40}") {
+        let _ = load(Some(&file), &[(&name, &value)]);
+    }
+}

@@ -1,0 +1,185 @@
+//! Bodies, queries and path segments, strictly.
+//!
+//! What a request gets wrong is told by rule, never by quoting the request.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    error::PayloadError,
+    web::{self, BytesMut, Query},
+};
+use claviger_crypto::json::{self, JsonError};
+use claviger_entity::{KeyName, VersionNumber};
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::{
+    problem::{Code, Problem},
+    state::AppState,
+};
+
+/// Deepest nesting of a body.
+const MAX_DEPTH: usize = 32;
+/// Longest time for a body to arrive.
+const ARRIVAL: Duration = Duration::from_secs(10);
+
+/// A JSON body, whatever its `Content-Type`; an absent one counts as `{}`.
+pub struct StrictJson<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest for StrictJson<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let body = read(&request, &mut payload).await?;
+            typed(value(&body)?).map(Self)
+        })
+    }
+}
+
+/// Reads a whole body, within the limits of size and time.
+pub(super) async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<BytesMut, Problem> {
+    let limit = request.app_data::<web::Data<AppState>>().map_or(2 << 20, |state| state.body_limit);
+    let too_large = || Problem::new(Code::PayloadTooLarge, format!("a request body has at most {limit} bytes"));
+    let declared = request.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let arrival = async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| match error {
+                PayloadError::Overflow => too_large(),
+                _ => Problem::invalid("the request body did not arrive whole"),
+            })?;
+            if body.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    };
+    let late = |_| Problem::invalid("the request body did not arrive within 10 s");
+    actix_web::rt::time::timeout(ARRIVAL, arrival).await.map_err(late)?
+}
+
+fn value(body: &[u8]) -> Result<Value, Problem> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Value::Object(serde_json::Map::new()));
+    }
+    json::parse(body, MAX_DEPTH).map_err(|error| {
+        Problem::invalid(match error {
+            JsonError::TooDeep => "the body is nested more than 32 deep",
+            JsonError::Duplicate => "an object in the body has a duplicate member",
+            JsonError::Malformed | JsonError::NotAnObject => "the body is not valid JSON",
+        })
+    })
+}
+
+/// A value as a type, with an error that quotes nothing.
+///
+/// # Errors
+/// `invalid_request`.
+pub fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    serde_json::from_value(value).map_err(|error| Problem::invalid(rule_of(&error.to_string())))
+}
+
+/// serde quotes what it got and then says what it expected; only the latter is ours to repeat.
+fn rule_of(message: &str) -> String {
+    if let Some((_, expected)) = message.rsplit_once(", expected ") {
+        let what = if message.starts_with("unknown field") { "has an unknown member" } else { "has a member of the wrong form" };
+        return format!("the body {what}; expected {expected}");
+    }
+    if message.starts_with("missing field") {
+        return format!("the body is incomplete: {message}");
+    }
+    if message.starts_with("unknown field") {
+        return "the body has an unknown member".to_owned();
+    }
+    // What is left is written by the domain types, which say a rule and no value.
+    format!("the body has a member that breaks a rule: {message}")
+}
+
+/// A query string without unknown parameters.
+pub struct StrictQuery<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest for StrictQuery<T> {
+    type Error = Problem;
+    type Future = std::future::Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let query = Query::<T>::from_query(request.query_string());
+        std::future::ready(query.map(|query| Self(query.into_inner())).map_err(|_| {
+            Problem::invalid("the query has an unknown parameter or one of the wrong form")
+        }))
+    }
+}
+
+/// `{name}` of a path. What is no name can't be a key, so it is not found.
+pub struct PathName(pub KeyName);
+
+impl FromRequest for PathName {
+    type Error = Problem;
+    type Future = std::future::Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let name = request.match_info().get("name").and_then(|name| name.parse().ok());
+        let missing = || Problem::new(Code::KeyNotFound, "there is no such key");
+        std::future::ready(name.map(Self).ok_or_else(missing))
+    }
+}
+
+/// `{version}` of a path.
+pub struct PathVersion(pub VersionNumber);
+
+impl FromRequest for PathVersion {
+    type Error = Problem;
+    type Future = std::future::Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let version = request.match_info().get("version").and_then(|version| version.parse().ok());
+        let missing = || Problem::new(Code::VersionNotFound, "the key has no such version");
+        std::future::ready(version.map(Self).ok_or_else(missing))
+    }
+}
+
+/// Bytes, as standard base64 in JSON; zeroized when dropped.
+#[derive(Clone, utoipa::ToSchema)]
+#[schema(value_type = String, format = Byte)]
+pub struct Base64(pub Zeroizing<Vec<u8>>);
+
+impl Base64 {
+    /// Takes bytes.
+    #[must_use]
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+}
+
+impl Serialize for Base64 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        serializer.serialize_str(&STANDARD.encode(&*self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        let bytes = STANDARD.decode(text.as_bytes());
+        bytes.map(Self::new).map_err(|_| serde::de::Error::custom("binary values are standard base64"))
+    }
+}
+
+/// Puts a body that was read early back for the extractor.
+pub(super) fn put_back(request: &mut actix_web::dev::ServiceRequest, body: &BytesMut) {
+    let whole = futures_util::stream::once(std::future::ready(Ok(body.clone().freeze())));
+    request.set_payload(Payload::Stream { payload: whole.boxed_local() });
+}

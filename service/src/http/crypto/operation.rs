@@ -1,0 +1,185 @@
+//! One operation on one key, alone or as a batch.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use claviger_actors::{
+    audit::Subject,
+    keyring::{Snapshot, Unusable, Usable, core::Use, record::Key},
+};
+use claviger_entity::{KeyName, Kid, Usage};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::http::{
+    body::{StrictJson, typed},
+    keys::note,
+    problem::{Code, Problem},
+    state::{AppState, Caller},
+};
+
+/// Items of a batch at most.
+const BATCH_MAX: usize = 1_000;
+/// Longest slice of a batch before other requests of the worker have their turn.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// A batch, as any operation takes it.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// Bodies of the operation, at most 1,000.
+    batch: Vec<Value>,
+}
+
+/// Answers of a batch, in order: each a result or `{error: problem}`.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct BatchAnswer {
+    batch: Vec<Value>,
+}
+
+/// A request to use a key.
+pub struct Operation {
+    /// The service.
+    pub state: Data<AppState>,
+    /// Who asks.
+    pub caller: Caller,
+    /// The key.
+    pub name: KeyName,
+    /// The ring, loaded once.
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// What an operation gave: its answer, and the version that did it.
+pub struct Done<T> {
+    /// The answer.
+    pub answer: T,
+    /// The version, where one was used.
+    pub kid: Option<Kid>,
+    /// The verdict, where there is one.
+    pub valid: Option<bool>,
+}
+
+impl<T> Done<T> {
+    /// By a version.
+    pub const fn by(kid: Kid, answer: T) -> Self {
+        Self { answer, kid: Some(kid), valid: None }
+    }
+}
+
+impl Operation {
+    /// The key, if it is of this usage.
+    ///
+    /// # Errors
+    /// `key_not_found`, `unsupported_operation`.
+    pub fn key(&self, usages: &[Usage]) -> Result<&Arc<Key>, Problem> {
+        let key = self.snapshot.key(&self.name)?;
+        if usages.contains(&key.record.usage) {
+            return Ok(key);
+        }
+        let wanted = usages.iter().map(|usage| usage.as_str()).collect::<Vec<_>>().join(" or ");
+        let detail = format!("this operation needs a key of usage {wanted}; this one is for {}", key.record.usage);
+        Err(Problem::new(Code::UnsupportedOperation, detail))
+    }
+
+    /// The primary; a use of a temporary key is counted.
+    ///
+    /// # Errors
+    /// `key_state_conflict` and what the ring says.
+    pub async fn primary(&self) -> Result<Usable<'_>, Problem> {
+        let usable = self.snapshot.primary(&self.name)?;
+        self.count(&usable, Use::Produce).await?;
+        Ok(usable)
+    }
+
+    /// The version of this key that a `kid` names.
+    ///
+    /// # Errors
+    /// [`Unusable::UnknownKid`] when it belongs to another key.
+    pub fn consumer(&self, kid: &Kid) -> Result<Usable<'_>, Unusable> {
+        let owner = self.snapshot.ring().by_kid(kid).map(|(key, _)| &key.record.name);
+        if owner != Some(&self.name) {
+            return Err(Unusable::UnknownKid);
+        }
+        self.snapshot.consumer(kid)
+    }
+
+    /// Counts a use of a temporary key; any other key has nothing to count.
+    ///
+    /// # Errors
+    /// `key_state_conflict` when it is used up.
+    pub async fn count(&self, usable: &Usable<'_>, what: Use) -> Result<(), Problem> {
+        if usable.key.record.temporary.is_some() {
+            let (name, version) = (self.name.clone(), usable.version.version);
+            self.state.ring.consume(self.caller.context_of_part(), name, version, what).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs `work` on the body, or on each item of its batch.
+    ///
+    /// # Errors
+    /// Those of `work`; in a batch each item has its own.
+    pub async fn run<I: DeserializeOwned, O: Serialize>(
+        request: HttpRequest,
+        state: Data<AppState>,
+        caller: Caller,
+        name: KeyName,
+        StrictJson(mut body): StrictJson<Map<String, Value>>,
+        work: impl AsyncFn(&Self, I) -> Result<Done<O>, Problem>,
+    ) -> Result<HttpResponse, Problem> {
+        let snapshot = state.ring.snapshot();
+        let operation = Self { state, caller, name, snapshot };
+        let mut subject = Subject { key: Some(operation.name.to_string()), ..Subject::default() };
+        note(&request, subject.clone());
+        // A key that is not there is not there, whatever is asked of it.
+        operation.snapshot.key(&operation.name)?;
+        if body.contains_key("batch") {
+            let batch: Batch = typed(Value::Object(std::mem::take(&mut body)))?;
+            let answer = operation.batch(batch, &mut subject, &work).await?;
+            note(&request, subject);
+            return Ok(HttpResponse::Ok().json(answer));
+        }
+        let done = work(&operation, typed(Value::Object(body))?).await?;
+        subject.kid = done.kid.map(|kid| kid.to_string());
+        subject.valid = done.valid;
+        note(&request, subject);
+        Ok(HttpResponse::Ok().json(done.answer))
+    }
+
+    async fn batch<I: DeserializeOwned, O: Serialize>(
+        &self,
+        batch: Batch,
+        subject: &mut Subject,
+        work: &impl AsyncFn(&Self, I) -> Result<Done<O>, Problem>,
+    ) -> Result<BatchAnswer, Problem> {
+        if batch.batch.len() > BATCH_MAX {
+            return Err(Problem::invalid("a batch has at most 1000 items"));
+        }
+        let (mut answers, mut failed) = (Vec::with_capacity(batch.batch.len()), 0);
+        let mut slice = Instant::now();
+        for item in batch.batch {
+            let answer = match typed(item) {
+                Ok(item) => work(self, item).await,
+                Err(problem) => Err(problem),
+            };
+            answers.push(match answer.map(|done| serde_json::to_value(done.answer)) {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => return Err(Problem::new(Code::Internal, "an answer can't be written as JSON")),
+                Err(problem) => {
+                    failed += 1;
+                    serde_json::json!({ "error": problem.body(Some(&self.caller.request_id)) })
+                }
+            });
+            if slice.elapsed() >= SLICE {
+                actix_web::rt::task::yield_now().await;
+                slice = Instant::now();
+            }
+        }
+        subject.count = Some(answers.len());
+        subject.failed = Some(failed);
+        Ok(BatchAnswer { batch: answers })
+    }
+}

@@ -1,0 +1,241 @@
+//! The door: what happens to every request before and after its handler.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use actix_web::{
+    Error, HttpMessage as _, HttpRequest, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{self, HeaderName, HeaderValue},
+    middleware::Next,
+    web::Data,
+};
+use claviger_actors::{
+    audit::{AuditRecord, Subject},
+    keyring::{Snapshot, internal},
+    store::PrincipalRecord,
+};
+use futures_util::FutureExt as _;
+use uuid::Uuid;
+
+use super::{
+    body, idempotency,
+    problem::{Code, Problem},
+    state::{AppState, Caller, RequestId, may},
+    table::{self, Access, Found, Kind, Route},
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const EPOCH: HeaderName = HeaderName::from_static("x-claviger-epoch");
+const MIN_EPOCH: &str = "x-claviger-min-epoch";
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Lets a request in, or not; answers it, records it.
+///
+/// # Errors
+/// None: every failure is an answer.
+pub async fn door(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(state) = request.app_data::<Data<AppState>>().cloned() else {
+        let response = Problem::new(Code::Internal, "the service is not ready").response(None);
+        return Ok(request.into_response(response));
+    };
+    let began = Instant::now();
+    let id = request_id(&request);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let found = table::find(request.method(), request.match_pattern().as_deref());
+    let outer = request.request().clone();
+
+    let (mut response, caller) = match found {
+        Found::Nothing => (Problem::new(Code::NotFound, "there is nothing at this path").response(Some(&id)), None),
+        Found::OtherMethod(pattern) => {
+            let mut response =
+                Problem::new(Code::MethodNotAllowed, "this path does not know the method; see Allow").response(Some(&id));
+            if let Ok(allow) = HeaderValue::from_str(&table::allowed(pattern)) {
+                response.headers_mut().insert(header::ALLOW, allow);
+            }
+            (response, None)
+        }
+        Found::Route(route) => {
+            let caller = admit(&state, &request, route, &id);
+            match caller {
+                Ok(caller) => (run(&state, request, next, route, caller.clone()).await, caller),
+                Err(problem) => (problem.response(Some(&id)), None),
+            }
+        }
+    };
+    if let Found::Route(route) = found
+        && let Some(refusal) = record(&state, &outer, route, caller.as_ref(), &response, began, &id).await
+    {
+        response = refusal.response(Some(&id));
+    }
+    finish(&state, &mut response, &id);
+    Ok(ServiceResponse::new(outer, response))
+}
+
+/// Accepts the caller's id when it can't do harm in a log line.
+fn request_id(request: &ServiceRequest) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let harmless = |id: &&str| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+    };
+    given.filter(harmless).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+fn admit(state: &AppState, request: &ServiceRequest, route: &Route, id: &str) -> Result<Option<Caller>, Problem> {
+    let Access::Needs(permission) = route.access else { return Ok(None) };
+    let snapshot = state.ring.snapshot();
+    let principal = authenticate(state, &snapshot, request)?;
+    if !may(&principal, permission) {
+        return Err(Problem::new(Code::Forbidden, format!("this needs the permission {}", permission.0)));
+    }
+    if let Some(wanted) = request.headers().get(MIN_EPOCH) {
+        let wanted: u64 = wanted
+            .to_str()
+            .ok()
+            .and_then(|epoch| epoch.parse().ok())
+            .ok_or_else(|| Problem::invalid("X-Claviger-Min-Epoch must be a whole number"))?;
+        if wanted > snapshot.epoch.0 {
+            return Err(Problem::new(Code::StaleEpoch, "the ring has not reached this epoch; try again or leave it out"));
+        }
+    }
+    Ok(Some(Caller { principal: Arc::new(principal), request_id: id.to_owned(), idempotency: None }))
+}
+
+fn authenticate(state: &AppState, snapshot: &Snapshot, request: &ServiceRequest) -> Result<PrincipalRecord, Problem> {
+    let refused = || Problem::new(Code::Unauthorized, "send a valid token as Authorization: Bearer <token>");
+    let mut headers = request.headers().get_all(header::AUTHORIZATION);
+    let (Some(value), None) = (headers.next(), headers.next()) else { return Err(refused()) };
+    let (scheme, token) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(refused)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(refused());
+    }
+    let hash = internal::token_hash(snapshot, token.trim().as_bytes()).ok_or_else(refused)?;
+    let now = state.clock.now();
+    let valid = |principal: &&PrincipalRecord| {
+        principal.disabled_at.is_none() && principal.expires_at.is_none_or(|expires_at| now < expires_at)
+    };
+    snapshot.principal(&hash).filter(valid).cloned().ok_or_else(refused)
+}
+
+/// Runs the handler, within its time, and turns whatever comes of it into an answer.
+async fn run(
+    state: &AppState,
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    route: &Route,
+    caller: Option<Caller>,
+) -> HttpResponse {
+    let id = caller.as_ref().map(|caller| caller.request_id.clone());
+    let failed = |problem: Problem| problem.response(id.as_deref());
+    let mut ticket = None;
+    if let Some(mut caller) = caller {
+        if let Some(key) = request.headers().get(IDEMPOTENCY_KEY).filter(|_| route.kind != Kind::Read).cloned() {
+            let (outer, mut payload) = (request.request().clone(), request.take_payload());
+            let body = match body::read(&outer, &mut payload).await {
+                Ok(body) => body,
+                Err(problem) => return failed(problem),
+            };
+            let target = outer.uri().to_string();
+            let parts = [outer.method().as_str().as_bytes(), target.as_bytes(), body.as_ref()];
+            let judged = idempotency::ticket(caller.principal.id.to_string(), &key, &parts);
+            match judged {
+                Ok(judged) => ticket = Some(judged),
+                Err(problem) => return failed(problem),
+            }
+            body::put_back(&mut request, &body);
+        }
+        if let Some(ticket) = &ticket {
+            match idempotency::replay(state, ticket).await {
+                Ok(Some(response)) => return response,
+                Ok(None) => {}
+                Err(problem) => return failed(problem),
+            }
+        }
+        caller.idempotency.clone_from(&ticket);
+        request.extensions_mut().insert(caller);
+    }
+    let handled = AssertUnwindSafe(next.call(request)).catch_unwind();
+    let response = match actix_web::rt::time::timeout(state.request_timeout, handled).await {
+        Ok(Ok(Ok(response))) => answer(response, id.as_deref()),
+        Ok(Ok(Err(error))) => failed(problem_of(&error)),
+        Ok(Err(_panic)) => failed(Problem::new(Code::Internal, "the service failed; its log says why")),
+        Err(_late) => failed(Problem::new(Code::Overloaded, "the request took too long; it may still be carried out")),
+    };
+    match &ticket {
+        Some(ticket) => idempotency::keep(state, ticket, response).await.unwrap_or_else(|problem| failed(problem)),
+        None => response,
+    }
+}
+
+/// The handler's answer, with the request id in a problem's body.
+fn answer(response: ServiceResponse<impl MessageBody + 'static>, id: Option<&str>) -> HttpResponse {
+    let (_, response) = response.into_parts();
+    match response.error() {
+        Some(error) => problem_of(error).response(id),
+        None => response.map_into_boxed_body(),
+    }
+}
+
+fn problem_of(error: &Error) -> Problem {
+    if let Some(problem) = error.as_error::<Problem>() {
+        return problem.clone();
+    }
+    // Whatever the framework refuses is the request's fault, unless it says otherwise.
+    if error.as_response_error().status_code().is_server_error() {
+        tracing::error!("a handler failed outside the table of errors");
+        return Problem::new(Code::Internal, "the service failed; its log says why");
+    }
+    Problem::invalid("the request is not valid")
+}
+
+/// Writes the audit record. Without one, a use or a look does not succeed; a change has its record in its transaction.
+async fn record(
+    state: &AppState,
+    request: &HttpRequest,
+    route: &Route,
+    caller: Option<&Caller>,
+    response: &HttpResponse,
+    began: Instant,
+    id: &str,
+) -> Option<Problem> {
+    if route.access == Access::Public {
+        return None;
+    }
+    let status = response.status();
+    let record = AuditRecord {
+        ts: state.clock.now(),
+        event: route.event,
+        actor: caller.map_or_else(|| "anonymous".to_owned(), |caller| caller.principal.name.clone()),
+        subject: request.extensions_mut().remove::<Subject>().unwrap_or_default(),
+        outcome: response.extensions().get::<Code>().map_or("ok", |code| code.as_str()),
+        status: Some(status.as_u16()),
+        request_id: id.to_owned(),
+        node: state.node.clone(),
+        epoch: state.ring.snapshot().epoch.0,
+        duration_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+    };
+    let written = state.audit.append(&record).await;
+    if written.is_ok() || !status.is_success() || route.kind == Kind::Change {
+        return None;
+    }
+    Some(Problem::new(Code::AuditUnavailable, "the operation can't be recorded, so it is not answered; try again"))
+}
+
+fn finish(state: &AppState, response: &mut HttpResponse, id: &str) {
+    let epoch = state.ring.snapshot().epoch.0;
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(EPOCH, HeaderValue::from(epoch));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if state.is_draining() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}

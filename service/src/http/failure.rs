@@ -1,0 +1,84 @@
+//! Failures of the engine → problem codes, in one place.
+
+use claviger_actors::keyring::{RingFailure, Unusable, core::RingError};
+use claviger_crypto::{CryptoError, MaterialError};
+use chrono::SecondsFormat;
+
+use super::problem::{Code, Problem};
+
+impl From<RingError> for Problem {
+    fn from(error: RingError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RingError::Invalid(_) => Self::invalid(detail),
+            RingError::Unsupported(_) => Self::new(Code::UnsupportedOperation, detail),
+            RingError::KeyNotFound => Self::new(Code::KeyNotFound, detail),
+            RingError::VersionNotFound => Self::new(Code::VersionNotFound, detail),
+            RingError::KeyExists | RingError::KidExists => Self::new(Code::KeyExists, detail),
+            RingError::StateConflict(_) | RingError::Quarantined => Self::new(Code::KeyStateConflict, detail),
+            RingError::StandbyTooYoung { earliest } => Self::new(Code::StandbyTooYoung, detail)
+                .with("earliest_activation", earliest.to_rfc3339_opts(SecondsFormat::Millis, true)),
+            RingError::RevisionMismatch => Self::new(Code::PreconditionFailed, detail),
+        }
+    }
+}
+
+impl From<RingFailure> for Problem {
+    fn from(failure: RingFailure) -> Self {
+        match failure {
+            RingFailure::Refused(error) => error.into(),
+            RingFailure::Material(error) => error.into(),
+            RingFailure::IdempotencyMismatch => Self::invalid(failure.to_string()),
+            RingFailure::Overloaded | RingFailure::Stopped => Self::new(Code::Overloaded, failure.to_string()),
+            RingFailure::Storage(ref cause) => {
+                tracing::error!(error = %failure, ?cause, "a change was not confirmed");
+                Self::new(Code::Overloaded, failure.to_string())
+            }
+            RingFailure::Seal => {
+                tracing::error!(error = %failure, "sealing failed");
+                Self::new(Code::Internal, "the service failed; its log says why")
+            }
+        }
+    }
+}
+
+impl From<Unusable> for Problem {
+    fn from(error: Unusable) -> Self {
+        let detail = error.to_string();
+        match error {
+            Unusable::Ring(error) => error.into(),
+            Unusable::UnknownKid => Self::new(Code::DecryptionFailed, detail),
+            Unusable::State(_) | Unusable::BelowMinimum | Unusable::NoPrimary(_) => {
+                Self::new(Code::KeyStateConflict, detail)
+            }
+            Unusable::Material => {
+                tracing::error!("the material of a version could not be opened");
+                Self::new(Code::Internal, "the service failed; its log says why")
+            }
+        }
+    }
+}
+
+impl From<MaterialError> for Problem {
+    fn from(error: MaterialError) -> Self {
+        match error {
+            MaterialError::Unfit(rule) => Self::invalid(rule),
+            MaterialError::Primitive => Self::new(Code::Internal, "the service failed; its log says why"),
+        }
+    }
+}
+
+impl From<CryptoError> for Problem {
+    fn from(error: CryptoError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CryptoError::Unsupported(_) => Self::new(Code::UnsupportedOperation, detail),
+            CryptoError::Malformed(_) => Self::invalid(detail),
+            CryptoError::Refused => Self::new(Code::DecryptionFailed, detail),
+            CryptoError::Primitive => {
+                tracing::error!("a cryptographic primitive failed");
+                Self::new(Code::Internal, "the service failed; its log says why")
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Signs of life. Public, so they say nothing of the inside.
+
+use std::time::Instant;
+
+use actix_web::{HttpResponse, web::Data};
+use chrono::SecondsFormat;
+use serde_json::json;
+
+use super::{
+    problem::{Code, Problem},
+    state::AppState,
+};
+
+/// The process runs.
+#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, description = "The process runs")))]
+pub async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+/// The node may be sent requests.
+#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
+    (status = 200, description = "Ready"),
+    (status = 503, description = "Not ready", body = super::problem::ProblemBody),
+))]
+pub async fn readyz(state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    if state.is_draining() {
+        return Err(Problem::new(Code::Overloaded, "the node is leaving"));
+    }
+    if state.ring.ping().await.is_err() {
+        return Err(Problem::new(Code::Overloaded, "the database does not answer"));
+    }
+    Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+}
+
+/// State of the node and of what it depends on.
+#[utoipa::path(get, path = "/health", tag = "operations", responses(
+    (status = 200, description = "Healthy or degraded"),
+    (status = 503, description = "Something that is needed is down"),
+))]
+pub async fn health(state: Data<AppState>) -> HttpResponse {
+    let began = Instant::now();
+    let database = state.ring.ping().await.is_ok();
+    let latency_ms = began.elapsed().as_secs_f64() * 1_000.0;
+    let whole = state.ring.snapshot().quarantined().is_empty();
+    let scheduler = state.rotation.is_alive();
+    let word = |good: bool, bad: &'static str| if good { "healthy" } else { bad };
+    let status = match (database, whole && scheduler) {
+        (false, _) => "unhealthy",
+        (true, false) => "degraded",
+        (true, true) => "healthy",
+    };
+    let mut response = if database { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    response.json(json!({
+        "status": status,
+        "version": env!("CARGO_PKG_VERSION"),
+        "timestamp": state.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true),
+        "dependencies": {
+            "database": { "status": word(database, "unhealthy"), "latency_ms": latency_ms },
+            "key_ring": { "status": word(whole, "degraded"), "latency_ms": 0 },
+            "rotation": { "status": word(scheduler, "degraded"), "latency_ms": 0 },
+        },
+    }))
+}

@@ -1,0 +1,161 @@
+//! `POST /v1/keys/import`: keys that come from elsewhere.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use claviger_actors::keyring::{
+    Snapshot,
+    core::{CreateKey, Imported},
+    internal,
+};
+use claviger_crypto::{material::Material, secret::SecretBytes};
+use claviger_entity::{
+    KeyName, KeyType, Kid, RotationPolicy, Tier, Usage,
+    domain::{claims::ClaimRules, temporary::TemporaryPolicy},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::{after_change, note_key, shown, view::KeyView};
+use crate::http::{
+    body::StrictJson,
+    problem::{Code, Problem, ProblemBody},
+    state::{AppState, Caller},
+};
+
+/// A key to import: exactly one of `material` and `legacy_secret`.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportedKey {
+    name: KeyName,
+    #[serde(rename = "type")]
+    key_type: KeyType,
+    /// Identifier of version 1; derived when absent.
+    #[serde(default)]
+    kid: Option<Kid>,
+    /// Raw bytes in base64 (symmetric) or an unencrypted PKCS#8 PEM (asymmetric).
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    material: Option<Zeroizing<String>>,
+    /// The single text secret of a replaced system.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    legacy_secret: Option<Zeroizing<String>>,
+    #[serde(default)]
+    usage: Option<Usage>,
+    #[serde(default)]
+    bits: Option<u32>,
+    #[serde(default)]
+    tier: Option<Tier>,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    rotation: Option<RotationPolicy>,
+    #[serde(default)]
+    claims: Option<ClaimRules>,
+    #[serde(default)]
+    temporary: Option<TemporaryPolicy>,
+    #[serde(default)]
+    exportable: Option<bool>,
+    #[serde(default)]
+    deletion_allowed: Option<bool>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// The imported key, with what its owner should know.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ImportAnswer {
+    #[serde(flatten)]
+    key: KeyView,
+    /// What its owner should do.
+    warnings: Vec<&'static str>,
+}
+
+const ROTATE_SECRET: &str = "systems that used this secret may have published an id that is the key itself; rotate this key \
+                             and retire the secret as soon as its tokens have expired";
+const VERIFY_ONLY: &str = "the secret is shorter than 32 bytes, so it only verifies and decrypts; a generated version signs and encrypts";
+
+/// Imports a key; its material becomes version 1.
+///
+/// # Errors
+/// `invalid_request`, `key_exists`.
+#[utoipa::path(post, path = "/v1/keys/import", tag = "keys", request_body = ImportedKey, responses(
+    (status = 201, description = "The key", body = ImportAnswer),
+    (status = "default", description = "A problem", body = ProblemBody),
+))]
+pub async fn import(
+    request: HttpRequest,
+    state: Data<AppState>,
+    caller: Caller,
+    StrictJson(mut given): StrictJson<ImportedKey>,
+) -> Result<HttpResponse, Problem> {
+    note_key(&request, &given.name);
+    let (imported, warnings) = imported(&state.ring.snapshot(), &mut given)?;
+    let bits = imported.material.bits;
+    if given.bits.is_some() && given.bits != bits {
+        return Err(Problem::invalid("bits differs from the size of the imported key"));
+    }
+    let spec = spec(given, bits);
+    let applied = state.ring.import(caller.context(), spec, imported).await?;
+    let (snapshot, key) = after_change(&state, &request, &applied.subject.name)?;
+    let mut response = HttpResponse::Created();
+    response.insert_header((header::LOCATION, format!("/v1/keys/{}", key.record.name)));
+    Ok(shown(response, &key, &ImportAnswer { key: KeyView::new(&snapshot, &key), warnings }))
+}
+
+fn imported(snapshot: &Snapshot, given: &mut ImportedKey) -> Result<(Imported, Vec<&'static str>), Problem> {
+    match (given.material.take(), given.legacy_secret.take()) {
+        (Some(text), None) => {
+            let kid = given.kid.take();
+            let material = if given.key_type.is_asymmetric() {
+                Material::import_pem(given.key_type, &pem_of(&text), kid)?
+            } else {
+                let bytes = STANDARD.decode(text.trim().as_bytes());
+                let bytes = bytes.map_err(|_| Problem::invalid("material of a symmetric key must be raw bytes in standard base64"))?;
+                Material::import_raw(given.key_type, SecretBytes::new(bytes), kid)?
+            };
+            Ok((Imported { material, may_produce: true, alias_hash: None }, Vec::new()))
+        }
+        (None, Some(secret)) => {
+            let secret = SecretBytes::new(secret.as_bytes().to_vec());
+            let legacy = Material::import_legacy(given.key_type, &secret, given.kid.take().as_ref())?;
+            let hash = internal::alias_hash(snapshot, legacy.alias.expose());
+            let alias_hash = hash.ok_or_else(|| Problem::new(Code::Internal, "the service failed; its log says why"))?;
+            let mut warnings = vec![ROTATE_SECRET];
+            if !legacy.may_produce {
+                warnings.push(VERIFY_ONLY);
+            }
+            let imported =
+                Imported { material: legacy.material, may_produce: legacy.may_produce, alias_hash: Some(alias_hash) };
+            Ok((imported, warnings))
+        }
+        (Some(_), Some(_)) | (None, None) => Err(Problem::invalid("give exactly one of material and legacy_secret")),
+    }
+}
+
+/// PEM as text, or wrapped in base64 as other binary values are.
+fn pem_of(text: &Zeroizing<String>) -> Zeroizing<String> {
+    let unwrapped = STANDARD.decode(text.trim().as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    unwrapped.map_or_else(|| text.clone(), Zeroizing::new)
+}
+
+fn spec(given: ImportedKey, bits: Option<u32>) -> CreateKey {
+    CreateKey {
+        id: Uuid::now_v7(),
+        name: given.name,
+        key_type: given.key_type,
+        usage: given.usage,
+        bits,
+        tier: given.tier,
+        description: given.description,
+        rotation: given.rotation.unwrap_or_default(),
+        claims: given.claims.unwrap_or_default(),
+        temporary: given.temporary,
+        exportable: given.exportable.unwrap_or_default(),
+        deletion_allowed: given.deletion_allowed.unwrap_or_default(),
+        labels: given.labels.unwrap_or_default(),
+    }
+}

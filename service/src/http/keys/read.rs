@@ -1,0 +1,155 @@
+//! Looking at keys.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use claviger_entity::{KeyName, Tier, VersionNumber};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    note_key, shown,
+    view::{KeyView, VersionView},
+};
+use crate::http::{
+    body::{PathName, StrictQuery},
+    problem::{Problem, ProblemBody},
+    state::AppState,
+};
+
+const PAGE: usize = 100;
+const PAGE_MAX: usize = 1_000;
+
+/// Which keys to list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Listing {
+    /// Items of a page: 100 unless given, at most 1,000.
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Keys of this tier only.
+    tier: Option<Tier>,
+    /// Keys with this label only: `name` or `name=value`.
+    label: Option<String>,
+}
+
+/// Which versions to list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct VersionListing {
+    /// Items of a page: 100 unless given, at most 1,000.
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of keys, by name.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct KeyPage {
+    items: Vec<KeyView>,
+    /// Absent on the last page.
+    next_cursor: Option<String>,
+}
+
+/// A page of versions, newest first.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct VersionPage {
+    items: Vec<VersionView>,
+    /// Absent on the last page.
+    next_cursor: Option<String>,
+}
+
+/// Lists keys.
+///
+/// # Errors
+/// `invalid_request`.
+#[utoipa::path(get, path = "/v1/keys", tag = "keys", params(Listing), responses(
+    (status = 200, description = "A page", body = KeyPage),
+    (status = "default", description = "A problem", body = ProblemBody),
+))]
+pub async fn list(state: Data<AppState>, StrictQuery(listing): StrictQuery<Listing>) -> Result<HttpResponse, Problem> {
+    let snapshot = state.ring.snapshot();
+    let limit = limit(listing.limit)?;
+    let after: Option<KeyName> = listing.cursor.as_deref().map(from_cursor).transpose()?;
+    let label = listing.label.as_deref().map(|label| label.split_once('=').map_or((label, None), |(name, value)| (name, Some(value))));
+    let wanted = |key: &&std::sync::Arc<claviger_actors::keyring::record::Key>| {
+        let record = &key.record;
+        let labelled = label.is_none_or(|(name, value)| {
+            record.labels.get(name).is_some_and(|given| value.is_none_or(|value| value == given))
+        });
+        !record.name.is_internal() && record.deleted_at.is_none() && listing.tier.is_none_or(|tier| tier == record.tier) && labelled
+    };
+    let mut found = snapshot.ring().keys_after(after.as_ref()).filter(wanted).take(limit + 1).peekable();
+    let (mut items, mut last) = (Vec::new(), None);
+    while items.len() < limit
+        && let Some(key) = found.next()
+    {
+        items.push(KeyView::new(&snapshot, key));
+        last = Some(&key.record.name);
+    }
+    let next_cursor = last.filter(|_| found.peek().is_some()).map(|name| to_cursor(name.as_str()));
+    Ok(HttpResponse::Ok().json(KeyPage { items, next_cursor }))
+}
+
+/// Shows a key, with its `ETag`.
+///
+/// # Errors
+/// `key_not_found`.
+#[utoipa::path(get, path = "/v1/keys/{name}", tag = "keys", params(("name" = String, Path)), responses(
+    (status = 200, description = "The key", body = KeyView),
+    (status = "default", description = "A problem", body = ProblemBody),
+))]
+pub async fn key(request: HttpRequest, state: Data<AppState>, PathName(name): PathName) -> Result<HttpResponse, Problem> {
+    note_key(&request, &name);
+    let snapshot = state.ring.snapshot();
+    let key = snapshot.key(&name)?;
+    Ok(shown(HttpResponse::Ok(), key, &KeyView::new(&snapshot, key)))
+}
+
+/// Lists all versions of a key, newest first.
+///
+/// # Errors
+/// `key_not_found`, `invalid_request`.
+#[utoipa::path(get, path = "/v1/keys/{name}/versions", tag = "keys", params(("name" = String, Path), VersionListing), responses(
+    (status = 200, description = "A page", body = VersionPage),
+    (status = "default", description = "A problem", body = ProblemBody),
+))]
+pub async fn versions(
+    request: HttpRequest,
+    state: Data<AppState>,
+    PathName(name): PathName,
+    StrictQuery(listing): StrictQuery<VersionListing>,
+) -> Result<HttpResponse, Problem> {
+    note_key(&request, &name);
+    let limit = limit(listing.limit)?;
+    let before: Option<VersionNumber> = listing.cursor.as_deref().map(from_cursor).transpose()?;
+    let snapshot = state.ring.snapshot();
+    let key = snapshot.key(&name)?;
+    let older = |version: &&claviger_actors::keyring::record::VersionRecord| before.is_none_or(|before| version.version < before);
+    let mut found = key.versions.values().rev().filter(older).peekable();
+    let (mut items, mut last) = (Vec::new(), None);
+    while items.len() < limit
+        && let Some(version) = found.next()
+    {
+        items.push(VersionView::new(version));
+        last = Some(version.version);
+    }
+    let next_cursor = last.filter(|_| found.peek().is_some()).map(|version| to_cursor(&version.to_string()));
+    Ok(HttpResponse::Ok().json(VersionPage { items, next_cursor }))
+}
+
+fn limit(limit: Option<usize>) -> Result<usize, Problem> {
+    let limit = limit.unwrap_or(PAGE);
+    if (1..=PAGE_MAX).contains(&limit) { Ok(limit) } else { Err(Problem::invalid("limit must be from 1 to 1000")) }
+}
+
+fn to_cursor(last: &str) -> String {
+    URL_SAFE_NO_PAD.encode(last)
+}
+
+fn from_cursor<T: std::str::FromStr>(cursor: &str) -> Result<T, Problem> {
+    let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let last = text.and_then(|text| text.parse().ok());
+    last.ok_or_else(|| Problem::invalid("cursor must be the next_cursor of another page"))
+}

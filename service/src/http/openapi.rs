@@ -1,0 +1,78 @@
+//! The OpenAPI document, out of the handlers themselves.
+
+use actix_web::{HttpResponse, http::header, web::Data};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+
+use super::{crypto, discovery, health, keys, tokens};
+
+/// The document.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Claviger", description = "Actor-based, clustered key-management service."),
+    paths(
+        health::healthz, health::readyz, health::health, serve,
+        discovery::jwks, discovery::metadata,
+        keys::create::create, keys::read::list, keys::import::import, keys::read::key, keys::update::update,
+        keys::deletion::schedule, keys::deletion::restore, keys::read::versions, keys::rotate::rotate,
+        keys::public::jwks, keys::public::pem, keys::export::export,
+        keys::versions::suspend, keys::versions::resume, keys::versions::compromise, keys::versions::destroy,
+        crypto::encrypt::encrypt, crypto::decrypt::decrypt, crypto::decrypt::rewrap, crypto::datakey::datakey,
+        crypto::sign::sign, crypto::verify::verify, crypto::sign::hmac, crypto::random::random,
+        tokens::issue::issue, tokens::verify::verify,
+    ),
+    modifiers(&Bearer),
+    security(("bearer" = [])),
+)]
+pub struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+    }
+}
+
+/// The document as text, as served and as kept in `docs/openapi.json`.
+#[must_use]
+pub fn text() -> String {
+    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The OpenAPI document of this service.
+#[utoipa::path(get, path = "/openapi.json", tag = "operations", responses((status = 200, description = "The document")))]
+pub async fn serve(document: Data<String>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
+        .body(document.as_ref().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::http::table::ROUTES;
+
+    /// P8: a handler that is not in the table can't be reached, and one that is documented is in the table.
+    #[test]
+    fn document_and_table_name_the_same_routes() {
+        let document: serde_json::Value = serde_json::from_str(&text()).unwrap();
+        let documented: BTreeSet<(String, String)> = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(|method| (path.clone(), method.to_uppercase())))
+            .collect();
+        let table: BTreeSet<(String, String)> =
+            ROUTES.iter().map(|route| (route.pattern.to_owned(), route.method.to_string())).collect();
+        assert_eq!(documented, table);
+    }
+}

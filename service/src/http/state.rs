@@ -1,0 +1,117 @@
+//! What every handler may reach.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use claviger_actors::{
+    audit::AuditHandle,
+    clock::Clock,
+    keyring::{ChangeContext, IdempotencyTicket, KeyRingHandle},
+    rotation::RotationHandle,
+    store::PrincipalRecord,
+};
+use claviger_entity::{HumanDuration, KeyName};
+
+use super::table::Permission;
+
+/// Shared by all workers.
+pub struct AppState {
+    /// The key ring.
+    pub ring: KeyRingHandle,
+    /// The schedule.
+    pub rotation: RotationHandle,
+    /// The audit log.
+    pub audit: AuditHandle,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// This node's name.
+    pub node: String,
+    /// `iss` of tokens; set once the address is known.
+    pub issuer: OnceLock<String>,
+    /// Key that signs when a request names none.
+    pub signing_key: KeyName,
+    /// Key that encrypts tokens when a request names none.
+    pub encryption_key: KeyName,
+    /// Waiting period of a deletion.
+    pub deletion_waiting_period: HumanDuration,
+    /// Longest request body.
+    pub body_limit: usize,
+    /// Longest time for a request.
+    pub request_timeout: std::time::Duration,
+    /// No new work: the node is leaving.
+    pub draining: AtomicBool,
+}
+
+impl AppState {
+    /// `iss` of tokens.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        self.issuer.get().map_or("", String::as_str)
+    }
+
+    /// The node is leaving.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// `X-Request-Id`.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+/// Who calls, once the door has let them in.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The principal.
+    pub principal: Arc<PrincipalRecord>,
+    /// The request.
+    pub request_id: String,
+    /// Set on a request with `Idempotency-Key`.
+    pub idempotency: Option<IdempotencyTicket>,
+}
+
+impl Caller {
+    /// The principal holds a permission.
+    #[must_use]
+    pub fn may(&self, permission: Permission) -> bool {
+        may(&self.principal, permission)
+    }
+
+    /// Who asks for a change.
+    #[must_use]
+    pub fn context(&self) -> ChangeContext {
+        ChangeContext {
+            actor: self.principal.name.clone(),
+            request_id: self.request_id.clone(),
+            idempotency: self.idempotency.clone(),
+        }
+    }
+
+    /// As [`Self::context`], for a change that is only part of the request.
+    #[must_use]
+    pub fn context_of_part(&self) -> ChangeContext {
+        ChangeContext { idempotency: None, ..self.context() }
+    }
+}
+
+/// The permissions of a principal: administrators have all, nobody else has any yet.
+#[must_use]
+pub fn may(principal: &PrincipalRecord, _permission: Permission) -> bool {
+    principal.roles.iter().any(|role| role == "admin")
+}
+
+impl actix_web::FromRequest for Caller {
+    type Error = super::problem::Problem;
+    type Future = std::future::Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &actix_web::HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
+        use actix_web::HttpMessage as _;
+        use super::problem::{Code, Problem};
+        // Only the door puts a caller there, so a handler that asks for one can't be reached without.
+        let caller = request.extensions().get::<Self>().cloned();
+        std::future::ready(caller.ok_or_else(|| Problem::new(Code::Unauthorized, "this route needs a credential")))
+    }
+}

@@ -1,0 +1,229 @@
+//! `POST /v1/tokens`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use chrono::{DateTime, SecondsFormat, Utc};
+use claviger_actors::{
+    audit::Subject,
+    keyring::{core::Use, record::KeyRecord},
+};
+use claviger_crypto::{jwe, jws, token::MAX_TOKEN_BYTES};
+use claviger_entity::{HumanDuration, KeyName, KeyType, Kid, Usage};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::OWN_AUDIENCE;
+use crate::http::{
+    body::StrictJson,
+    keys::note,
+    problem::{Code, Problem, ProblemBody},
+    state::{AppState, Caller},
+    table,
+};
+
+/// Lifetime when a request names none.
+const DEFAULT_TTL: HumanDuration = HumanDuration::from_secs(3_600);
+/// Claims that are always ours, whatever a request says.
+const RESERVED: [&str; 4] = ["iss", "iat", "exp", "jti"];
+
+/// Signed or encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Signed.
+    Jws,
+    /// Encrypted.
+    Jwe,
+}
+
+/// One audience or several.
+#[derive(Debug, Clone, Deserialize, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum Audience {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+/// A token to issue.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IssueRequest {
+    /// The default key of the format unless given.
+    #[serde(default)]
+    key: Option<KeyName>,
+    /// By the key's type, or `jws`.
+    #[serde(default)]
+    format: Option<Format>,
+    /// Claims; `iss`, `iat`, `exp` and `jti` are always the service's own.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    claims: Map<String, Value>,
+    /// Lifetime; 1 h unless given, at most the key's `claims.max_ttl`.
+    #[serde(default)]
+    expires_in: Option<HumanDuration>,
+    /// Becomes `aud`.
+    #[serde(default)]
+    audience: Option<Audience>,
+    /// Becomes `sub`.
+    #[serde(default)]
+    subject: Option<String>,
+    /// Refresh tokens are not issued by this release.
+    #[serde(default)]
+    refresh: bool,
+}
+
+/// An issued token.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct IssueAnswer {
+    token: String,
+    kid: Kid,
+    jti: Uuid,
+    issued_at: String,
+    expires_at: String,
+}
+
+/// Issues a token (RFC 7519) under the primary of a token key.
+///
+/// # Errors
+/// `invalid_request`, `unsupported_operation`, `key_not_found`, `key_state_conflict`, `forbidden`.
+#[utoipa::path(post, path = "/v1/tokens", tag = "tokens", request_body = IssueRequest, responses(
+    (status = 201, description = "The token", body = IssueAnswer),
+    (status = "default", description = "A problem", body = ProblemBody),
+))]
+pub async fn issue(
+    request: HttpRequest,
+    state: Data<AppState>,
+    caller: Caller,
+    StrictJson(mut given): StrictJson<IssueRequest>,
+) -> Result<HttpResponse, Problem> {
+    if given.refresh {
+        return Err(Problem::new(Code::UnsupportedOperation, "this release issues no refresh tokens; leave refresh out"));
+    }
+    let snapshot = state.ring.snapshot();
+    let name = given.key.take().unwrap_or_else(|| match given.format {
+        Some(Format::Jwe) => state.encryption_key.clone(),
+        Some(Format::Jws) | None => state.signing_key.clone(),
+    });
+    note(&request, Subject { key: Some(name.to_string()), ..Subject::default() });
+    let record = &snapshot.key(&name)?.record;
+    let format = format_of(record, given.format)?;
+    let now = state.clock.now();
+    let lifetime = lifetime(record, given.expires_in)?;
+    // `iat` is rounded down, so that no verifier sees it in the future.
+    let issued_at = DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now);
+    let expires_at = issued_at + lifetime.to_delta();
+    let jti = Uuid::now_v7();
+    let claims = claims(&caller, record, given, state.issuer(), (issued_at, expires_at, jti))?;
+
+    let primary = snapshot.primary(&name)?;
+    let kid = primary.version.kid.clone();
+    if record.temporary.is_some() {
+        state.ring.consume(caller.context_of_part(), name.clone(), primary.version.version, Use::Produce).await?;
+    }
+    let token = match format {
+        Format::Jws => jws::issue(&primary.material, &kid, &claims)?,
+        Format::Jwe => jwe::issue(&primary.material, &kid, &claims)?,
+    };
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(Problem::invalid("the token would be longer than 64 KiB; put less into its claims"));
+    }
+    note(&request, Subject {
+        key: Some(name.to_string()),
+        version: Some(primary.version.version.number()),
+        kid: Some(kid.to_string()),
+        jti: Some(jti.to_string()),
+        ..Subject::default()
+    });
+    let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let answer = IssueAnswer { token, kid, jti, issued_at: text(issued_at), expires_at: text(expires_at) };
+    Ok(HttpResponse::Created().json(answer))
+}
+
+fn format_of(record: &KeyRecord, wanted: Option<Format>) -> Result<Format, Problem> {
+    if record.usage != Usage::Token {
+        return Err(Problem::new(Code::UnsupportedOperation, "tokens are issued by keys of usage token"));
+    }
+    let format = if record.key_type == KeyType::Aes256Gcm { Format::Jwe } else { Format::Jws };
+    if wanted.is_some_and(|wanted| wanted != format) {
+        return Err(Problem::new(Code::UnsupportedOperation, "the key's type does not make tokens of this format"));
+    }
+    Ok(format)
+}
+
+fn lifetime(record: &KeyRecord, wanted: Option<HumanDuration>) -> Result<HumanDuration, Problem> {
+    let longest = record.claims.max_ttl();
+    let lifetime = wanted.unwrap_or_else(|| DEFAULT_TTL.min(longest));
+    if lifetime > longest {
+        return Err(Problem::invalid(format!("expires_in is longer than the key's claims.max_ttl ({longest})")));
+    }
+    if lifetime < HumanDuration::from_secs(1) {
+        return Err(Problem::invalid("expires_in must be at least one second"));
+    }
+    Ok(lifetime)
+}
+
+fn claims(
+    caller: &Caller,
+    record: &KeyRecord,
+    given: IssueRequest,
+    issuer: &str,
+    (issued_at, expires_at, jti): (DateTime<Utc>, DateTime<Utc>, Uuid),
+) -> Result<Map<String, Value>, Problem> {
+    let mut claims = given.claims;
+    for name in RESERVED {
+        claims.remove(name);
+    }
+    if let Some(subject) = given.subject {
+        member(&mut claims, "sub", Value::String(subject))?;
+    }
+    if let Some(audience) = given.audience {
+        let audience = serde_json::to_value(audience).map_err(|_| Problem::invalid("audience must be a text or texts"))?;
+        member(&mut claims, "aud", audience)?;
+    }
+    if claims.get("sub").is_some_and(|subject| !subject.is_string()) {
+        return Err(Problem::invalid("sub must be a text"));
+    }
+    if claims.get("nbf").is_some_and(|nbf| !nbf.is_number()) {
+        return Err(Problem::invalid("nbf must be a number of seconds"));
+    }
+    audience(caller, record, claims.get("aud"))?;
+    claims.insert("iss".to_owned(), issuer.into());
+    claims.insert("iat".to_owned(), issued_at.timestamp().into());
+    claims.insert("exp".to_owned(), expires_at.timestamp().into());
+    claims.insert("jti".to_owned(), jti.to_string().into());
+    if !record.claims.required.iter().all(|name| claims.contains_key(name)) {
+        return Err(Problem::invalid("a claim is missing that the key's claims.required names"));
+    }
+    Ok(claims)
+}
+
+/// A claim given twice must be the same claim.
+fn member(claims: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), Problem> {
+    match claims.insert(name.to_owned(), value.clone()) {
+        Some(other) if other != value => {
+            Err(Problem::invalid("claims.sub or claims.aud contradicts subject or audience; give one of them"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn audience(caller: &Caller, record: &KeyRecord, audience: Option<&Value>) -> Result<(), Problem> {
+    let Some(audience) = audience else { return Ok(()) };
+    let texts: Option<Vec<&str>> = match audience {
+        Value::String(text) => Some(vec![text]),
+        Value::Array(list) if !list.is_empty() => list.iter().map(Value::as_str).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    let texts = texts.ok_or_else(|| Problem::invalid("aud must be a text or a list of texts"))?;
+    if texts.contains(&OWN_AUDIENCE) && !caller.may(table::ISSUE_CREDENTIAL) {
+        let detail = format!("the audience {OWN_AUDIENCE} needs the permission {}", table::ISSUE_CREDENTIAL.0);
+        return Err(Problem::new(Code::Forbidden, detail));
+    }
+    let allowed = &record.claims.audiences;
+    if !allowed.is_empty() && !texts.iter().all(|text| allowed.iter().any(|allowed| allowed == text)) {
+        return Err(Problem::invalid("aud is not one of the key's claims.audiences"));
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! `POST /v1/tokens/verify`.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use claviger_actors::{
+    audit::Subject,
+    keyring::{
+        Snapshot, Unusable, Usable,
+        core::Use,
+        internal,
+        record::{KeyRecord, Origin, VersionRecord},
+    },
+};
+use claviger_crypto::{
+    TokenError,
+    claims::{self, ClaimsError, Expectation},
+    jwe,
+    jws::{self, KidClaim},
+    token::{self, ParsedToken},
+};
+use claviger_entity::{KeyName, Kid, Usage, VersionNumber};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::http::{
+    body::StrictJson,
+    keys::note,
+    problem::{Problem, ProblemBody},
+    state::{AppState, Caller},
+};
+
+/// Versions of the default key that are tried for a token without `kid`.
+const FALLBACK_TRIES: usize = 8;
+
+/// A token to verify.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenVerifyRequest {
+    token: String,
+    /// The audience of whoever asks.
+    #[serde(default)]
+    audience: Option<String>,
+    /// Claims that must be there.
+    #[serde(default)]
+    required_claims: Vec<String>,
+    /// The key that must have made it.
+    #[serde(default)]
+    key: Option<KeyName>,
+}
+
+/// The verdict.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct TokenVerifyAnswer {
+    valid: bool,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum Outcome {
+    Valid {
+        #[schema(value_type = Object)]
+        claims: Map<String, Value>,
+        kid: Kid,
+        key: KeyName,
+        version: VersionNumber,
+    },
+    Invalid {
+        /// `token_expired`, `token_malformed`, `signature_invalid`, `claims_invalid`, `key_not_found` or `key_not_usable`.
+        code: &'static str,
+        /// One sentence.
+        detail: String,
+    },
+}
+
+/// Why a token is not valid.
+struct Invalid(&'static str, String);
+
+impl From<TokenError> for Invalid {
+    fn from(error: TokenError) -> Self {
+        let code = match error {
+            TokenError::Malformed(_) => "token_malformed",
+            TokenError::SignatureInvalid => "signature_invalid",
+        };
+        Self(code, error.to_string())
+    }
+}
+
+impl From<ClaimsError> for Invalid {
+    fn from(error: ClaimsError) -> Self {
+        let code = match error {
+            ClaimsError::Expired => "token_expired",
+            ClaimsError::Invalid(_) => "claims_invalid",
+        };
+        Self(code, error.to_string())
+    }
+}
+
+fn unknown() -> Invalid {
+    Invalid("key_not_found", "the token's kid names no key here".to_owned())
+}
+
+/// Verifies a token of either format. The answer is always 200; what is wrong with the token is in it.
+///
+/// # Errors
+/// `invalid_request`.
+#[utoipa::path(post, path = "/v1/tokens/verify", tag = "tokens", request_body = TokenVerifyRequest, responses(
+    (status = 200, description = "The verdict", body = TokenVerifyAnswer),
+    (status = "default", description = "A problem", body = ProblemBody),
+))]
+pub async fn verify(
+    request: HttpRequest,
+    state: Data<AppState>,
+    caller: Caller,
+    StrictJson(given): StrictJson<TokenVerifyRequest>,
+) -> Result<HttpResponse, Problem> {
+    let snapshot = state.ring.snapshot();
+    let mut subject = Subject { valid: Some(false), ..Subject::default() };
+    note(&request, subject.clone());
+    let verified = match judge(&state, &snapshot, &given)? {
+        Ok((claims, usable)) => {
+            let (name, version) = (usable.key.record.name.clone(), usable.version.version);
+            if usable.key.record.temporary.is_some() {
+                state.ring.consume(caller.context_of_part(), name.clone(), version, Use::Consume).await?;
+            }
+            let kid = usable.version.kid.clone();
+            subject = Subject {
+                key: Some(name.to_string()),
+                version: Some(version.number()),
+                kid: Some(kid.to_string()),
+                valid: Some(true),
+                ..Subject::default()
+            };
+            TokenVerifyAnswer { valid: true, outcome: Outcome::Valid { claims, kid, key: name, version } }
+        }
+        Err(Invalid(code, detail)) => TokenVerifyAnswer { valid: false, outcome: Outcome::Invalid { code, detail } },
+    };
+    note(&request, subject);
+    Ok(HttpResponse::Ok().json(verified))
+}
+
+/// The outer error is a fault of ours, the inner one the token's.
+type Verdict<'a> = Result<Result<(Map<String, Value>, Usable<'a>), Invalid>, Problem>;
+
+fn judge<'a>(state: &AppState, snapshot: &'a Snapshot, given: &TokenVerifyRequest) -> Verdict<'a> {
+    let parsed = match token::parse(&given.token) {
+        Ok(parsed) => parsed,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let candidates = match candidates(state, snapshot, &parsed)? {
+        Ok(candidates) => candidates,
+        Err(invalid) => return Ok(Err(invalid)),
+    };
+    let mut verdict = Err(unknown());
+    for usable in candidates {
+        let record = &usable.key.record;
+        if given.key.as_ref().is_some_and(|key| *key != record.name) || !makes_tokens(record, usable.version) {
+            continue;
+        }
+        let opened = match &parsed {
+            ParsedToken::Jws(token) => jws::verify(token, &usable.material),
+            ParsedToken::Jwe(token) => jwe::decrypt(token, &usable.material),
+        };
+        match opened {
+            Ok(claims) => {
+                let checked = check(state, &usable, given, &claims);
+                return Ok(checked.map(|()| (claims, usable)).map_err(Invalid::from));
+            }
+            Err(error) => verdict = Err(error.into()),
+        }
+    }
+    Ok(verdict)
+}
+
+/// Imported versions carry tokens from before the import, whatever their key is used for now.
+fn makes_tokens(record: &KeyRecord, version: &VersionRecord) -> bool {
+    record.usage == Usage::Token || version.origin == Origin::Imported
+}
+
+fn check(
+    state: &AppState,
+    usable: &Usable<'_>,
+    given: &TokenVerifyRequest,
+    claims: &Map<String, Value>,
+) -> Result<(), ClaimsError> {
+    let rules = &usable.key.record.claims;
+    let required: Vec<String> = rules.required.iter().chain(&given.required_claims).cloned().collect();
+    claims::check(claims, &Expectation {
+        now: state.clock.now().timestamp(),
+        issuer: state.issuer(),
+        extra_issuers: &rules.issuers,
+        allow_missing_iss: usable.version.origin == Origin::Imported,
+        audience: given.audience.as_deref(),
+        required: &required,
+        allow_missing_exp: rules.allow_missing_exp,
+    })
+}
+
+/// Versions that may have made the token: the one its `kid` names, those a replaced system knew under that id, or, for tokens without
+/// any, those of the default key if it allows that.
+#[expect(clippy::type_complexity, reason = "two kinds of failure, as in `Verdict`")]
+fn candidates<'a>(
+    state: &AppState,
+    snapshot: &'a Snapshot,
+    parsed: &ParsedToken<'_>,
+) -> Result<Result<Vec<Usable<'a>>, Invalid>, Problem> {
+    match parsed.kid() {
+        KidClaim::Foreign => Ok(Err(unknown())),
+        KidClaim::Named(kid) => named(snapshot, kid),
+        KidClaim::Absent => {
+            let default = match parsed {
+                ParsedToken::Jws(_) => &state.signing_key,
+                ParsedToken::Jwe(_) => &state.encryption_key,
+            };
+            let key = snapshot.key(default).ok().filter(|key| key.record.claims.kid_fallback);
+            let missing = || Invalid("token_malformed", "the token has no kid".to_owned());
+            Ok(key.map(|key| snapshot.consumers(key).take(FALLBACK_TRIES).collect()).ok_or_else(missing))
+        }
+    }
+}
+
+#[expect(clippy::type_complexity, reason = "two kinds of failure, as in `Verdict`")]
+fn named<'a>(snapshot: &'a Snapshot, kid: &Kid) -> Result<Result<Vec<Usable<'a>>, Invalid>, Problem> {
+    let found = match snapshot.consumer(kid) {
+        Err(Unusable::UnknownKid) => {
+            let hash = internal::alias_hash(snapshot, kid.as_str().as_bytes());
+            let aliased = hash.map(|hash| snapshot.aliased(&hash)).unwrap_or_default();
+            if aliased.is_empty() {
+                return Ok(Err(unknown()));
+            }
+            aliased.iter().map(|kid| snapshot.consumer(kid)).collect::<Vec<_>>()
+        }
+        found => vec![found],
+    };
+    let mut usable = Vec::new();
+    let mut refusal = unknown();
+    for found in found {
+        match found {
+            Ok(found) => usable.push(found),
+            Err(error @ (Unusable::State(_) | Unusable::BelowMinimum)) => {
+                refusal = Invalid("key_not_usable", error.to_string());
+            }
+            Err(Unusable::UnknownKid | Unusable::Ring(_) | Unusable::NoPrimary(_)) => {}
+            Err(error @ Unusable::Material) => return Err(error.into()),
+        }
+    }
+    Ok(if usable.is_empty() { Err(refusal) } else { Ok(usable) })
+}

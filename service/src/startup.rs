@@ -1,0 +1,218 @@
+//! From settings to a listening service, and back to rest.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::{
+    App, HttpServer,
+    dev::Server,
+    middleware::from_fn,
+    web::{Data, PayloadConfig},
+};
+use claviger_actors::{
+    audit::AuditHandle,
+    clock::{Clock, SystemClock},
+    keyring::boot::{self, BootError, DefaultKeys},
+    rotation::RotationHandle,
+    seal::MasterKeys,
+    store::{Database, StoreError},
+};
+use claviger_crypto::secret::SecretBytes;
+
+use crate::{
+    config::Settings,
+    files,
+    http::{self, door::door, openapi, state::AppState},
+    lock::DatabaseLock,
+    tls::{self, Certificate},
+};
+
+/// Time for a request's head to arrive.
+const HEAD_ARRIVAL: Duration = Duration::from_secs(5);
+/// How often certificate files are looked at.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(10);
+
+/// Why the service did not start: one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting.
+    #[error("{setting}: {cause}")]
+    Setting {
+        /// Which.
+        setting: &'static str,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The ring.
+    #[error("{0}")]
+    Boot(#[from] BootError),
+    /// The issuer of the deployment is another one.
+    #[error("tokens.issuer differs from the issuer of this deployment, which is {0}")]
+    Issuer(String),
+}
+
+/// A service that listens.
+pub struct Application {
+    server: Server,
+    state: Data<AppState>,
+    address: SocketAddr,
+    scheme: &'static str,
+    /// Where a generated bootstrap token was written.
+    pub bootstrap_token_file: Option<std::path::PathBuf>,
+    _lock: DatabaseLock,
+}
+
+impl Application {
+    /// Opens the database, loads the ring, makes what is missing and binds the address. Nothing is written before the master key is
+    /// known to be the right one.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn build(settings: Settings) -> Result<Self, StartError> {
+        let at = |setting| move |cause| StartError::Setting { setting, cause };
+        let folder = settings.database.parent().unwrap_or(Path::new("")).to_owned();
+        files::private_directory(&folder).map_err(at("database.url"))?;
+        let lock = DatabaseLock::acquire(&settings.database).map_err(at("database.url"))?;
+        files::private_file(&settings.database).map_err(at("database.url"))?;
+        let masters = masters(&settings, &folder).map_err(at("seal.master_key"))?;
+        let database = Database::open_sqlite(&settings.database).await.map_err(BootError::from)?;
+
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let defaults =
+            DefaultKeys { signing: settings.signing_key.clone(), encryption: settings.encryption_key.clone() };
+        let mut ring =
+            boot::boot(database, &masters, settings.node.clone(), &defaults, Arc::clone(&clock)).await?;
+        let mut bootstrap_token_file = None;
+        if !ring.bootstrapped {
+            let (token, file) = bootstrap_token(&settings, &folder).map_err(at("bootstrap_token"))?;
+            ring.bootstrap(&token).await?;
+            bootstrap_token_file = file;
+        }
+
+        let listener = TcpListener::bind(settings.listen).map_err(at("server.listen"))?;
+        let address = listener.local_addr().map_err(at("server.listen"))?;
+        let scheme = if settings.tls.is_some() { "https" } else { "http" };
+        let issuer = issuer(&settings, ring.issuer.as_deref(), scheme, address)?;
+        ring.fix_issuer(&issuer).await?;
+
+        let ring = ring.start();
+        let state = Data::new(AppState {
+            rotation: RotationHandle::start(ring.clone(), Arc::clone(&clock), settings.rotation_tick),
+            ring,
+            audit: AuditHandle::start(&settings.audit_dir),
+            clock,
+            node: settings.node.clone(),
+            issuer: OnceLock::from(issuer),
+            signing_key: settings.signing_key.clone(),
+            encryption_key: settings.encryption_key.clone(),
+            deletion_waiting_period: settings.deletion_waiting_period,
+            body_limit: settings.body_limit,
+            request_timeout: settings.request_timeout,
+            draining: AtomicBool::new(false),
+        });
+        let server = serve(&settings, listener, state.clone())?;
+        Ok(Self { server, state, address, scheme, bootstrap_token_file, _lock: lock })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// Serves until `stop` resolves, then finishes what has begun.
+    ///
+    /// # Errors
+    /// The server failed.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let handle = self.server.handle();
+        let serving = actix_web::rt::spawn(self.server);
+        stop.await;
+        self.state.draining.store(true, Ordering::Relaxed);
+        tracing::info!("stopping");
+        handle.stop(true).await;
+        let served = serving.await.map_err(io::Error::other)?;
+        self.state.ring.close().await;
+        served
+    }
+}
+
+fn masters(settings: &Settings, folder: &Path) -> io::Result<MasterKeys> {
+    if let Some(masters) = &settings.masters {
+        return Ok(masters.clone());
+    }
+    let (secret, made) = files::secret_file(&folder.join("master.key"), "")?;
+    if made {
+        tracing::warn!(file = %folder.join("master.key").display(), "master key generated; back it up, nothing opens without it");
+    }
+    MasterKeys::new(vec![secret]).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn bootstrap_token(settings: &Settings, folder: &Path) -> io::Result<(SecretBytes, Option<std::path::PathBuf>)> {
+    match &settings.bootstrap_token {
+        Some(token) => Ok((token.clone(), None)),
+        None => {
+            let path = folder.join("bootstrap.token");
+            let (token, _) = files::secret_file(&path, "clv_bootstrap_")?;
+            Ok((token, Some(path)))
+        }
+    }
+}
+
+/// The issuer is fixed with the first start: tokens outlive restarts, and the address may be another one each time.
+fn issuer(settings: &Settings, known: Option<&str>, scheme: &str, address: SocketAddr) -> Result<String, StartError> {
+    match (&settings.issuer, known) {
+        (Some(given), Some(known)) if given != known => Err(StartError::Issuer(known.to_owned())),
+        (_, Some(known)) => Ok(known.to_owned()),
+        (Some(given), None) => Ok(given.clone()),
+        (None, None) => Ok(format!("{scheme}://{address}")),
+    }
+}
+
+fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> Result<Server, StartError> {
+    let at = |setting| move |cause| StartError::Setting { setting, cause };
+    let document = Data::new(openapi::text());
+    let body_limit = settings.body_limit;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .app_data(document.clone())
+            .app_data(PayloadConfig::new(body_limit))
+            .wrap(from_fn(door))
+            .configure(http::configure)
+    })
+    .workers(settings.workers)
+    .client_request_timeout(HEAD_ARRIVAL)
+    .shutdown_timeout(settings.shutdown_timeout.as_secs())
+    .disable_signals();
+    let server = match &settings.tls {
+        None => server.listen(listener).map_err(at("server.listen"))?,
+        Some(files) => {
+            let certificate = Certificate::load(files.clone()).map_err(at("tls.cert"))?;
+            let config = tls::server_config(Arc::clone(&certificate)).map_err(at("tls.client_ca"))?;
+            actix_web::rt::spawn(async move {
+                let mut look = actix_web::rt::time::interval(CERTIFICATE_LOOK);
+                loop {
+                    look.tick().await;
+                    certificate.reload_if_changed();
+                }
+            });
+            server.listen_rustls_0_23(listener, config).map_err(at("server.listen"))?
+        }
+    };
+    Ok(server.run())
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Boot(error.into())
+    }
+}
