@@ -2,7 +2,10 @@
 
 use sea_orm_migration::{
     prelude::*,
-    schema::{big_integer, big_integer_null, binary, binary_null, boolean, integer, string, string_null, text, text_null},
+    schema::{
+        big_integer, big_integer_null, binary, binary_null, boolean, integer, string, string_null, text,
+        text_null,
+    },
 };
 
 #[derive(DeriveMigrationName)]
@@ -11,15 +14,27 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in [ring_meta(), data_keys(), keys(), key_versions(), principals(), changes(), nodes(), idempotency()] {
+        for table in [
+            ring_meta(),
+            data_keys(),
+            keys(),
+            key_versions(),
+            principals(),
+            changes(),
+            nodes(),
+            idempotency(),
+        ] {
             manager.create_table(table).await?;
         }
-        for (name, state) in [("key_versions_one_active", "active"), ("key_versions_one_standby", "pre_activation")] {
+        for (name, state) in
+            [("key_versions_one_active", "active"), ("key_versions_one_standby", "pre_activation")]
+        {
             // Whatever goes wrong above, a key never has two primaries.
             let sql = format!("CREATE UNIQUE INDEX {name} ON key_versions (key_id) WHERE state = '{state}'");
             manager.get_connection().execute_unprepared(&sql).await?;
         }
-        let expiry = Index::create().name("idempotency_expires_at").table("idempotency").col("expires_at").to_owned();
+        let expiry =
+            Index::create().name("idempotency_expires_at").table("idempotency").col("expires_at").to_owned();
         manager.create_index(expiry).await
     }
 }

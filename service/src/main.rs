@@ -48,7 +48,8 @@ async fn main() -> ExitCode {
 
 async fn serve(config: Option<&Path>) -> Result<(), String> {
     let file = config.map(std::fs::read_to_string).transpose();
-    let file = file.map_err(|error| format!("--config names a file that can't be read ({})", error.kind()))?;
+    let file =
+        file.map_err(|error| format!("--config names a file that can't be read ({})", error.kind()))?;
     let settings = Settings::load(file.as_deref(), environment()?, |path| std::fs::read_to_string(path));
     let settings = settings.map_err(|error| error.to_string())?;
     telemetry::start(&settings).map_err(|error| error.to_string())?;
@@ -57,7 +58,7 @@ async fn serve(config: Option<&Path>) -> Result<(), String> {
     if let Some(path) = &application.bootstrap_token_file {
         print(&line(&[("event", "bootstrap_token"), ("file", &path.display().to_string())]))?;
     }
-    print(&line(&[("event", "listening"), ("address", &application.url())]))?;
+    print(&line(&[("event", "listening"), ("address", &application.address().to_string())]))?;
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
         return Err("signals can't be received".to_owned());

@@ -64,7 +64,6 @@ pub struct Application {
     server: Server,
     state: Data<AppState>,
     address: SocketAddr,
-    scheme: &'static str,
     /// Where a generated bootstrap token was written.
     pub bootstrap_token_file: Option<std::path::PathBuf>,
     _lock: DatabaseLock,
@@ -86,8 +85,10 @@ impl Application {
         let database = Database::open_sqlite(&settings.database).await.map_err(BootError::from)?;
 
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let defaults =
-            DefaultKeys { signing: settings.signing_key.clone(), encryption: settings.encryption_key.clone() };
+        let defaults = DefaultKeys {
+            signing: settings.signing_key.clone(),
+            encryption: settings.encryption_key.clone(),
+        };
         let mut ring =
             boot::boot(database, &masters, settings.node.clone(), &defaults, Arc::clone(&clock)).await?;
         let mut bootstrap_token_file = None;
@@ -119,13 +120,13 @@ impl Application {
             draining: AtomicBool::new(false),
         });
         let server = serve(&settings, listener, state.clone())?;
-        Ok(Self { server, state, address, scheme, bootstrap_token_file, _lock: lock })
+        Ok(Self { server, state, address, bootstrap_token_file, _lock: lock })
     }
 
     /// Where it listens.
     #[must_use]
-    pub fn url(&self) -> String {
-        format!("{}://{}", self.scheme, self.address)
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Serves until `stop` resolves, then finishes what has begun.
@@ -156,7 +157,10 @@ fn masters(settings: &Settings, folder: &Path) -> io::Result<MasterKeys> {
     MasterKeys::new(vec![secret]).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn bootstrap_token(settings: &Settings, folder: &Path) -> io::Result<(SecretBytes, Option<std::path::PathBuf>)> {
+fn bootstrap_token(
+    settings: &Settings,
+    folder: &Path,
+) -> io::Result<(SecretBytes, Option<std::path::PathBuf>)> {
     match &settings.bootstrap_token {
         Some(token) => Ok((token.clone(), None)),
         None => {
@@ -168,7 +172,12 @@ fn bootstrap_token(settings: &Settings, folder: &Path) -> io::Result<(SecretByte
 }
 
 /// The issuer is fixed with the first start: tokens outlive restarts, and the address may be another one each time.
-fn issuer(settings: &Settings, known: Option<&str>, scheme: &str, address: SocketAddr) -> Result<String, StartError> {
+fn issuer(
+    settings: &Settings,
+    known: Option<&str>,
+    scheme: &str,
+    address: SocketAddr,
+) -> Result<String, StartError> {
     match (&settings.issuer, known) {
         (Some(given), Some(known)) if given != known => Err(StartError::Issuer(known.to_owned())),
         (_, Some(known)) => Ok(known.to_owned()),

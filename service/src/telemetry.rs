@@ -9,7 +9,8 @@ use crate::config::{ConfigError, Settings};
 /// # Errors
 /// The filter is none.
 pub fn start(settings: &Settings) -> Result<(), ConfigError> {
-    let invalid = || ConfigError { setting: "log.filter".to_owned(), rule: "must be a filter such as info".to_owned() };
+    let invalid =
+        || ConfigError { setting: "log.filter".to_owned(), rule: "must be a filter such as info".to_owned() };
     // Statements carry their values, so the database driver is never allowed below warnings.
     let filter = format!("{},sqlx=warn,sea_orm=warn", settings.log_filter);
     let filter = EnvFilter::try_new(filter).map_err(|_| invalid())?;

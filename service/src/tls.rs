@@ -94,5 +94,8 @@ fn unreadable(path: &Path) -> io::Error {
 }
 
 fn modified(files: &Tls) -> Vec<Option<SystemTime>> {
-    [&files.cert, &files.key].iter().map(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok()).collect()
+    [&files.cert, &files.key]
+        .iter()
+        .map(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
+        .collect()
 }

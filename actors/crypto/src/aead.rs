@@ -21,7 +21,9 @@ impl Aead {
     /// # Errors
     /// Another length.
     pub fn new(key: &SecretBytes) -> Result<Self, CryptoError> {
-        Aes256Gcm::new_from_slice(key.expose()).map(Self).map_err(|_| CryptoError::Malformed("an AES-256 key has 32 bytes"))
+        Aes256Gcm::new_from_slice(key.expose())
+            .map(Self)
+            .map_err(|_| CryptoError::Malformed("an AES-256 key has 32 bytes"))
     }
 
     /// Encrypts under a fresh nonce: nonce ‖ ciphertext ‖ tag.
@@ -40,7 +42,12 @@ impl Aead {
     ///
     /// # Errors
     /// The plaintext is too long for GCM.
-    pub fn seal_with(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    pub fn seal_with(
+        &self,
+        nonce: &[u8; NONCE_BYTES],
+        aad: &[u8],
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, CryptoError> {
         self.0.encrypt(nonce.into(), Payload { msg: plaintext, aad }).map_err(|_| CryptoError::Primitive)
     }
 
@@ -57,7 +64,12 @@ impl Aead {
     ///
     /// # Errors
     /// [`CryptoError::Refused`]: altered, or another key, nonce or AAD.
-    pub fn open_with(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], ciphertext: &[u8]) -> Result<SecretBytes, CryptoError> {
+    pub fn open_with(
+        &self,
+        nonce: &[u8; NONCE_BYTES],
+        aad: &[u8],
+        ciphertext: &[u8],
+    ) -> Result<SecretBytes, CryptoError> {
         let payload = Payload { msg: ciphertext, aad };
         self.0.decrypt(nonce.into(), payload).map(SecretBytes::new).map_err(|_| CryptoError::Refused)
     }

@@ -51,7 +51,14 @@ fn array(bytes: &[u8]) -> [u8; 32] {
 mod tests {
     #[test]
     fn hkdf_gives_the_first_vector_of_rfc_5869() {
-        let okm = super::hkdf_sha256(&[0x0b; 22], &hex::decode("000102030405060708090a0b0c").unwrap(), &hex::decode("f0f1f2f3f4f5f6f7f8f9").unwrap());
-        assert_eq!(hex::encode(okm.expose()), "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf");
+        let okm = super::hkdf_sha256(
+            &[0x0b; 22],
+            &hex::decode("000102030405060708090a0b0c").unwrap(),
+            &hex::decode("f0f1f2f3f4f5f6f7f8f9").unwrap(),
+        );
+        assert_eq!(
+            hex::encode(okm.expose()),
+            "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"
+        );
     }
 }

@@ -50,7 +50,12 @@ impl FernetKey {
     ///
     /// # Errors
     /// A primitive failed.
-    pub fn encrypt_with(&self, iv: &[u8; IV_BYTES], plaintext: &[u8], now: u64) -> Result<String, CryptoError> {
+    pub fn encrypt_with(
+        &self,
+        iv: &[u8; IV_BYTES],
+        plaintext: &[u8],
+        now: u64,
+    ) -> Result<String, CryptoError> {
         let mut padded = vec![0; (plaintext.len() / BLOCK_BYTES + 1) * BLOCK_BYTES];
         let ciphertext = cbc::Encryptor::<Aes128>::new((&*self.encryption).into(), iv.into())
             .encrypt_padded_b2b::<Pkcs7>(plaintext, &mut padded)
@@ -73,7 +78,10 @@ impl FernetKey {
         let bytes = URL_SAFE.decode(token).map_err(|_| MALFORMED)?;
         let (signed, mac) = bytes.split_last_chunk::<MAC_BYTES>().ok_or(MALFORMED)?;
         let (header, ciphertext) = signed.split_at_checked(HEADER_BYTES).ok_or(MALFORMED)?;
-        if header.first() != Some(&VERSION) || ciphertext.is_empty() || !ciphertext.len().is_multiple_of(BLOCK_BYTES) {
+        if header.first() != Some(&VERSION)
+            || ciphertext.is_empty()
+            || !ciphertext.len().is_multiple_of(BLOCK_BYTES)
+        {
             return Err(MALFORMED);
         }
         if !digest::ct_eq(&digest::hmac_sha256(&*self.signing, &[signed]), mac) {
@@ -95,7 +103,8 @@ impl FernetKey {
     /// As there.
     pub fn decrypt_lenient(&self, token: &str) -> Result<SecretBytes, CryptoError> {
         self.decrypt(token).or_else(|error| {
-            let inner = URL_SAFE.decode(token).or_else(|_| base64::engine::general_purpose::STANDARD.decode(token));
+            let inner =
+                URL_SAFE.decode(token).or_else(|_| base64::engine::general_purpose::STANDARD.decode(token));
             match inner.map(String::from_utf8) {
                 Ok(Ok(inner)) => self.decrypt(&inner),
                 Ok(Err(_)) | Err(_) => Err(error),
@@ -118,7 +127,8 @@ pub fn encrypt_text(key: &FernetKey, text: &str, now: u64) -> Result<String, Cry
 /// Not a token of this key, or not UTF-8.
 pub fn decrypt_text(key: &FernetKey, token: &str) -> Result<String, CryptoError> {
     let plaintext = key.decrypt_lenient(token)?;
-    String::from_utf8(plaintext.expose().to_vec()).map_err(|_| CryptoError::Malformed("the plaintext is not UTF-8"))
+    String::from_utf8(plaintext.expose().to_vec())
+        .map_err(|_| CryptoError::Malformed("the plaintext is not UTF-8"))
 }
 
 /// JSON payload → token.
@@ -136,5 +146,6 @@ pub fn encrypt_json(key: &FernetKey, payload: &Value, now: u64) -> Result<String
 /// Not a token of this key, or not strict JSON.
 pub fn decrypt_json(key: &FernetKey, token: &str) -> Result<Value, CryptoError> {
     let plaintext = key.decrypt_lenient(token)?;
-    json::parse(plaintext.expose(), PAYLOAD_DEPTH).map_err(|_| CryptoError::Malformed("the plaintext is not JSON"))
+    json::parse(plaintext.expose(), PAYLOAD_DEPTH)
+        .map_err(|_| CryptoError::Malformed("the plaintext is not JSON"))
 }

@@ -30,7 +30,8 @@ pub struct Parsed<'a> {
 /// # Errors
 /// The key is not aes256-gcm.
 pub fn issue(key: &PreparedKey, kid: &Kid, claims: &Map<String, Value>) -> Result<String, CryptoError> {
-    let claims = serde_json::to_vec(claims).map_err(|_| CryptoError::Malformed("claims can't be written as JSON"))?;
+    let claims =
+        serde_json::to_vec(claims).map_err(|_| CryptoError::Malformed("claims can't be written as JSON"))?;
     encrypt(key, kid, &claims)
 }
 
@@ -71,7 +72,8 @@ pub(crate) fn parse(segments: [&str; 5]) -> Result<Parsed<'_>, TokenError> {
     }
     let iv = decode(iv)?.try_into().map_err(|_| TokenError::Malformed("the IV must have 12 bytes"))?;
     let mut ciphertext = decode(ciphertext)?;
-    let tag: [u8; TAG_BYTES] = decode(tag)?.try_into().map_err(|_| TokenError::Malformed("the tag must have 16 bytes"))?;
+    let tag: [u8; TAG_BYTES] =
+        decode(tag)?.try_into().map_err(|_| TokenError::Malformed("the tag must have 16 bytes"))?;
     ciphertext.extend_from_slice(&tag);
     Ok(Parsed { kid: kid_of(&header), aad, iv, ciphertext })
 }

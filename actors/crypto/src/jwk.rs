@@ -4,8 +4,9 @@ use aws_lc_rs::{rsa, signature::RsaPublicKeyComponents};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use claviger_entity::{Algorithm, KeyType, Kid};
 use jsonwebtoken::jwk::{
-    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType, Jwk, KeyAlgorithm,
-    OctetKeyPairParameters, OctetKeyPairType, PublicKeyUse, RSAKeyParameters, RSAKeyType, ThumbprintHash,
+    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType,
+    Jwk, KeyAlgorithm, OctetKeyPairParameters, OctetKeyPairType, PublicKeyUse, RSAKeyParameters, RSAKeyType,
+    ThumbprintHash,
 };
 
 use crate::CryptoError;
@@ -35,7 +36,10 @@ pub fn thumbprint(key_type: KeyType, spki: &[u8]) -> Result<Kid, CryptoError> {
 /// `PUBLIC KEY` PEM (RFC 7468 §13).
 #[must_use]
 pub fn public_pem(spki: &[u8]) -> String {
-    pem::encode_config(&pem::Pem::new("PUBLIC KEY", spki), pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF))
+    pem::encode_config(
+        &pem::Pem::new("PUBLIC KEY", spki),
+        pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
+    )
 }
 
 fn bare(key_type: KeyType, spki: &[u8]) -> Result<Jwk, CryptoError> {
@@ -50,7 +54,12 @@ fn bare(key_type: KeyType, spki: &[u8]) -> Result<Jwk, CryptoError> {
                 x: URL_SAFE_NO_PAD.encode(x),
             })
         }
-        KeyType::Rs256 | KeyType::Rs384 | KeyType::Rs512 | KeyType::Ps256 | KeyType::Ps384 | KeyType::Ps512 => {
+        KeyType::Rs256
+        | KeyType::Rs384
+        | KeyType::Rs512
+        | KeyType::Ps256
+        | KeyType::Ps384
+        | KeyType::Ps512 => {
             let public = rsa::PublicKey::from_der(spki).map_err(|_| UNFIT)?;
             let components = RsaPublicKeyComponents::<Vec<u8>>::from(&public);
             AlgorithmParameters::RSA(RSAKeyParameters {
@@ -59,7 +68,12 @@ fn bare(key_type: KeyType, spki: &[u8]) -> Result<Jwk, CryptoError> {
                 e: URL_SAFE_NO_PAD.encode(components.e),
             })
         }
-        KeyType::Hs256 | KeyType::Hs384 | KeyType::Hs512 | KeyType::Aes256Gcm | KeyType::HmacSha256 | KeyType::Fernet => {
+        KeyType::Hs256
+        | KeyType::Hs384
+        | KeyType::Hs512
+        | KeyType::Aes256Gcm
+        | KeyType::HmacSha256
+        | KeyType::Fernet => {
             return Err(CryptoError::Unsupported("a symmetric key has no public half"));
         }
     };

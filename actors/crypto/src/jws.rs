@@ -41,9 +41,13 @@ pub struct Parsed<'a> {
 /// # Errors
 /// The key does not sign.
 pub fn issue(key: &PreparedKey, kid: &Kid, claims: &Map<String, Value>) -> Result<String, CryptoError> {
-    let algorithm = key.key_type().algorithm().ok_or(CryptoError::Unsupported("a key of this type does not sign tokens"))?;
+    let algorithm = key
+        .key_type()
+        .algorithm()
+        .ok_or(CryptoError::Unsupported("a key of this type does not sign tokens"))?;
     let header = format!(r#"{{"alg":"{algorithm}","kid":"{kid}","typ":"JWT"}}"#);
-    let claims = serde_json::to_vec(claims).map_err(|_| CryptoError::Malformed("claims can't be written as JSON"))?;
+    let claims =
+        serde_json::to_vec(claims).map_err(|_| CryptoError::Malformed("claims can't be written as JSON"))?;
     let mut token = URL_SAFE_NO_PAD.encode(header);
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(claims, &mut token);
@@ -58,7 +62,8 @@ pub fn issue(key: &PreparedKey, kid: &Kid, claims: &Map<String, Value>) -> Resul
 pub(crate) fn parse<'a>(token: &'a str, segments: [&'a str; 3]) -> Result<Parsed<'a>, TokenError> {
     let [header, payload, signature] = segments;
     let header = header_of(header)?;
-    let algorithm = text_member(&header, "alg")?.ok_or(TokenError::Malformed("the header has no alg"))?.to_owned();
+    let algorithm =
+        text_member(&header, "alg")?.ok_or(TokenError::Malformed("the header has no alg"))?.to_owned();
     let signing_input = token.rsplit_once('.').map_or("", |(input, _)| input);
     let payload = decode(payload)?;
     // An unsigned token has an empty signature; it fails on its alg, as such.
@@ -75,8 +80,11 @@ pub fn verify(parsed: &Parsed<'_>, key: &PreparedKey) -> Result<Map<String, Valu
         return Err(TokenError::SignatureInvalid);
     }
     let verifier: &dyn JwtVerifier = key;
-    verifier.verify(parsed.signing_input.as_bytes(), &parsed.signature).map_err(|_| TokenError::SignatureInvalid)?;
-    json::parse_object(&parsed.payload, CLAIMS_DEPTH).map_err(|_| TokenError::Malformed("the claims are no strict JSON object"))
+    verifier
+        .verify(parsed.signing_input.as_bytes(), &parsed.signature)
+        .map_err(|_| TokenError::SignatureInvalid)?;
+    json::parse_object(&parsed.payload, CLAIMS_DEPTH)
+        .map_err(|_| TokenError::Malformed("the claims are no strict JSON object"))
 }
 
 pub(crate) fn header_of(segment: &str) -> Result<Map<String, Value>, TokenError> {
@@ -93,11 +101,16 @@ pub(crate) fn kid_of(header: &Map<String, Value>) -> KidClaim {
     match header.get("kid") {
         None => KidClaim::Absent,
         Some(Value::String(text)) => text.parse().map_or(KidClaim::Foreign, KidClaim::Named),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => KidClaim::Foreign,
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            KidClaim::Foreign
+        }
     }
 }
 
-pub(crate) fn text_member<'a>(header: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, TokenError> {
+pub(crate) fn text_member<'a>(
+    header: &'a Map<String, Value>,
+    name: &str,
+) -> Result<Option<&'a str>, TokenError> {
     match header.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -108,5 +121,7 @@ pub(crate) fn text_member<'a>(header: &'a Map<String, Value>, name: &str) -> Res
 }
 
 pub(crate) fn decode(segment: &str) -> Result<Vec<u8>, TokenError> {
-    URL_SAFE_NO_PAD.decode(segment).map_err(|_| TokenError::Malformed("a segment is not base64url without padding"))
+    URL_SAFE_NO_PAD
+        .decode(segment)
+        .map_err(|_| TokenError::Malformed("a segment is not base64url without padding"))
 }

@@ -8,8 +8,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
-        KeyPair as _, RsaKeyPair,
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
     },
 };
 use base64::{
@@ -63,12 +63,19 @@ impl Material {
             KeyType::Es256 => Self::elliptic(key_type, &ECDSA_P256_SHA256_FIXED_SIGNING),
             KeyType::Es384 => Self::elliptic(key_type, &ECDSA_P384_SHA384_FIXED_SIGNING),
             KeyType::Eddsa => {
-                let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).map_err(|_| MaterialError::Primitive)?;
+                let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
+                    .map_err(|_| MaterialError::Primitive)?;
                 Self::from_pkcs8(key_type, document.as_ref(), None)
             }
-            KeyType::Rs256 | KeyType::Rs384 | KeyType::Rs512 | KeyType::Ps256 | KeyType::Ps384 | KeyType::Ps512 => {
+            KeyType::Rs256
+            | KeyType::Rs384
+            | KeyType::Rs512
+            | KeyType::Ps256
+            | KeyType::Ps384
+            | KeyType::Ps512 => {
                 let pair = RsaKeyPair::generate(key_size(bits)?).map_err(|_| MaterialError::Primitive)?;
-                let document = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(|_| MaterialError::Primitive)?;
+                let document =
+                    AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(|_| MaterialError::Primitive)?;
                 Self::from_pkcs8(key_type, document.as_ref(), None)
             }
             KeyType::Hs256 | KeyType::Aes256Gcm | KeyType::HmacSha256 | KeyType::Fernet => Self::random(32),
@@ -81,7 +88,11 @@ impl Material {
     ///
     /// # Errors
     /// The length does not fit, the type is asymmetric, or `kid` reveals the key.
-    pub fn import_raw(key_type: KeyType, bytes: SecretBytes, kid: Option<Kid>) -> Result<Self, MaterialError> {
+    pub fn import_raw(
+        key_type: KeyType,
+        bytes: SecretBytes,
+        kid: Option<Kid>,
+    ) -> Result<Self, MaterialError> {
         let length = bytes.len();
         let fits = match key_type {
             KeyType::Aes256Gcm | KeyType::Fernet => length == 32,
@@ -89,7 +100,12 @@ impl Material {
             KeyType::Hs256 => length >= 32,
             KeyType::Hs384 => length >= 48,
             KeyType::Hs512 => length >= 64,
-            KeyType::Rs256 | KeyType::Rs384 | KeyType::Rs512 | KeyType::Ps256 | KeyType::Ps384 | KeyType::Ps512 => false,
+            KeyType::Rs256
+            | KeyType::Rs384
+            | KeyType::Rs512
+            | KeyType::Ps256
+            | KeyType::Ps384
+            | KeyType::Ps512 => false,
             KeyType::Es256 | KeyType::Es384 | KeyType::Eddsa => false,
         };
         if key_type.is_asymmetric() {
@@ -112,7 +128,9 @@ impl Material {
     /// # Errors
     /// It is none, does not fit the type, or `kid` reveals the key.
     pub fn import_pem(key_type: KeyType, text: &str, kid: Option<Kid>) -> Result<Self, MaterialError> {
-        const UNFIT: MaterialError = MaterialError::Unfit("material must be one unencrypted PKCS#8 PEM (PRIVATE KEY) of the key's type");
+        const UNFIT: MaterialError = MaterialError::Unfit(
+            "material must be one unencrypted PKCS#8 PEM (PRIVATE KEY) of the key's type",
+        );
         if !key_type.is_asymmetric() {
             return Err(MaterialError::Unfit("material of a symmetric key must be raw bytes in base64"));
         }
@@ -129,13 +147,22 @@ impl Material {
     ///
     /// # Errors
     /// The type is asymmetric, or the secret is empty.
-    pub fn import_legacy(key_type: KeyType, secret: &SecretBytes, kid: Option<&Kid>) -> Result<LegacyImport, MaterialError> {
+    pub fn import_legacy(
+        key_type: KeyType,
+        secret: &SecretBytes,
+        kid: Option<&Kid>,
+    ) -> Result<LegacyImport, MaterialError> {
         let digest = SecretBytes::new(digest::sha256(secret.expose()).to_vec());
         let bytes = match key_type {
             KeyType::Hs256 | KeyType::Hs384 | KeyType::Hs512 => secret.clone(),
             KeyType::Aes256Gcm | KeyType::Fernet => digest.clone(),
             KeyType::HmacSha256 | KeyType::Eddsa | KeyType::Es256 | KeyType::Es384 => return Err(NO_LEGACY),
-            KeyType::Rs256 | KeyType::Rs384 | KeyType::Rs512 | KeyType::Ps256 | KeyType::Ps384 | KeyType::Ps512 => {
+            KeyType::Rs256
+            | KeyType::Rs384
+            | KeyType::Rs512
+            | KeyType::Ps256
+            | KeyType::Ps384
+            | KeyType::Ps512 => {
                 return Err(NO_LEGACY);
             }
         };
@@ -160,8 +187,8 @@ impl Material {
     }
 
     fn elliptic(key_type: KeyType, algorithm: &'static EcdsaSigningAlgorithm) -> Result<Self, MaterialError> {
-        let document =
-            EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).map_err(|_| MaterialError::Primitive)?;
+        let document = EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new())
+            .map_err(|_| MaterialError::Primitive)?;
         Self::from_pkcs8(key_type, document.as_ref(), None)
     }
 
@@ -182,7 +209,12 @@ impl Material {
                 let pair = Ed25519KeyPair::from_pkcs8(der).map_err(|_| UNFIT)?;
                 AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key())
             }
-            KeyType::Rs256 | KeyType::Rs384 | KeyType::Rs512 | KeyType::Ps256 | KeyType::Ps384 | KeyType::Ps512 => {
+            KeyType::Rs256
+            | KeyType::Rs384
+            | KeyType::Rs512
+            | KeyType::Ps256
+            | KeyType::Ps384
+            | KeyType::Ps512 => {
                 let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| UNFIT)?;
                 let size = u32::try_from(pair.public_modulus_len() * 8).map_err(|_| UNFIT)?;
                 key_size(Some(size))?;
@@ -201,7 +233,8 @@ impl Material {
     }
 }
 
-const NO_LEGACY: MaterialError = MaterialError::Unfit("legacy_secret is for hs256, hs384, hs512, aes256-gcm and fernet keys");
+const NO_LEGACY: MaterialError =
+    MaterialError::Unfit("legacy_secret is for hs256, hs384, hs512, aes256-gcm and fernet keys");
 
 /// The id is an encoding of the secret: whoever sees a token has the key.
 #[must_use]
@@ -234,7 +267,10 @@ fn legacy_kid(key_type: KeyType, digest: &SecretBytes) -> Result<Kid, MaterialEr
 }
 
 fn random_kid() -> Result<Kid, MaterialError> {
-    random::text(KID_BYTES).map_err(|_| MaterialError::Primitive)?.parse().map_err(|_| MaterialError::Primitive)
+    random::text(KID_BYTES)
+        .map_err(|_| MaterialError::Primitive)?
+        .parse()
+        .map_err(|_| MaterialError::Primitive)
 }
 
 const fn key_size(bits: Option<u32>) -> Result<KeySize, MaterialError> {

@@ -8,9 +8,10 @@ use aws_lc_rs::{
     hmac,
     rand::SystemRandom,
     signature::{
-        self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING,
-        ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P384_SHA384_FIXED, ECDSA_P384_SHA384_FIXED_SIGNING,
-        ED25519, EcdsaKeyPair, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, Ed25519KeyPair, KeyPair as _, ParsedPublicKey,
+        self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED,
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_ASN1_SIGNING,
+        ECDSA_P384_SHA384_FIXED, ECDSA_P384_SHA384_FIXED_SIGNING, ED25519, EcdsaKeyPair,
+        EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, Ed25519KeyPair, KeyPair as _, ParsedPublicKey,
         RsaEncoding, RsaKeyPair, RsaParameters, VerificationAlgorithm,
     },
 };
@@ -78,12 +79,20 @@ impl PreparedKey {
     /// It does not fit the type.
     pub fn new(key_type: KeyType, secret: &SecretBytes) -> Result<Self, MaterialError> {
         let inner = match key_type {
-            KeyType::Hs256 | KeyType::HmacSha256 => Inner::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret.expose())),
+            KeyType::Hs256 | KeyType::HmacSha256 => {
+                Inner::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))
+            }
             KeyType::Hs384 => Inner::Hmac(hmac::Key::new(hmac::HMAC_SHA384, secret.expose())),
             KeyType::Hs512 => Inner::Hmac(hmac::Key::new(hmac::HMAC_SHA512, secret.expose())),
-            KeyType::Rs256 => rsa(secret, &signature::RSA_PKCS1_SHA256, &signature::RSA_PKCS1_2048_8192_SHA256)?,
-            KeyType::Rs384 => rsa(secret, &signature::RSA_PKCS1_SHA384, &signature::RSA_PKCS1_2048_8192_SHA384)?,
-            KeyType::Rs512 => rsa(secret, &signature::RSA_PKCS1_SHA512, &signature::RSA_PKCS1_2048_8192_SHA512)?,
+            KeyType::Rs256 => {
+                rsa(secret, &signature::RSA_PKCS1_SHA256, &signature::RSA_PKCS1_2048_8192_SHA256)?
+            }
+            KeyType::Rs384 => {
+                rsa(secret, &signature::RSA_PKCS1_SHA384, &signature::RSA_PKCS1_2048_8192_SHA384)?
+            }
+            KeyType::Rs512 => {
+                rsa(secret, &signature::RSA_PKCS1_SHA512, &signature::RSA_PKCS1_2048_8192_SHA512)?
+            }
             KeyType::Ps256 => rsa(secret, &signature::RSA_PSS_SHA256, &signature::RSA_PSS_2048_8192_SHA256)?,
             KeyType::Ps384 => rsa(secret, &signature::RSA_PSS_SHA384, &signature::RSA_PSS_2048_8192_SHA384)?,
             KeyType::Ps512 => rsa(secret, &signature::RSA_PSS_SHA512, &signature::RSA_PSS_2048_8192_SHA512)?,
@@ -143,17 +152,25 @@ impl PreparedKey {
     ///
     /// # Errors
     /// The type does not know the encoding or digests, or the digest has another length than the algorithm's hash.
-    pub fn sign_raw(&self, input: &[u8], prehashed: bool, encoding: SignatureEncoding) -> Result<Vec<u8>, CryptoError> {
+    pub fn sign_raw(
+        &self,
+        input: &[u8],
+        prehashed: bool,
+        encoding: SignatureEncoding,
+    ) -> Result<Vec<u8>, CryptoError> {
         match (&self.inner, encoding) {
             (Inner::Hmac(_) | Inner::Aead(_) | Inner::Fernet(_), _) => Err(NO_SIGNATURES),
             (Inner::Rsa { .. } | Inner::Ed25519 { .. }, SignatureEncoding::Der) => Err(DER_IS_ECDSA),
             (Inner::Ecdsa { pair, curve, .. }, SignatureEncoding::Der) => {
                 let pkcs8 = pair.to_pkcs8v1().map_err(|_| CryptoError::Primitive)?;
-                let pair = EcdsaKeyPair::from_pkcs8(curve.asn1, pkcs8.as_ref()).map_err(|_| CryptoError::Primitive)?;
+                let pair = EcdsaKeyPair::from_pkcs8(curve.asn1, pkcs8.as_ref())
+                    .map_err(|_| CryptoError::Primitive)?;
                 self.sign_ecdsa(&pair, input, prehashed)
             }
             (Inner::Ecdsa { pair, .. }, SignatureEncoding::Jose) => self.sign_ecdsa(pair, input, prehashed),
-            (Inner::Rsa { .. } | Inner::Ed25519 { .. }, SignatureEncoding::Jose) if !prehashed => self.sign(input),
+            (Inner::Rsa { .. } | Inner::Ed25519 { .. }, SignatureEncoding::Jose) if !prehashed => {
+                self.sign(input)
+            }
             (Inner::Rsa { pair, encoding, .. }, SignatureEncoding::Jose) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 let signed = pair.sign_digest(*encoding, &self.digest(input)?, &mut signature);
@@ -187,7 +204,8 @@ impl PreparedKey {
             (Inner::Ed25519 { .. }, SignatureEncoding::Jose) if prehashed => Err(NO_PREHASH),
             (Inner::Ecdsa { pair, curve, .. }, SignatureEncoding::Der) => {
                 let bytes = pair.public_key().as_ref();
-                let public = ParsedPublicKey::new(curve.verify_asn1, bytes).map_err(|_| CryptoError::Primitive)?;
+                let public =
+                    ParsedPublicKey::new(curve.verify_asn1, bytes).map_err(|_| CryptoError::Primitive)?;
                 verify(&public)
             }
             (
@@ -204,9 +222,11 @@ impl PreparedKey {
     pub fn aead(&self) -> Result<&Aead, CryptoError> {
         match &self.inner {
             Inner::Aead(aead) => Ok(aead),
-            Inner::Hmac(_) | Inner::Rsa { .. } | Inner::Ecdsa { .. } | Inner::Ed25519 { .. } | Inner::Fernet(_) => {
-                Err(CryptoError::Unsupported("only an aes256-gcm key does this"))
-            }
+            Inner::Hmac(_)
+            | Inner::Rsa { .. }
+            | Inner::Ecdsa { .. }
+            | Inner::Ed25519 { .. }
+            | Inner::Fernet(_) => Err(CryptoError::Unsupported("only an aes256-gcm key does this")),
         }
     }
 
@@ -217,15 +237,20 @@ impl PreparedKey {
     pub fn fernet(&self) -> Result<&FernetKey, CryptoError> {
         match &self.inner {
             Inner::Fernet(key) => Ok(key),
-            Inner::Hmac(_) | Inner::Rsa { .. } | Inner::Ecdsa { .. } | Inner::Ed25519 { .. } | Inner::Aead(_) => {
-                Err(CryptoError::Unsupported("only a fernet key does this"))
-            }
+            Inner::Hmac(_)
+            | Inner::Rsa { .. }
+            | Inner::Ecdsa { .. }
+            | Inner::Ed25519 { .. }
+            | Inner::Aead(_) => Err(CryptoError::Unsupported("only a fernet key does this")),
         }
     }
 
     fn sign_ecdsa(&self, pair: &EcdsaKeyPair, input: &[u8], prehashed: bool) -> Result<Vec<u8>, CryptoError> {
-        let signature =
-            if prehashed { pair.sign_digest(&self.digest(input)?) } else { pair.sign(&SystemRandom::new(), input) };
+        let signature = if prehashed {
+            pair.sign_digest(&self.digest(input)?)
+        } else {
+            pair.sign(&SystemRandom::new(), input)
+        };
         Ok(signature.map_err(|_| CryptoError::Primitive)?.as_ref().to_vec())
     }
 
@@ -261,7 +286,10 @@ fn ecdsa(secret: &SecretBytes, curve: &'static Curve) -> Result<Inner, MaterialE
     Ok(Inner::Ecdsa { pair, public, curve })
 }
 
-fn public(algorithm: &'static dyn VerificationAlgorithm, bytes: &[u8]) -> Result<ParsedPublicKey, MaterialError> {
+fn public(
+    algorithm: &'static dyn VerificationAlgorithm,
+    bytes: &[u8],
+) -> Result<ParsedPublicKey, MaterialError> {
     ParsedPublicKey::new(algorithm, bytes).map_err(|_| UNFIT)
 }
 

@@ -110,7 +110,9 @@ impl Booted {
         }
         let command = Command::Create(Box::new(spec), materials);
         let context = ChangeContext::system("bootstrap");
-        if let Written::Changed(next, _) = self.writer.write(&self.snapshot, command, &context, self.clock.now()).await? {
+        if let Written::Changed(next, _) =
+            self.writer.write(&self.snapshot, command, &context, self.clock.now()).await?
+        {
             self.snapshot = Arc::into_inner(next).ok_or(RingFailure::Stopped)?;
         }
         Ok(())
@@ -127,7 +129,8 @@ impl Booted {
         let admin = PrincipalRecord {
             id: Uuid::now_v7(),
             name: "bootstrap-admin".to_owned(),
-            token_hash: internal::token_hash(&self.snapshot, token.expose()).ok_or(BootError::TokenHashKey)?,
+            token_hash: internal::token_hash(&self.snapshot, token.expose())
+                .ok_or(BootError::TokenHashKey)?,
             roles: vec!["admin".to_owned()],
             created_at: self.clock.now(),
             expires_at: None,

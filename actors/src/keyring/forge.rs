@@ -59,7 +59,11 @@ impl Forge {
     }
 
     /// Material if it is there at once; what is taken is made again in the background.
-    pub(super) async fn spare(&self, key_type: KeyType, bits: Option<u32>) -> Result<Option<Material>, ForgeError> {
+    pub(super) async fn spare(
+        &self,
+        key_type: KeyType,
+        bits: Option<u32>,
+    ) -> Result<Option<Material>, ForgeError> {
         if !key_type.is_rsa() {
             return Ok(Some(Material::generate(key_type, bits)?));
         }

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     actor::{Applied, Apply, ChangeContext, KeyRing, RingFailure},
-    core::{Command, CreateKey, ImportKey, Imported, Rotate, RingError, Transition, UpdateKey, Use},
+    core::{Command, CreateKey, ImportKey, Imported, RingError, Rotate, Transition, UpdateKey, Use},
     forge::{Forge, ForgeError},
     snapshot::{Epoch, Snapshot},
     writer::Writer,
@@ -82,11 +82,8 @@ impl KeyRingHandle {
     /// See [`RingFailure`].
     pub async fn create(&self, context: ChangeContext, spec: CreateKey) -> Result<Applied, RingFailure> {
         let mut materials = vec![self.forge.make(spec.key_type, spec.bits).await?];
-        if spec.temporary.is_none()
-            && !spec.name.is_internal()
-            && let Some(spare) = self.forge.spare(spec.key_type, spec.bits).await?
-        {
-            materials.push(spare);
+        if spec.temporary.is_none() && !spec.name.is_internal() {
+            materials.push(self.forge.make(spec.key_type, spec.bits).await?);
         }
         self.apply(context, Command::Create(Box::new(spec), materials)).await
     }
@@ -106,7 +103,7 @@ impl KeyRingHandle {
         if !imported.may_produce {
             spares.push(self.forge.make(key_type, bits).await?);
         }
-        spares.extend(self.forge.spare(key_type, bits).await?);
+        spares.push(self.forge.make(key_type, bits).await?);
         self.apply(context, Command::Import(Box::new(ImportKey { key, imported, spares }))).await
     }
 
@@ -137,7 +134,11 @@ impl KeyRingHandle {
     ///
     /// # Errors
     /// See [`RingFailure`].
-    pub async fn transition(&self, context: ChangeContext, transition: Transition) -> Result<Applied, RingFailure> {
+    pub async fn transition(
+        &self,
+        context: ChangeContext,
+        transition: Transition,
+    ) -> Result<Applied, RingFailure> {
         use super::core::{Exposure, TransitionKind};
         let (key_type, bits, has_standby) = self.shape(&transition.name)?;
         let mut spares = Vec::new();
@@ -190,14 +191,22 @@ impl KeyRingHandle {
     }
 
     /// Gives a key the standby that it lacks.
-    pub(crate) async fn replenish(&self, context: ChangeContext, name: KeyName) -> Result<Applied, RingFailure> {
+    pub(crate) async fn replenish(
+        &self,
+        context: ChangeContext,
+        name: KeyName,
+    ) -> Result<Applied, RingFailure> {
         let (key_type, bits, _) = self.shape(&name)?;
         let spare = Box::new(self.forge.make(key_type, bits).await?);
         self.apply(context, Command::Replenish { name, spare }).await
     }
 
     /// Runs a command that needs no material.
-    pub(crate) async fn apply(&self, context: ChangeContext, command: Command) -> Result<Applied, RingFailure> {
+    pub(crate) async fn apply(
+        &self,
+        context: ChangeContext,
+        command: Command,
+    ) -> Result<Applied, RingFailure> {
         let _permit = self.permits.try_acquire().map_err(|_| RingFailure::Overloaded)?;
         self.actor.send(Apply { command, context }).await.map_err(|_| RingFailure::Stopped)?
     }
@@ -206,7 +215,12 @@ impl KeyRingHandle {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn kept_answer(&self, scope: &str, key: &str, now: Time) -> Result<Option<IdempotencyRecord>, StoreError> {
+    pub async fn kept_answer(
+        &self,
+        scope: &str,
+        key: &str,
+        now: Time,
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
         let snapshot = self.snapshot();
         self.database.find_idempotent(snapshot.keychain(), scope, key, now).await
     }

@@ -23,7 +23,10 @@ impl Jwks {
     /// Every public half of every token key. Keys of other usages are served one by one: a signature over arbitrary bytes
     /// must never pass for a token.
     pub fn of_tokens<'a>(keys: impl Iterator<Item = &'a Arc<Key>>) -> Self {
-        Self::render(keys.filter(|key| key.record.usage == Usage::Token && !key.record.name.is_internal()).flat_map(|key| public_halves(key)))
+        Self::render(
+            keys.filter(|key| key.record.usage == Usage::Token && !key.record.name.is_internal())
+                .flat_map(|key| public_halves(key)),
+        )
     }
 
     /// The public halves of one key.
@@ -43,8 +46,10 @@ fn public_halves(key: &Key) -> impl Iterator<Item = Value> {
     let key_type = key.record.key_type;
     let listed = key.record.deleted_at.is_none();
     // Newest first: clients that take the first key of a set take the best one.
-    key.versions.values().rev().filter(move |version| listed && version.state.may_consume()).filter_map(move |version| {
-        let spki = version.public_spki.as_deref()?;
-        jwk::public_jwk(key_type, spki, &version.kid).ok()
-    })
+    key.versions.values().rev().filter(move |version| listed && version.state.may_consume()).filter_map(
+        move |version| {
+            let spki = version.public_spki.as_deref()?;
+            jwk::public_jwk(key_type, spki, &version.kid).ok()
+        },
+    )
 }

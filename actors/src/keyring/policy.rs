@@ -64,7 +64,11 @@ pub const fn tier_period(tier: Tier) -> HumanDuration {
 #[must_use]
 pub fn next_rotation_at(key: &Key) -> Option<Time> {
     let record = &key.record;
-    if record.name.is_internal() || record.temporary.is_some() || record.delete_at.is_some() || record.deleted_at.is_some() {
+    if record.name.is_internal()
+        || record.temporary.is_some()
+        || record.delete_at.is_some()
+        || record.deleted_at.is_some()
+    {
         return None;
     }
     let activated_at = key.primary()?.activated_at?;
@@ -100,16 +104,17 @@ pub fn validate(key_type: KeyType, policy: &RotationPolicy) -> Result<(), &'stat
     let shortest = TimeDelta::seconds(lead.to_delta().num_seconds().saturating_mul(2));
     match (&policy.every, &policy.cron) {
         (Some(_), Some(_)) => Err("rotation.every and rotation.cron exclude each other"),
-        (Some(every), None) if every.to_delta() < shortest => {
-            Err("rotation.every must be at least twice the lead (rotation.lead, default 1h for asymmetric keys and 5s for others)")
-        }
+        (Some(every), None) if every.to_delta() < shortest => Err(
+            "rotation.every must be at least twice the lead (rotation.lead, default 1h for asymmetric keys and 5s for others)",
+        ),
         (None, Some(cron)) => validate_cron(cron, shortest),
         (Some(_), None) | (None, None) => Ok(()),
     }
 }
 
 fn validate_cron(text: &str, shortest: TimeDelta) -> Result<(), &'static str> {
-    const INVALID: &str = "rotation.cron must be a cron expression of five fields (UTC) that comes round again";
+    const INVALID: &str =
+        "rotation.cron must be a cron expression of five fields (UTC) that comes round again";
     let cron = parse_cron(text).map_err(|()| INVALID)?;
     // Any fixed start will do: the gaps of a schedule repeat.
     let mut at = Time::UNIX_EPOCH;
@@ -127,7 +132,12 @@ fn parse_cron(text: &str) -> Result<Cron, ()> {
     if text.len() > CRON_MAX_BYTES || text.split_ascii_whitespace().count() != 5 {
         return Err(());
     }
-    CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build().parse(text).map_err(|_| ())
+    CronParser::builder()
+        .seconds(Seconds::Disallowed)
+        .year(Year::Disallowed)
+        .build()
+        .parse(text)
+        .map_err(|_| ())
 }
 
 #[cfg(test)]

@@ -97,7 +97,9 @@ impl Snapshot {
             ring: Ring::default(),
             slots: HashTrieMapSync::default(),
             aliases: HashTrieMapSync::default(),
-            principals: Arc::new(principals.into_iter().map(|principal| (principal.token_hash, principal)).collect()),
+            principals: Arc::new(
+                principals.into_iter().map(|principal| (principal.token_hash, principal)).collect(),
+            ),
             keychain,
             jwks: OnceLock::new(),
         };
@@ -179,10 +181,13 @@ impl Snapshot {
     pub fn primary(&self, name: &KeyName) -> Result<Usable<'_>, Unusable> {
         let key = self.ring.key(name)?;
         if key.record.delete_at.is_some() {
-            return Err(Unusable::NoPrimary("the key is scheduled for deletion; it verifies and decrypts only"));
+            return Err(Unusable::NoPrimary(
+                "the key is scheduled for deletion; it verifies and decrypts only",
+            ));
         }
-        let version =
-            key.primary().ok_or(Unusable::NoPrimary("the key has no active version; it verifies and decrypts only"))?;
+        let version = key
+            .primary()
+            .ok_or(Unusable::NoPrimary("the key has no active version; it verifies and decrypts only"))?;
         Ok(Usable { key, version, material: self.prepare(key, version)? })
     }
 
@@ -250,9 +255,18 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Unusable::Material`].
-    pub fn reveal(&self, key: &Key, version: &VersionRecord) -> Result<claviger_crypto::secret::SecretBytes, Unusable> {
+    pub fn reveal(
+        &self,
+        key: &Key,
+        version: &VersionRecord,
+    ) -> Result<claviger_crypto::secret::SecretBytes, Unusable> {
         let sealed = version.sealed.as_deref().ok_or(Unusable::State(version.state))?;
-        let binding = Binding::material(self.keychain.deployment(), key.record.id, version.version, key.record.key_type);
+        let binding = Binding::material(
+            self.keychain.deployment(),
+            key.record.id,
+            version.version,
+            key.record.key_type,
+        );
         self.keychain.open_sealed(version.dek_id, &binding, sealed).map_err(|_| Unusable::Material)
     }
 

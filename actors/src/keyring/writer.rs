@@ -71,7 +71,9 @@ impl Writer {
             return Err(RingFailure::IdempotencyMismatch);
         }
         // An answer of another kind under this key is another request.
-        serde_json::from_slice(record.response.expose()).map(Some).map_err(|_| RingFailure::IdempotencyMismatch)
+        serde_json::from_slice(record.response.expose())
+            .map(Some)
+            .map_err(|_| RingFailure::IdempotencyMismatch)
     }
 
     fn seal(&self, change: &mut Change) -> Result<(), RingFailure> {
@@ -82,7 +84,8 @@ impl Writer {
                 new.record.version,
                 change.key.key_type,
             );
-            let (dek_id, sealed) = self.keychain.seal(&binding, &new.secret).map_err(|_| RingFailure::Seal)?;
+            let (dek_id, sealed) =
+                self.keychain.seal(&binding, &new.secret).map_err(|_| RingFailure::Seal)?;
             new.record.dek_id = dek_id;
             new.record.sealed = Some(Arc::from(sealed));
         }
@@ -112,7 +115,11 @@ impl Writer {
             audit: self.audit_record(change, context, applied),
             at: applied.at,
             actor: context.actor.clone(),
-            idempotency: context.idempotency.as_ref().map(|ticket| remembered(ticket, applied)).transpose()?,
+            idempotency: context
+                .idempotency
+                .as_ref()
+                .map(|ticket| remembered(ticket, applied))
+                .transpose()?,
         })
     }
 
@@ -138,7 +145,8 @@ pub(super) fn snapshot(loaded: LoadedRing, keychain: &Arc<Keychain>) -> Snapshot
 }
 
 fn remembered(ticket: &IdempotencyTicket, applied: &Applied) -> Result<IdempotencyRecord, RingFailure> {
-    let response = serde_json::to_vec(applied).map_err(|error| RingFailure::Storage(StoreError::Encoding(error)))?;
+    let response =
+        serde_json::to_vec(applied).map_err(|error| RingFailure::Storage(StoreError::Encoding(error)))?;
     Ok(IdempotencyRecord {
         scope: ticket.scope.clone(),
         key: ticket.key.clone(),

@@ -104,6 +104,8 @@ async fn carry_out(ring: &KeyRingHandle, due: Due) {
         }
         // Somebody else was there first, or it is not due any more: that is how it should be.
         Err(RingFailure::Refused(RingError::StateConflict(_) | RingError::KeyNotFound)) => {}
-        Err(error) => tracing::warn!(key = %name, %error, "a scheduled change failed and will be tried again"),
+        Err(error) => {
+            tracing::warn!(key = %name, %error, "a scheduled change failed and will be tried again")
+        }
     }
 }

@@ -18,8 +18,15 @@ impl RotationHandle {
     #[must_use]
     pub fn start(ring: KeyRingHandle, clock: Arc<dyn Clock>, tick: Duration) -> Self {
         let changes = ring.changes();
-        let scheduler =
-            RotationScheduler { ring, clock, tick, agenda: Agenda::default(), changes, rounds: 0, busy: false };
+        let scheduler = RotationScheduler {
+            ring,
+            clock,
+            tick,
+            agenda: Agenda::default(),
+            changes,
+            rounds: 0,
+            busy: false,
+        };
         Self { actor: RotationScheduler::start_in_arbiter(&Arbiter::new().handle(), |_| scheduler) }
     }
 

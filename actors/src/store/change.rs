@@ -3,8 +3,8 @@
 use claviger_crypto::digest;
 use claviger_entity::tables::{change, key, key_version, principal, ring_meta};
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, Set,
-    TransactionTrait as _, sea_query::Expr,
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _,
+    QueryFilter as _, Set, TransactionTrait as _, sea_query::Expr,
 };
 use uuid::Uuid;
 
@@ -92,7 +92,11 @@ impl Database {
 fn in_safe_order(versions: &[VersionWrite]) -> impl Iterator<Item = &VersionWrite> {
     use claviger_entity::KeyState;
     let rank = |write: &&VersionWrite| match write.record.state {
-        KeyState::Deactivated | KeyState::Retired | KeyState::Suspended | KeyState::Compromised | KeyState::Destroyed => 0,
+        KeyState::Deactivated
+        | KeyState::Retired
+        | KeyState::Suspended
+        | KeyState::Compromised
+        | KeyState::Destroyed => 0,
         KeyState::Active => 1,
         KeyState::PreActivation => 2,
     };

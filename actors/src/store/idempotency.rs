@@ -42,7 +42,9 @@ impl Database {
         now: Time,
     ) -> Result<Option<IdempotencyRecord>, StoreError> {
         let id = (scope.to_owned(), key.to_owned());
-        let Some(row) = idempotency::Entity::find_by_id(id).one(&self.connection).await? else { return Ok(None) };
+        let Some(row) = idempotency::Entity::find_by_id(id).one(&self.connection).await? else {
+            return Ok(None);
+        };
         if row.expires_at <= rows::millis(now) {
             idempotency::Entity::delete_by_id((row.scope, row.idem_key)).exec(&self.connection).await?;
             return Ok(None);

@@ -137,7 +137,12 @@ fn version_of(keychain: &Keychain, row: &QueryResult) -> Result<VersionRecord, &
 }
 
 /// The row as a model, if its columns have their types and its MAC fits.
-fn authentic<M>(keychain: &Keychain, table: &str, row: &QueryResult, mac: fn(&M) -> &Vec<u8>) -> Result<M, &'static str>
+fn authentic<M>(
+    keychain: &Keychain,
+    table: &str,
+    row: &QueryResult,
+    mac: fn(&M) -> &Vec<u8>,
+) -> Result<M, &'static str>
 where
     M: ModelTrait + FromQueryResult,
     <M::Entity as EntityTrait>::Column: Iterable,

@@ -2,7 +2,8 @@
 
 use claviger_entity::tables::{data_key, principal, ring_meta};
 use sea_orm::{
-    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _, Set, TransactionTrait as _,
+    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _, Set,
+    TransactionTrait as _,
 };
 use uuid::Uuid;
 
@@ -56,7 +57,11 @@ impl Database {
         }
     }
 
-    async fn open_existing(&self, meta: ring_meta::Model, masters: &MasterKeys) -> Result<Deployment, StoreError> {
+    async fn open_existing(
+        &self,
+        meta: ring_meta::Model,
+        masters: &MasterKeys,
+    ) -> Result<Deployment, StoreError> {
         let deployment: Uuid = meta.deployment_id.parse().map_err(|_| StoreError::MetaDamaged)?;
         let kek = masters.fitting(deployment, &meta.key_check)?;
         let data_keys = data_key::Entity::find().all(&self.connection).await?;
@@ -97,9 +102,14 @@ impl Database {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when there was one already.
-    pub async fn insert_first_admin(&self, keychain: &Keychain, admin: &PrincipalRecord) -> Result<(), StoreError> {
+    pub async fn insert_first_admin(
+        &self,
+        keychain: &Keychain,
+        admin: &PrincipalRecord,
+    ) -> Result<(), StoreError> {
         let transaction = self.connection.begin().await?;
-        let meta = ring_meta::Entity::find_by_id(1).one(&transaction).await?.ok_or(StoreError::MetaDamaged)?;
+        let meta =
+            ring_meta::Entity::find_by_id(1).one(&transaction).await?.ok_or(StoreError::MetaDamaged)?;
         if meta.bootstrapped || principal::Entity::find().count(&transaction).await? > 0 {
             return Err(StoreError::Conflict);
         }
@@ -116,7 +126,8 @@ impl Database {
     /// The database failed.
     pub async fn fix_issuer(&self, keychain: &Keychain, issuer: &str) -> Result<(), StoreError> {
         let transaction = self.connection.begin().await?;
-        let meta = ring_meta::Entity::find_by_id(1).one(&transaction).await?.ok_or(StoreError::MetaDamaged)?;
+        let meta =
+            ring_meta::Entity::find_by_id(1).one(&transaction).await?.ok_or(StoreError::MetaDamaged)?;
         update_meta(&transaction, keychain, meta, |meta| meta.issuer = Some(issuer.to_owned())).await?;
         transaction.commit().await?;
         Ok(())

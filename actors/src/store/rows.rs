@@ -70,7 +70,10 @@ pub(super) fn version_row(keychain: &Keychain, key_id: Uuid, record: &VersionRec
     row
 }
 
-pub(super) fn principal_row(keychain: &Keychain, record: &PrincipalRecord) -> Result<principal::Model, StoreError> {
+pub(super) fn principal_row(
+    keychain: &Keychain,
+    record: &PrincipalRecord,
+) -> Result<principal::Model, StoreError> {
     let mut row = principal::Model {
         id: record.id.to_string(),
         name: record.name.clone(),

@@ -38,7 +38,8 @@ impl HumanDuration {
     }
 
     fn parse(text: &str) -> Result<Self, &'static str> {
-        let duration = humantime::parse_duration(text).map_err(|_| "is no duration such as \"90d\" or \"1h30m\"")?;
+        let duration =
+            humantime::parse_duration(text).map_err(|_| "is no duration such as \"90d\" or \"1h30m\"")?;
         Self::bounded(duration)
     }
 
@@ -94,11 +95,14 @@ impl<'de> Deserialize<'de> for HumanDuration {
             }
 
             fn visit_u64<E: serde::de::Error>(self, seconds: u64) -> Result<HumanDuration, E> {
-                HumanDuration::bounded(Duration::from_secs(seconds)).map_err(|rule| E::custom(format_args!("duration {rule}")))
+                HumanDuration::bounded(Duration::from_secs(seconds))
+                    .map_err(|rule| E::custom(format_args!("duration {rule}")))
             }
 
             fn visit_i64<E: serde::de::Error>(self, seconds: i64) -> Result<HumanDuration, E> {
-                u64::try_from(seconds).map_err(|_| E::custom("duration is negative")).and_then(|seconds| self.visit_u64(seconds))
+                u64::try_from(seconds)
+                    .map_err(|_| E::custom("duration is negative"))
+                    .and_then(|seconds| self.visit_u64(seconds))
             }
         }
         deserializer.deserialize_any(Visitor)
@@ -111,17 +115,21 @@ mod tests {
 
     #[test]
     fn reads_text_and_seconds() {
-        for (text, seconds) in [("\"90d\"", 7_776_000), ("\"1h30m\"", 5_400), ("3600", 3_600), ("\"0s\"", 0)] {
+        for (text, seconds) in [("\"90d\"", 7_776_000), ("\"1h30m\"", 5_400), ("3600", 3_600), ("\"0s\"", 0)]
+        {
             assert_eq!(serde_json::from_str::<HumanDuration>(text).unwrap().as_secs(), seconds, "{text}");
         }
-        for bad in ["-1", "\"\"", "\"soon\"", "1.5", "null", "18446744073709551615", "\"1ms\"", "\"999999999y\""] {
+        for bad in
+            ["-1", "\"\"", "\"soon\"", "1.5", "null", "18446744073709551615", "\"1ms\"", "\"999999999y\""]
+        {
             assert!(serde_json::from_str::<HumanDuration>(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn writes_what_it_reads() {
-        for seconds in [0, 1, 59, 3_600, 86_400, 90_061, 7_776_000, 31_557_600, HumanDuration::MAX.as_secs()] {
+        for seconds in [0, 1, 59, 3_600, 86_400, 90_061, 7_776_000, 31_557_600, HumanDuration::MAX.as_secs()]
+        {
             let text = serde_json::to_string(&HumanDuration(seconds)).unwrap();
             assert_eq!(serde_json::from_str::<HumanDuration>(&text).unwrap().as_secs(), seconds, "{text}");
         }

@@ -94,7 +94,15 @@ impl KeyType {
     pub const fn is_asymmetric(self) -> bool {
         matches!(
             self,
-            Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 | Self::Es256 | Self::Es384 | Self::Eddsa
+            Self::Rs256
+                | Self::Rs384
+                | Self::Rs512
+                | Self::Ps256
+                | Self::Ps384
+                | Self::Ps512
+                | Self::Es256
+                | Self::Es384
+                | Self::Eddsa
         )
     }
 
@@ -126,7 +134,10 @@ impl KeyType {
     #[must_use]
     pub const fn allows(self, usage: Usage) -> bool {
         match usage {
-            Usage::Token => self.algorithm().is_some() && !matches!(self, Self::HmacSha256) || matches!(self, Self::Aes256Gcm),
+            Usage::Token => {
+                self.algorithm().is_some() && !matches!(self, Self::HmacSha256)
+                    || matches!(self, Self::Aes256Gcm)
+            }
             Usage::Sign => self.is_asymmetric(),
             Usage::Encrypt => matches!(self, Self::Aes256Gcm | Self::Fernet),
             Usage::Mac => matches!(self, Self::HmacSha256 | Self::Hs256 | Self::Hs384 | Self::Hs512),
@@ -140,7 +151,9 @@ impl KeyType {
             Self::Aes256Gcm | Self::Fernet => Tier::Data,
             Self::HmacSha256 => Tier::Session,
             Self::Hs256 | Self::Hs384 | Self::Hs512 => Tier::Signing,
-            Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => Tier::Signing,
+            Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => {
+                Tier::Signing
+            }
             Self::Es256 | Self::Es384 | Self::Eddsa => Tier::Signing,
         }
     }

@@ -53,7 +53,10 @@ impl FromStr for KeyName {
         if first && text.len() <= 128 && bytes.all(rest) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidValue { what: "name", rule: "must be 1-128 of A-Z a-z 0-9 . _ - and start with a letter or digit" })
+            Err(InvalidValue {
+                what: "name",
+                rule: "must be 1-128 of A-Z a-z 0-9 . _ - and start with a letter or digit",
+            })
         }
     }
 }
@@ -112,7 +115,9 @@ impl fmt::Display for Kid {
 }
 
 /// Number of a version within its key, from 1, without gaps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(transparent)]
 #[schema(value_type = u32, minimum = 1)]
 pub struct VersionNumber(u32);

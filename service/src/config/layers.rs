@@ -59,7 +59,10 @@ impl Layers {
             for (name, text) in flatten(text)? {
                 let (setting, secret) = known(&name)?;
                 if secret {
-                    return Err(ConfigError::new(name, "is a secret; give it by environment or file, not in the configuration file"));
+                    return Err(ConfigError::new(
+                        name,
+                        "is a secret; give it by environment or file, not in the configuration file",
+                    ));
                 }
                 given.insert(setting, Given { origin: name, text: text.into() });
             }
@@ -76,18 +79,28 @@ impl Layers {
                 (Some((setting, _)), _) => drop(direct.insert(setting, (variable, value))),
                 (None, Some((setting, true))) => drop(by_file.insert(setting, (variable, value))),
                 (None, Some((_, false)) | None) => {
-                    return Err(ConfigError::new(variable, "is no setting of this service; see docs/configuration.md"));
+                    return Err(ConfigError::new(
+                        variable,
+                        "is no setting of this service; see docs/configuration.md",
+                    ));
                 }
             }
         }
         for (setting, (variable, path)) in by_file {
             if let Some((other, _)) = direct.get(setting) {
-                return Err(ConfigError::new(variable, format!("and {other} are both set; keep one of them")));
+                return Err(ConfigError::new(
+                    variable,
+                    format!("and {other} are both set; keep one of them"),
+                ));
             }
             let text = Zeroizing::new(read_file(Path::new(&path)).map_err(|error| {
-                ConfigError::new(variable.clone(), format!("names a file that can't be read ({})", error.kind()))
+                ConfigError::new(
+                    variable.clone(),
+                    format!("names a file that can't be read ({})", error.kind()),
+                )
             })?);
-            let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+            let text =
+                text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
             given.insert(setting, Given { origin: variable, text: text.to_owned().into() });
         }
         for (setting, (variable, value)) in direct {
@@ -118,7 +131,8 @@ fn lookup(name: &str) -> Option<(&'static str, bool)> {
 }
 
 fn known(name: &str) -> Result<(&'static str, bool), ConfigError> {
-    lookup(name).ok_or_else(|| ConfigError::new(name, "is no setting of this service; see docs/configuration.md"))
+    lookup(name)
+        .ok_or_else(|| ConfigError::new(name, "is no setting of this service; see docs/configuration.md"))
 }
 
 /// `section.key` and text of every value in a TOML file.
@@ -132,10 +146,17 @@ fn flatten(text: &str) -> Result<Vec<(String, String)>, ConfigError> {
             Value::Dict(_, section) => {
                 for (key, value) in section {
                     let name = format!("{name}.{key}");
-                    flat.push((name.clone(), scalar(&value).ok_or_else(|| ConfigError::new(name, "must be a text, number or boolean"))?));
+                    flat.push((
+                        name.clone(),
+                        scalar(&value)
+                            .ok_or_else(|| ConfigError::new(name, "must be a text, number or boolean"))?,
+                    ));
                 }
             }
-            value => flat.push((name.clone(), scalar(&value).ok_or_else(|| ConfigError::new(name, "must be a text, number or boolean"))?)),
+            value => flat.push((
+                name.clone(),
+                scalar(&value).ok_or_else(|| ConfigError::new(name, "must be a text, number or boolean"))?,
+            )),
         }
     }
     Ok(flat)

@@ -81,29 +81,46 @@ impl Settings {
     ) -> Result<Self, ConfigError> {
         let mut layers = Layers::merge(file, environment, read_file)?;
         let layers = &mut layers;
-        let development = layers.parse("server.development", "must be true or false", |text| text.parse().ok())?.unwrap_or(false);
+        let development = layers
+            .parse("server.development", "must be true or false", |text| text.parse().ok())?
+            .unwrap_or(false);
         let listen = layers
             .parse("server.listen", "must be an address such as 127.0.0.1:7420", |text| text.parse().ok())?
             .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7_420)));
         if development && !listen.ip().is_loopback() {
-            return Err(ConfigError::new("server.development", "is for loopback only; set server.listen to 127.0.0.1"));
+            return Err(ConfigError::new(
+                "server.development",
+                "is for loopback only; set server.listen to 127.0.0.1",
+            ));
         }
         let database = database(layers)?;
         Ok(Self {
             listen,
             development,
             workers: layers
-                .parse("server.workers", "must be a whole number from 1 to 512", |text| bounded(text, 1, 512))?
+                .parse("server.workers", "must be a whole number from 1 to 512", |text| {
+                    bounded(text, 1, 512)
+                })?
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, NonZeroUsize::get)),
             body_limit: layers
-                .parse("server.body_limit", "must be bytes, from 1024 to 67108864", |text| bounded(text, 1_024, 64 << 20))?
+                .parse("server.body_limit", "must be bytes, from 1024 to 67108864", |text| {
+                    bounded(text, 1_024, 64 << 20)
+                })?
                 .unwrap_or(2 << 20),
-            request_timeout: layers.parse("server.request_timeout", SECONDS, duration)?.unwrap_or(Duration::from_secs(30)),
-            shutdown_timeout: layers.parse("server.shutdown_timeout", SECONDS, duration)?.unwrap_or(Duration::from_secs(10)),
+            request_timeout: layers
+                .parse("server.request_timeout", SECONDS, duration)?
+                .unwrap_or(Duration::from_secs(30)),
+            shutdown_timeout: layers
+                .parse("server.shutdown_timeout", SECONDS, duration)?
+                .unwrap_or(Duration::from_secs(10)),
             masters: masters(layers)?,
             bootstrap_token: bootstrap_token(layers)?,
             node: node(layers)?,
-            issuer: layers.parse("tokens.issuer", "must be an https URL, or an http URL on loopback", issuer)?,
+            issuer: layers.parse(
+                "tokens.issuer",
+                "must be an https URL, or an http URL on loopback",
+                issuer,
+            )?,
             signing_key: key_name(layers, "tokens.signing_key", "default-signing")?,
             encryption_key: key_name(layers, "tokens.encryption_key", "default-encryption")?,
             tls: tls(layers)?,
@@ -111,11 +128,15 @@ impl Settings {
                 .parse("audit.dir", "must be a path", path)?
                 .unwrap_or_else(|| database.parent().unwrap_or(Path::new(".")).join("audit")),
             database,
-            rotation_tick: layers.parse("rotation.tick", SECONDS, duration)?.unwrap_or(Duration::from_secs(1)),
+            rotation_tick: layers
+                .parse("rotation.tick", SECONDS, duration)?
+                .unwrap_or(Duration::from_secs(1)),
             deletion_waiting_period: layers
                 .parse("deletion.waiting_period", SECONDS, |text| text.parse().ok())?
                 .unwrap_or(HumanDuration::from_days(7)),
-            log_filter: layers.parse("log.filter", "must be a filter such as info", |text| Some(text.to_owned()))?.unwrap_or_else(|| "info".to_owned()),
+            log_filter: layers
+                .parse("log.filter", "must be a filter such as info", |text| Some(text.to_owned()))?
+                .unwrap_or_else(|| "info".to_owned()),
             log_json: layers
                 .parse("log.format", "must be json or text", |text| match text {
                     "json" => Some(true),
@@ -147,7 +168,8 @@ fn masters(layers: &mut Layers) -> Result<Option<MasterKeys>, ConfigError> {
 fn bootstrap_token(layers: &mut Layers) -> Result<Option<SecretBytes>, ConfigError> {
     let rule = "must be at least 16 visible ASCII characters";
     let fits = |text: &str| text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic());
-    layers.parse("bootstrap_token", rule, |text| fits(text).then(|| SecretBytes::new(text.as_bytes().to_vec())))
+    layers
+        .parse("bootstrap_token", rule, |text| fits(text).then(|| SecretBytes::new(text.as_bytes().to_vec())))
 }
 
 fn node(layers: &mut Layers) -> Result<String, ConfigError> {
@@ -158,7 +180,12 @@ fn node(layers: &mut Layers) -> Result<String, ConfigError> {
 
 fn generated_node() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String = host.trim().chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(64).collect();
+    let host: String = host
+        .trim()
+        .chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-')
+        .take(64)
+        .collect();
     let suffix = random::text(4).unwrap_or_default();
     format!("{}-{suffix}", if host.is_empty() { "node" } else { &host })
 }
@@ -198,7 +225,10 @@ fn bounded(text: &str, least: usize, most: usize) -> Option<usize> {
 fn issuer(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let host = rest.split('/').next().unwrap_or_default();
-    let local = ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host == *name || host.starts_with(&format!("{name}:")));
-    let clean = !host.is_empty() && text.len() <= 512 && !text.contains(['?', '#', ' ', '@']) && text.is_ascii();
+    let local = ["localhost", "127.0.0.1", "[::1]"]
+        .iter()
+        .any(|name| host == *name || host.starts_with(&format!("{name}:")));
+    let clean =
+        !host.is_empty() && text.len() <= 512 && !text.contains(['?', '#', ' ', '@']) && text.is_ascii();
     (clean && (scheme == "https" || scheme == "http" && local)).then(|| text.trim_end_matches('/').to_owned())
 }

@@ -16,7 +16,8 @@ fn load(file: Option<&str>, environment: &[(&str, &str)]) -> Result<Settings, Co
 
 #[test]
 fn defaults_are_those_of_the_contract() {
-    let settings = load(None, &[("PATH", "/bin"), ("CLAVIGER_URL", "http://x")]).unwrap_or_else(|error| panic!("{error}"));
+    let settings = load(None, &[("PATH", "/bin"), ("CLAVIGER_URL", "http://x")])
+        .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(settings.listen.to_string(), "127.0.0.1:7420");
     assert_eq!(settings.database, Path::new("data/claviger.db"));
     assert_eq!(settings.audit_dir, Path::new("data/audit"));
@@ -27,9 +28,13 @@ fn defaults_are_those_of_the_contract() {
 #[test]
 fn environment_wins_over_file_and_file_over_default() {
     let file = "[server]\nlisten = \"127.0.0.1:1\"\nbody_limit = 4096\n";
-    let settings = load(Some(file), &[("CLAVIGER_SERVER__LISTEN", "127.0.0.1:2")]).unwrap_or_else(|error| panic!("{error}"));
+    let settings = load(Some(file), &[("CLAVIGER_SERVER__LISTEN", "127.0.0.1:2")])
+        .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((settings.listen.port(), settings.body_limit), (2, 4_096));
-    assert!(load(None, &[("CLAVIGER_SEAL__MASTER_KEY_FILE", "/secret")]).is_ok_and(|settings| settings.masters.is_some()));
+    assert!(
+        load(None, &[("CLAVIGER_SEAL__MASTER_KEY_FILE", "/secret")])
+            .is_ok_and(|settings| settings.masters.is_some())
+    );
 }
 
 #[test]
@@ -41,17 +46,32 @@ fn bad_configuration_names_the_setting_and_never_the_value() {
         (None, &[("CLAVIGER_SERVER__LISTEN", secret)], "CLAVIGER_SERVER__LISTEN"),
         (None, &[("CLAVIGER_SERVER__LISTEN_FILE", "/secret")], "CLAVIGER_SERVER__LISTEN_FILE"),
         (None, &[("CLAVIGER_SEAL__MASTER_KEY", secret)], "CLAVIGER_SEAL__MASTER_KEY"),
-        (None, &[("CLAVIGER_SEAL__MASTER_KEY", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")], "CLAVIGER_SEAL__MASTER_KEY"),
-        (None, &[("CLAVIGER_SEAL__MASTER_KEY", "changeme-changeme-changeme-1234567890-xyz")], "CLAVIGER_SEAL__MASTER_KEY"),
+        (
+            None,
+            &[("CLAVIGER_SEAL__MASTER_KEY", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")],
+            "CLAVIGER_SEAL__MASTER_KEY",
+        ),
+        (
+            None,
+            &[("CLAVIGER_SEAL__MASTER_KEY", "changeme-changeme-changeme-1234567890-xyz")],
+            "CLAVIGER_SEAL__MASTER_KEY",
+        ),
         (None, &[("CLAVIGER_SEAL__MASTER_KEY_FILE", "/absent")], "CLAVIGER_SEAL__MASTER_KEY_FILE"),
         (
             None,
-            &[("CLAVIGER_BOOTSTRAP_TOKEN", "hunter2hunter2hunter2"), ("CLAVIGER_BOOTSTRAP_TOKEN_FILE", "/secret")],
+            &[
+                ("CLAVIGER_BOOTSTRAP_TOKEN", "hunter2hunter2hunter2"),
+                ("CLAVIGER_BOOTSTRAP_TOKEN_FILE", "/secret"),
+            ],
             "CLAVIGER_BOOTSTRAP_TOKEN_FILE",
         ),
         (None, &[("CLAVIGER_BOOTSTRAP_TOKEN", "short")], "CLAVIGER_BOOTSTRAP_TOKEN"),
         (None, &[("CLAVIGER_DATABASE__URL", "postgres://u:hunter2@h/d")], "CLAVIGER_DATABASE__URL"),
-        (None, &[("CLAVIGER_SERVER__DEVELOPMENT", "true"), ("CLAVIGER_SERVER__LISTEN", "0.0.0.0:1")], "server.development"),
+        (
+            None,
+            &[("CLAVIGER_SERVER__DEVELOPMENT", "true"), ("CLAVIGER_SERVER__LISTEN", "0.0.0.0:1")],
+            "server.development",
+        ),
         (None, &[("CLAVIGER_TOKENS__ISSUER", "http://example.com")], "CLAVIGER_TOKENS__ISSUER"),
         (None, &[("CLAVIGER_TLS__CERT", "c.pem")], "tls.key"),
         (Some("[server]\nlistn = 1"), &[], "server.listn"),

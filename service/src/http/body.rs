@@ -8,6 +8,7 @@ use actix_web::{
     FromRequest, HttpRequest,
     dev::Payload,
     error::PayloadError,
+    http::header::{self, HeaderMap},
     web::{self, BytesMut, Query},
 };
 use claviger_crypto::json::{self, JsonError};
@@ -35,19 +36,28 @@ impl<T: DeserializeOwned> FromRequest for StrictJson<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, mut payload) = (request.clone(), payload.take());
+        let limit = request.app_data::<web::Data<AppState>>().map_or(2 << 20, |state| state.body_limit);
+        let (declared, mut payload) = (declared_length(request.headers()), payload.take());
         Box::pin(async move {
-            let body = read(&request, &mut payload).await?;
+            let body = read(limit, declared, &mut payload).await?;
             typed(value(&body)?).map(Self)
         })
     }
 }
 
+/// `Content-Length`, where it is one.
+pub(super) fn declared_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Reads a whole body, within the limits of size and time.
-pub(super) async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<BytesMut, Problem> {
-    let limit = request.app_data::<web::Data<AppState>>().map_or(2 << 20, |state| state.body_limit);
-    let too_large = || Problem::new(Code::PayloadTooLarge, format!("a request body has at most {limit} bytes"));
-    let declared = request.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+pub(super) async fn read(
+    limit: usize,
+    declared: Option<usize>,
+    payload: &mut Payload,
+) -> Result<BytesMut, Problem> {
+    let too_large =
+        || Problem::new(Code::PayloadTooLarge, format!("a request body has at most {limit} bytes"));
     if declared.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
@@ -93,7 +103,11 @@ pub fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
 /// serde quotes what it got and then says what it expected; only the latter is ours to repeat.
 fn rule_of(message: &str) -> String {
     if let Some((_, expected)) = message.rsplit_once(", expected ") {
-        let what = if message.starts_with("unknown field") { "has an unknown member" } else { "has a member of the wrong form" };
+        let what = if message.starts_with("unknown field") {
+            "has an unknown member"
+        } else {
+            "has a member of the wrong form"
+        };
         return format!("the body {what}; expected {expected}");
     }
     if message.starts_with("missing field") {
@@ -115,9 +129,11 @@ impl<T: DeserializeOwned> FromRequest for StrictQuery<T> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let query = Query::<T>::from_query(request.query_string());
-        std::future::ready(query.map(|query| Self(query.into_inner())).map_err(|_| {
-            Problem::invalid("the query has an unknown parameter or one of the wrong form")
-        }))
+        std::future::ready(
+            query
+                .map(|query| Self(query.into_inner()))
+                .map_err(|_| Problem::invalid("the query has an unknown parameter or one of the wrong form")),
+        )
     }
 }
 

@@ -50,10 +50,12 @@ pub async fn metadata(state: Data<AppState>) -> HttpResponse {
 /// A set with its caching headers, or 304.
 pub(super) fn serve(request: &HttpRequest, jwks: &Jwks) -> HttpResponse {
     let known = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|tags| tags.split(',').any(|tag| {
-            let tag = tag.trim();
-            tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == jwks.etag
-        }))
+        value.to_str().is_ok_and(|tags| {
+            tags.split(',').any(|tag| {
+                let tag = tag.trim();
+                tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == jwks.etag
+            })
+        })
     };
     let unchanged = request.headers().get(header::IF_NONE_MATCH).is_some_and(known);
     let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
@@ -61,7 +63,11 @@ pub(super) fn serve(request: &HttpRequest, jwks: &Jwks) -> HttpResponse {
         response.insert_header((name, value));
     }
     response.insert_header((header::ETAG, jwks.etag.as_str()));
-    if unchanged { response.finish() } else { response.content_type("application/json").body(jwks.body.clone()) }
+    if unchanged {
+        response.finish()
+    } else {
+        response.content_type("application/json").body(jwks.body.clone())
+    }
 }
 
 const fn public_headers() -> [(header::HeaderName, HeaderValue); 2] {

@@ -6,13 +6,17 @@ use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{self, HeaderName, HeaderValue},
+    error::InternalError,
+    http::{
+        Method,
+        header::{self, HeaderName, HeaderValue},
+    },
     middleware::Next,
     web::Data,
 };
 use claviger_actors::{
-    audit::{AuditRecord, Subject},
-    keyring::{Snapshot, internal},
+    audit::AuditRecord,
+    keyring::{IdempotencyTicket, Snapshot, internal},
     store::PrincipalRecord,
 };
 use futures_util::FutureExt as _;
@@ -21,7 +25,7 @@ use uuid::Uuid;
 use super::{
     body, idempotency,
     problem::{Code, Problem},
-    state::{AppState, Caller, RequestId, may},
+    state::{AppState, Caller, Noted, may},
     table::{self, Access, Found, Kind, Route},
 };
 
@@ -33,7 +37,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Lets a request in, or not; answers it, records it.
 ///
 /// # Errors
-/// None: every failure is an answer.
+/// Never without an answer: an error carries one when the request itself was lost with its handler.
 pub async fn door(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -44,47 +48,61 @@ pub async fn door(
     };
     let began = Instant::now();
     let id = request_id(&request);
-    request.extensions_mut().insert(RequestId(id.clone()));
+    let noted = Noted::default();
+    request.extensions_mut().insert(noted.clone());
     let found = table::find(request.method(), request.match_pattern().as_deref());
-    let outer = request.request().clone();
 
-    let (mut response, caller) = match found {
-        Found::Nothing => (Problem::new(Code::NotFound, "there is nothing at this path").response(Some(&id)), None),
-        Found::OtherMethod(pattern) => {
-            let mut response =
-                Problem::new(Code::MethodNotAllowed, "this path does not know the method; see Allow").response(Some(&id));
-            if let Ok(allow) = HeaderValue::from_str(&table::allowed(pattern)) {
-                response.headers_mut().insert(header::ALLOW, allow);
-            }
-            (response, None)
+    let (mut response, request, caller) = match found {
+        Found::Nothing => {
+            let response = Problem::new(Code::NotFound, "there is nothing at this path").response(Some(&id));
+            (response, Some(request.into_parts().0), None)
         }
-        Found::Route(route) => {
-            let caller = admit(&state, &request, route, &id);
-            match caller {
-                Ok(caller) => (run(&state, request, next, route, caller.clone()).await, caller),
-                Err(problem) => (problem.response(Some(&id)), None),
+        Found::OtherMethod(pattern) => (other_method(pattern, &id), Some(request.into_parts().0), None),
+        Found::Route(route) => match admit(&state, &request, route, &id) {
+            Ok(caller) => {
+                let (response, request) = run(&state, request, next, route, caller.clone()).await;
+                (response, request, caller)
             }
-        }
+            Err(problem) => (problem.response(Some(&id)), Some(request.into_parts().0), None),
+        },
     };
     if let Found::Route(route) = found
-        && let Some(refusal) = record(&state, &outer, route, caller.as_ref(), &response, began, &id).await
+        && let Some(refusal) = record(&state, &noted, route, caller.as_ref(), &response, began, &id).await
     {
         response = refusal.response(Some(&id));
     }
     finish(&state, &mut response, &id);
-    Ok(ServiceResponse::new(outer, response))
+    match request {
+        Some(request) => Ok(ServiceResponse::new(request, response)),
+        None => Err(InternalError::from_response("answered", response).into()),
+    }
+}
+
+fn other_method(pattern: &str, id: &str) -> HttpResponse {
+    let mut response = Problem::new(Code::MethodNotAllowed, "this path does not know the method; see Allow")
+        .response(Some(id));
+    if let Ok(allow) = HeaderValue::from_str(&table::allowed(pattern)) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
 }
 
 /// Accepts the caller's id when it can't do harm in a log line.
 fn request_id(request: &ServiceRequest) -> String {
     let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let harmless = |id: &&str| {
-        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
     };
     given.filter(harmless).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
-fn admit(state: &AppState, request: &ServiceRequest, route: &Route, id: &str) -> Result<Option<Caller>, Problem> {
+fn admit(
+    state: &AppState,
+    request: &ServiceRequest,
+    route: &Route,
+    id: &str,
+) -> Result<Option<Caller>, Problem> {
     let Access::Needs(permission) = route.access else { return Ok(None) };
     let snapshot = state.ring.snapshot();
     let principal = authenticate(state, &snapshot, request)?;
@@ -98,13 +116,20 @@ fn admit(state: &AppState, request: &ServiceRequest, route: &Route, id: &str) ->
             .and_then(|epoch| epoch.parse().ok())
             .ok_or_else(|| Problem::invalid("X-Claviger-Min-Epoch must be a whole number"))?;
         if wanted > snapshot.epoch.0 {
-            return Err(Problem::new(Code::StaleEpoch, "the ring has not reached this epoch; try again or leave it out"));
+            return Err(Problem::new(
+                Code::StaleEpoch,
+                "the ring has not reached this epoch; try again or leave it out",
+            ));
         }
     }
     Ok(Some(Caller { principal: Arc::new(principal), request_id: id.to_owned(), idempotency: None }))
 }
 
-fn authenticate(state: &AppState, snapshot: &Snapshot, request: &ServiceRequest) -> Result<PrincipalRecord, Problem> {
+fn authenticate(
+    state: &AppState,
+    snapshot: &Snapshot,
+    request: &ServiceRequest,
+) -> Result<PrincipalRecord, Problem> {
     let refused = || Problem::new(Code::Unauthorized, "send a valid token as Authorization: Bearer <token>");
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let (Some(value), None) = (headers.next(), headers.next()) else { return Err(refused()) };
@@ -120,54 +145,68 @@ fn authenticate(state: &AppState, snapshot: &Snapshot, request: &ServiceRequest)
     snapshot.principal(&hash).filter(valid).cloned().ok_or_else(refused)
 }
 
-/// Runs the handler, within its time, and turns whatever comes of it into an answer.
+/// Runs the handler, within its time, and turns whatever comes of it into an answer. The request comes back unless it was lost in
+/// a panic or a time-out.
 async fn run(
     state: &AppState,
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
     route: &Route,
     caller: Option<Caller>,
-) -> HttpResponse {
+) -> (HttpResponse, Option<HttpRequest>) {
     let id = caller.as_ref().map(|caller| caller.request_id.clone());
     let failed = |problem: Problem| problem.response(id.as_deref());
     let mut ticket = None;
     if let Some(mut caller) = caller {
-        if let Some(key) = request.headers().get(IDEMPOTENCY_KEY).filter(|_| route.kind != Kind::Read).cloned() {
-            let (outer, mut payload) = (request.request().clone(), request.take_payload());
-            let body = match body::read(&outer, &mut payload).await {
-                Ok(body) => body,
-                Err(problem) => return failed(problem),
-            };
-            let target = outer.uri().to_string();
-            let parts = [outer.method().as_str().as_bytes(), target.as_bytes(), body.as_ref()];
-            let judged = idempotency::ticket(caller.principal.id.to_string(), &key, &parts);
-            match judged {
-                Ok(judged) => ticket = Some(judged),
-                Err(problem) => return failed(problem),
-            }
-            body::put_back(&mut request, &body);
-        }
-        if let Some(ticket) = &ticket {
-            match idempotency::replay(state, ticket).await {
-                Ok(Some(response)) => return response,
-                Ok(None) => {}
-                Err(problem) => return failed(problem),
-            }
+        match retry(state, &mut request, route, &caller).await {
+            Ok((_, Some(kept))) => return (kept, Some(request.into_parts().0)),
+            Ok((fresh, None)) => ticket = fresh,
+            Err(problem) => return (failed(problem), Some(request.into_parts().0)),
         }
         caller.idempotency.clone_from(&ticket);
         request.extensions_mut().insert(caller);
     }
     let handled = AssertUnwindSafe(next.call(request)).catch_unwind();
-    let response = match actix_web::rt::time::timeout(state.request_timeout, handled).await {
-        Ok(Ok(Ok(response))) => answer(response, id.as_deref()),
-        Ok(Ok(Err(error))) => failed(problem_of(&error)),
-        Ok(Err(_panic)) => failed(Problem::new(Code::Internal, "the service failed; its log says why")),
-        Err(_late) => failed(Problem::new(Code::Overloaded, "the request took too long; it may still be carried out")),
+    let (response, request) = match actix_web::rt::time::timeout(state.request_timeout, handled).await {
+        Ok(Ok(Ok(response))) => {
+            let request = response.request().clone();
+            (answer(response, id.as_deref()), Some(request))
+        }
+        Ok(Ok(Err(error))) => (failed(problem_of(&error)), None),
+        Ok(Err(_panic)) => {
+            (failed(Problem::new(Code::Internal, "the service failed; its log says why")), None)
+        }
+        Err(_late) => (
+            failed(Problem::new(Code::Overloaded, "the request took too long; it may still be carried out")),
+            None,
+        ),
     };
-    match &ticket {
-        Some(ticket) => idempotency::keep(state, ticket, response).await.unwrap_or_else(|problem| failed(problem)),
+    let response = match &ticket {
+        Some(ticket) => idempotency::keep(state, ticket, response).await.unwrap_or_else(failed),
         None => response,
-    }
+    };
+    (response, request)
+}
+
+/// Reads what an `Idempotency-Key` stands for, and the answer that was given under it, if any.
+async fn retry(
+    state: &AppState,
+    request: &mut ServiceRequest,
+    route: &Route,
+    caller: &Caller,
+) -> Result<(Option<IdempotencyTicket>, Option<HttpResponse>), Problem> {
+    let keyed = route.method == Method::POST && route.kind != Kind::Read;
+    let Some(key) = request.headers().get(IDEMPOTENCY_KEY).filter(|_| keyed).cloned() else {
+        return Ok((None, None));
+    };
+    let declared = body::declared_length(request.headers());
+    let body = body::read(state.body_limit, declared, &mut request.take_payload()).await?;
+    let target = request.uri().to_string();
+    let parts = [route.method.as_str().as_bytes(), target.as_bytes(), body.as_ref()];
+    let ticket = idempotency::ticket(caller.principal.id.to_string(), &key, &parts)?;
+    body::put_back(request, &body);
+    let kept = idempotency::replay(state, &ticket).await?;
+    Ok((Some(ticket), kept))
 }
 
 /// The handler's answer, with the request id in a problem's body.
@@ -194,7 +233,7 @@ fn problem_of(error: &Error) -> Problem {
 /// Writes the audit record. Without one, a use or a look does not succeed; a change has its record in its transaction.
 async fn record(
     state: &AppState,
-    request: &HttpRequest,
+    noted: &Noted,
     route: &Route,
     caller: Option<&Caller>,
     response: &HttpResponse,
@@ -209,7 +248,7 @@ async fn record(
         ts: state.clock.now(),
         event: route.event,
         actor: caller.map_or_else(|| "anonymous".to_owned(), |caller| caller.principal.name.clone()),
-        subject: request.extensions_mut().remove::<Subject>().unwrap_or_default(),
+        subject: noted.subject(),
         outcome: response.extensions().get::<Code>().map_or("ok", |code| code.as_str()),
         status: Some(status.as_u16()),
         request_id: id.to_owned(),
@@ -221,7 +260,10 @@ async fn record(
     if written.is_ok() || !status.is_success() || route.kind == Kind::Change {
         return None;
     }
-    Some(Problem::new(Code::AuditUnavailable, "the operation can't be recorded, so it is not answered; try again"))
+    Some(Problem::new(
+        Code::AuditUnavailable,
+        "the operation can't be recorded, so it is not answered; try again",
+    ))
 }
 
 fn finish(state: &AppState, response: &mut HttpResponse, id: &str) {

@@ -1,8 +1,8 @@
 //! Failures of the engine → problem codes, in one place.
 
+use chrono::SecondsFormat;
 use claviger_actors::keyring::{RingFailure, Unusable, core::RingError};
 use claviger_crypto::{CryptoError, MaterialError};
-use chrono::SecondsFormat;
 
 use super::problem::{Code, Problem};
 
@@ -29,7 +29,9 @@ impl From<RingFailure> for Problem {
             RingFailure::Refused(error) => error.into(),
             RingFailure::Material(error) => error.into(),
             RingFailure::IdempotencyMismatch => Self::invalid(failure.to_string()),
-            RingFailure::Overloaded | RingFailure::Stopped => Self::new(Code::Overloaded, failure.to_string()),
+            RingFailure::Overloaded | RingFailure::Stopped => {
+                Self::new(Code::Overloaded, failure.to_string())
+            }
             RingFailure::Storage(ref cause) => {
                 tracing::error!(error = %failure, ?cause, "a change was not confirmed");
                 Self::new(Code::Overloaded, failure.to_string())

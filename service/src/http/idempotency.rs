@@ -46,7 +46,8 @@ pub(super) fn ticket(
     request: &[&[u8]],
 ) -> Result<IdempotencyTicket, Problem> {
     let key = header.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_MAX_BYTES);
-    let key = key.ok_or_else(|| Problem::invalid("Idempotency-Key must be 1 to 255 visible ASCII characters"))?;
+    let key =
+        key.ok_or_else(|| Problem::invalid("Idempotency-Key must be 1 to 255 visible ASCII characters"))?;
     let mut bytes = Vec::new();
     for part in request {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -56,7 +57,10 @@ pub(super) fn ticket(
 }
 
 /// The answer that was given before, if any.
-pub(super) async fn replay(state: &AppState, ticket: &IdempotencyTicket) -> Result<Option<HttpResponse>, Problem> {
+pub(super) async fn replay(
+    state: &AppState,
+    ticket: &IdempotencyTicket,
+) -> Result<Option<HttpResponse>, Problem> {
     let found = state.ring.kept_answer(&scope(ticket), &ticket.key, state.clock.now()).await;
     let Some(record) = found.map_err(|error| unavailable(&error))? else { return Ok(None) };
     if record.request_hash != ticket.request_hash {
@@ -84,9 +88,12 @@ pub(super) async fn keep(
     let (head, body) = response.into_parts();
     let body: Bytes = match to_bytes_limited(body, ANSWER_MAX_BYTES).await {
         Ok(Ok(body)) => body,
-        Ok(Err(_)) | Err(_) => return Err(Problem::invalid("the answer is too large to be kept; leave Idempotency-Key out")),
+        Ok(Err(_)) | Err(_) => {
+            return Err(Problem::invalid("the answer is too large to be kept; leave Idempotency-Key out"));
+        }
     };
-    let header = |name: &HeaderName| Some((name.to_string(), head.headers().get(name)?.to_str().ok()?.to_owned()));
+    let header =
+        |name: &HeaderName| Some((name.to_string(), head.headers().get(name)?.to_str().ok()?.to_owned()));
     let kept = Kept {
         status: head.status().as_u16(),
         headers: HEADERS.iter().filter_map(header).collect(),

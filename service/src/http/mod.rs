@@ -29,12 +29,12 @@ pub fn configure(config: &mut ServiceConfig) {
         .route("/.well-known/jwks.json", web::get().to(discovery::jwks))
         .route("/.well-known/openid-configuration", web::get().to(discovery::metadata))
         .route("/v1/random", web::post().to(crypto::random::random))
-        .service(
-            web::resource("/v1/tokens").route(web::post().to(tokens::issue::issue)),
-        )
+        .service(web::resource("/v1/tokens").route(web::post().to(tokens::issue::issue)))
         .route("/v1/tokens/verify", web::post().to(tokens::verify::verify))
         .service(
-            web::resource("/v1/keys").route(web::post().to(keys::create::create)).route(web::get().to(keys::read::list)),
+            web::resource("/v1/keys")
+                .route(web::post().to(keys::create::create))
+                .route(web::get().to(keys::read::list)),
         )
         .route("/v1/keys/import", web::post().to(keys::import::import))
         .service(

@@ -69,7 +69,9 @@ mod tests {
             .as_object()
             .unwrap()
             .iter()
-            .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(|method| (path.clone(), method.to_uppercase())))
+            .flat_map(|(path, methods)| {
+                methods.as_object().unwrap().keys().map(|method| (path.clone(), method.to_uppercase()))
+            })
             .collect();
         let table: BTreeSet<(String, String)> =
             ROUTES.iter().map(|route| (route.pattern.to_owned(), route.method.to_string())).collect();

@@ -140,10 +140,14 @@ impl Problem {
             response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
         }
         if self.code == Code::Unauthorized {
-            response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"claviger\"")));
+            response.insert_header((
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"claviger\""),
+            ));
         }
         let body = serde_json::to_string(&self.body(request_id)).unwrap_or_default();
-        let mut response = response.insert_header((header::CONTENT_TYPE, "application/problem+json")).body(body);
+        let mut response =
+            response.insert_header((header::CONTENT_TYPE, "application/problem+json")).body(body);
         // For the audit record.
         response.extensions_mut().insert(self.code);
         response

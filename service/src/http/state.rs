@@ -1,12 +1,16 @@
 //! What every handler may reach.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use claviger_actors::{
-    audit::AuditHandle,
+    audit::{AuditHandle, Subject},
     clock::Clock,
     keyring::{ChangeContext, IdempotencyTicket, KeyRingHandle},
     rotation::RotationHandle,
@@ -58,9 +62,22 @@ impl AppState {
     }
 }
 
-/// `X-Request-Id`.
-#[derive(Debug, Clone)]
-pub struct RequestId(pub String);
+/// What a handler tells the door for the audit record; it outlives a request that is lost with its handler.
+#[derive(Debug, Clone, Default)]
+pub struct Noted(Rc<RefCell<Subject>>);
+
+impl Noted {
+    /// What was noted last.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        self.0.borrow().clone()
+    }
+
+    /// Replaces what was noted.
+    pub fn note(&self, subject: Subject) {
+        self.0.replace(subject);
+    }
+}
 
 /// Who calls, once the door has let them in.
 #[derive(Debug, Clone)]
@@ -108,10 +125,12 @@ impl actix_web::FromRequest for Caller {
     type Future = std::future::Ready<Result<Self, Self::Error>>;
 
     fn from_request(request: &actix_web::HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
-        use actix_web::HttpMessage as _;
         use super::problem::{Code, Problem};
+        use actix_web::HttpMessage as _;
         // Only the door puts a caller there, so a handler that asks for one can't be reached without.
         let caller = request.extensions().get::<Self>().cloned();
-        std::future::ready(caller.ok_or_else(|| Problem::new(Code::Unauthorized, "this route needs a credential")))
+        std::future::ready(
+            caller.ok_or_else(|| Problem::new(Code::Unauthorized, "this route needs a credential")),
+        )
     }
 }

@@ -14,7 +14,12 @@ const LABEL_MAX_BYTES: usize = 255;
 const CLAIM_LIST_MAX: usize = 64;
 const CLAIM_TEXT_MAX_BYTES: usize = 1_024;
 
-pub(super) fn decide(ring: &Ring, spec: CreateKey, materials: Vec<Material>, now: Time) -> Result<Change, RingError> {
+pub(super) fn decide(
+    ring: &Ring,
+    spec: CreateKey,
+    materials: Vec<Material>,
+    now: Time,
+) -> Result<Change, RingError> {
     let temporary = spec.temporary.is_some() || spec.tier == Some(Tier::Temporary);
     let mut draft = Draft::new_key(new_record(ring, spec, now)?, now);
     let mut materials = materials.into_iter();
@@ -77,17 +82,29 @@ pub(super) fn validate(record: &KeyRecord) -> Result<(), RingError> {
     if record.description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_MAX_BYTES) {
         return Err(RingError::Invalid("description must be at most 1024 bytes"));
     }
-    let label_fits = |text: &String| !text.is_empty() && text.len() <= LABEL_MAX_BYTES && !text.chars().any(char::is_control);
-    if record.labels.len() > LABELS_MAX || !record.labels.iter().all(|(name, value)| label_fits(name) && (value.is_empty() || label_fits(value))) {
-        return Err(RingError::Invalid("labels must be at most 64, each name and value at most 255 bytes without control characters"));
+    let label_fits = |text: &String| {
+        !text.is_empty() && text.len() <= LABEL_MAX_BYTES && !text.chars().any(char::is_control)
+    };
+    if record.labels.len() > LABELS_MAX
+        || !record
+            .labels
+            .iter()
+            .all(|(name, value)| label_fits(name) && (value.is_empty() || label_fits(value)))
+    {
+        return Err(RingError::Invalid(
+            "labels must be at most 64, each name and value at most 255 bytes without control characters",
+        ));
     }
     let claims = &record.claims;
     let lists = [&claims.issuers, &claims.audiences, &claims.required];
     let fits = |list: &&Vec<String>| {
-        list.len() <= CLAIM_LIST_MAX && list.iter().all(|text| !text.is_empty() && text.len() <= CLAIM_TEXT_MAX_BYTES)
+        list.len() <= CLAIM_LIST_MAX
+            && list.iter().all(|text| !text.is_empty() && text.len() <= CLAIM_TEXT_MAX_BYTES)
     };
     if !lists.iter().all(fits) {
-        return Err(RingError::Invalid("claims.issuers, audiences and required take at most 64 texts of 1 to 1024 bytes each"));
+        return Err(RingError::Invalid(
+            "claims.issuers, audiences and required take at most 64 texts of 1 to 1024 bytes each",
+        ));
     }
     if claims.max_ttl.is_some_and(|ttl| ttl == HumanDuration::from_secs(0)) {
         return Err(RingError::Invalid("claims.max_ttl must be at least one second"));
@@ -115,7 +132,9 @@ fn temporary_state(spec: &CreateKey, now: Time) -> Result<Option<TemporaryState>
         (Some(policy), _) => policy.clone(),
     };
     if spec.rotation.every.is_some() || spec.rotation.cron.is_some() {
-        return Err(RingError::Invalid("a temporary key does not rotate; leave rotation.every and rotation.cron out"));
+        return Err(RingError::Invalid(
+            "a temporary key does not rotate; leave rotation.every and rotation.cron out",
+        ));
     }
     if policy.uses == 0 || policy.uses > 1_000_000 {
         return Err(RingError::Invalid("temporary.uses must be from 1 to 1000000"));
@@ -127,6 +146,8 @@ fn temporary_state(spec: &CreateKey, now: Time) -> Result<Option<TemporaryState>
     if life == HumanDuration::from_secs(0) {
         return Err(RingError::Invalid("temporary.expires_in must be at least one second"));
     }
-    let expires_at = now.checked_add_signed(life.to_delta()).ok_or(RingError::Invalid("temporary.expires_in is too long"))?;
+    let expires_at = now
+        .checked_add_signed(life.to_delta())
+        .ok_or(RingError::Invalid("temporary.expires_in is too long"))?;
     Ok(Some(TemporaryState { produce_left: policy.uses, consume_left: policy.uses, policy, expires_at }))
 }

@@ -4,7 +4,12 @@ use claviger_entity::{HumanDuration, KeyName};
 
 use super::{Change, Ring, RingError, Time, draft::Draft};
 
-pub(super) fn schedule(ring: &Ring, name: &KeyName, after: HumanDuration, now: Time) -> Result<Change, RingError> {
+pub(super) fn schedule(
+    ring: &Ring,
+    name: &KeyName,
+    after: HumanDuration,
+    now: Time,
+) -> Result<Change, RingError> {
     let key = ring.key(name)?;
     if !key.record.deletion_allowed {
         return Err(RingError::StateConflict("deletion_allowed is not set on this key; PATCH it first"));

@@ -35,7 +35,15 @@ impl Draft {
 
     pub(super) fn of(key: &Arc<Key>, now: Time) -> Self {
         let Key { record, versions } = Key::clone(key);
-        Self { record, versions, is_new: false, inserted: Vec::new(), touched: BTreeSet::new(), events: Vec::new(), now }
+        Self {
+            record,
+            versions,
+            is_new: false,
+            inserted: Vec::new(),
+            touched: BTreeSet::new(),
+            events: Vec::new(),
+            now,
+        }
     }
 
     pub(super) const fn record(&mut self) -> &mut KeyRecord {
@@ -48,8 +56,11 @@ impl Draft {
 
     /// Publishes material as the next version, a standby.
     pub(super) fn publish(&mut self, material: Material, origin: Origin) -> VersionNumber {
-        let number =
-            if self.versions.is_empty() && self.is_new { VersionNumber::FIRST } else { self.record.latest_version.next() };
+        let number = if self.versions.is_empty() && self.is_new {
+            VersionNumber::FIRST
+        } else {
+            self.record.latest_version.next()
+        };
         let version = VersionRecord::publish(number, &material, origin, self.now);
         self.record.latest_version = number;
         self.versions.insert(number, version);
@@ -84,7 +95,12 @@ impl Draft {
     }
 
     /// Moves a version to a state that needs no more than the move itself; erased states lose their material.
-    pub(super) fn set_state(&mut self, number: VersionNumber, state: KeyState, reason: Option<&str>) -> Result<(), RingError> {
+    pub(super) fn set_state(
+        &mut self,
+        number: VersionNumber,
+        state: KeyState,
+        reason: Option<&str>,
+    ) -> Result<(), RingError> {
         let now = self.now;
         let version = self.version(number)?;
         if version.state == KeyState::Active {
@@ -123,7 +139,12 @@ impl Draft {
 
     fn subject(&self, number: VersionNumber) -> Result<Subject, RingError> {
         let version = self.versions.get(&number).ok_or(RingError::VersionNotFound)?;
-        Ok(Subject { name: self.record.name.clone(), version: number, kid: version.kid.clone(), state: version.state })
+        Ok(Subject {
+            name: self.record.name.clone(),
+            version: number,
+            kid: version.kid.clone(),
+            state: version.state,
+        })
     }
 
     /// The finished change, whose answer names `number`.

@@ -27,10 +27,14 @@ pub enum RingError {
     #[error("{0}")]
     StateConflict(&'static str),
     /// The row was changed from outside.
-    #[error("the key's row in the database was changed from outside and is quarantined; restore it from a backup")]
+    #[error(
+        "the key's row in the database was changed from outside and is quarantined; restore it from a backup"
+    )]
     Quarantined,
     /// The lead has not passed.
-    #[error("the standby version has not been published for its lead time; wait until earliest_activation, or force with a reason")]
+    #[error(
+        "the standby version has not been published for its lead time; wait until earliest_activation, or force with a reason"
+    )]
     StandbyTooYoung {
         /// When it may be activated.
         earliest: Time,

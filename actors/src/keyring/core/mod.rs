@@ -25,10 +25,10 @@ use claviger_entity::{KeyName, KeyState, Kid, VersionNumber};
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 pub use error::RingError;
-pub(crate) use upkeep::{end_of_life_at, lacks_standby, next_retirement_at};
 pub use spec::{
     Command, CreateKey, Exposure, ImportKey, Imported, Rotate, Transition, TransitionKind, UpdateKey, Use,
 };
+pub(crate) use upkeep::{end_of_life_at, lacks_standby, next_retirement_at};
 
 use super::{
     policy,
@@ -128,7 +128,8 @@ impl Ring {
 
     /// Takes in a change that has been written.
     pub fn evolve(&mut self, change: Change) {
-        let mut versions = self.keys.get(&change.key.name).map(|key| key.versions.clone()).unwrap_or_default();
+        let mut versions =
+            self.keys.get(&change.key.name).map(|key| key.versions.clone()).unwrap_or_default();
         for version in change.inserted.into_iter().map(|new| new.record).chain(change.updated) {
             versions.insert(version.version, version);
         }

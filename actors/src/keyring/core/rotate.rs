@@ -5,7 +5,12 @@ use claviger_crypto::material::Material;
 use super::{Change, KeyState, Ring, RingError, Rotate, Time, draft::Draft, policy};
 use crate::keyring::record::Origin;
 
-pub(super) fn decide(ring: &Ring, rotate: &Rotate, spare: Option<Box<Material>>, now: Time) -> Result<Change, RingError> {
+pub(super) fn decide(
+    ring: &Ring,
+    rotate: &Rotate,
+    spare: Option<Box<Material>>,
+    now: Time,
+) -> Result<Change, RingError> {
     let key = ring.key(&rotate.name)?;
     if key.record.temporary.is_some() {
         return Err(RingError::Unsupported("a temporary key does not rotate"));
@@ -44,4 +49,5 @@ pub(super) fn decide(ring: &Ring, rotate: &Rotate, spare: Option<Box<Material>>,
     draft.finish(standby)
 }
 
-pub(super) const NO_STANDBY: RingError = RingError::StateConflict("the key has no standby yet; try again in a moment");
+pub(super) const NO_STANDBY: RingError =
+    RingError::StateConflict("the key has no standby yet; try again in a moment");

@@ -8,7 +8,13 @@ use claviger_entity::{KeyName, VersionNumber};
 
 use super::{Change, KeyState, Ring, RingError, Time, Use, draft::Draft};
 
-pub(super) fn consume(ring: &Ring, name: &KeyName, version: VersionNumber, what: Use, now: Time) -> Result<Change, RingError> {
+pub(super) fn consume(
+    ring: &Ring,
+    name: &KeyName,
+    version: VersionNumber,
+    what: Use,
+    now: Time,
+) -> Result<Change, RingError> {
     const SPENT: RingError = RingError::StateConflict("the temporary key has been used as often as it may");
     let key = ring.key(name)?;
     let state = key.versions.get(&version).ok_or(RingError::VersionNotFound)?.state;
@@ -20,7 +26,8 @@ pub(super) fn consume(ring: &Ring, name: &KeyName, version: VersionNumber, what:
         return Err(SPENT);
     }
     let mut draft = Draft::of(key, now);
-    let temporary = draft.record().temporary.as_mut().ok_or(RingError::Unsupported("the key is not temporary"))?;
+    let temporary =
+        draft.record().temporary.as_mut().ok_or(RingError::Unsupported("the key is not temporary"))?;
     if temporary.expires_at <= now {
         return Err(RingError::StateConflict("the temporary key has expired"));
     }

@@ -6,7 +6,12 @@ use claviger_entity::VersionNumber;
 use super::{Change, Exposure, KeyState, Ring, RingError, Time, Transition, TransitionKind, draft::Draft};
 use crate::keyring::record::Origin;
 
-pub(super) fn decide(ring: &Ring, transition: &Transition, spares: Vec<Material>, now: Time) -> Result<Change, RingError> {
+pub(super) fn decide(
+    ring: &Ring,
+    transition: &Transition,
+    spares: Vec<Material>,
+    now: Time,
+) -> Result<Change, RingError> {
     if transition.reason.trim().is_empty() {
         return Err(RingError::Invalid("reason must say why"));
     }
@@ -52,18 +57,30 @@ pub(super) fn decide(ring: &Ring, transition: &Transition, spares: Vec<Material>
 fn target(state: KeyState, kind: TransitionKind) -> Result<KeyState, RingError> {
     let conflict = |sentence| Err(RingError::StateConflict(sentence));
     match (kind, state) {
-        (TransitionKind::Suspend, KeyState::PreActivation | KeyState::Active | KeyState::Deactivated) => Ok(KeyState::Suspended),
-        (TransitionKind::Suspend, _) => conflict("only a standby, active or deactivated version can be suspended"),
+        (TransitionKind::Suspend, KeyState::PreActivation | KeyState::Active | KeyState::Deactivated) => {
+            Ok(KeyState::Suspended)
+        }
+        (TransitionKind::Suspend, _) => {
+            conflict("only a standby, active or deactivated version can be suspended")
+        }
         (TransitionKind::Resume, KeyState::Suspended) => Ok(KeyState::Deactivated),
         (TransitionKind::Resume, _) => conflict("only a suspended version can be resumed"),
         (
             TransitionKind::Compromise(_),
             KeyState::PreActivation | KeyState::Active | KeyState::Deactivated | KeyState::Suspended,
         ) => Ok(KeyState::Compromised),
-        (TransitionKind::Compromise(_), KeyState::Compromised) => conflict("the version is compromised already"),
-        (TransitionKind::Compromise(_), KeyState::Retired | KeyState::Destroyed) => conflict("the version's material is erased"),
-        (TransitionKind::Destroy, KeyState::Active) => conflict("the primary can't be destroyed; rotate first"),
-        (TransitionKind::Destroy, KeyState::PreActivation) => conflict("the standby can't be destroyed; compromise or suspend it"),
+        (TransitionKind::Compromise(_), KeyState::Compromised) => {
+            conflict("the version is compromised already")
+        }
+        (TransitionKind::Compromise(_), KeyState::Retired | KeyState::Destroyed) => {
+            conflict("the version's material is erased")
+        }
+        (TransitionKind::Destroy, KeyState::Active) => {
+            conflict("the primary can't be destroyed; rotate first")
+        }
+        (TransitionKind::Destroy, KeyState::PreActivation) => {
+            conflict("the standby can't be destroyed; compromise or suspend it")
+        }
         (TransitionKind::Destroy, KeyState::Destroyed) => conflict("the version is destroyed already"),
         (
             TransitionKind::Destroy,

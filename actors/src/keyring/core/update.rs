@@ -39,7 +39,9 @@ pub(super) fn decide(ring: &Ring, update: &UpdateKey, now: Time) -> Result<Chang
     let record = draft.record();
     let changed = patched(record, &update.patch)?;
     if record.temporary.is_some() && (changed.rotation.every.is_some() || changed.rotation.cron.is_some()) {
-        return Err(RingError::Invalid("a temporary key does not rotate; leave rotation.every and rotation.cron out"));
+        return Err(RingError::Invalid(
+            "a temporary key does not rotate; leave rotation.every and rotation.cron out",
+        ));
     }
     let newest_in_use = key.primary().map_or(key.record.latest_version, |primary| primary.version);
     if changed.min_decryption_version.number() == 0 || changed.min_decryption_version > newest_in_use {
@@ -57,7 +59,10 @@ pub(super) fn decide(ring: &Ring, update: &UpdateKey, now: Time) -> Result<Chang
     draft.finish(subject)
 }
 
-fn patched(record: &super::KeyRecord, patch: &serde_json::Map<String, Value>) -> Result<Changeable, RingError> {
+fn patched(
+    record: &super::KeyRecord,
+    patch: &serde_json::Map<String, Value>,
+) -> Result<Changeable, RingError> {
     const UNFIT: RingError = RingError::Invalid(
         "the patch may hold rotation, labels, claims, description, deletion_allowed and min_decryption_version, each of its type",
     );

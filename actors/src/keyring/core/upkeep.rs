@@ -34,10 +34,19 @@ pub(crate) fn end_of_life_at(key: &Key) -> Option<Time> {
 
 /// When the next version's grace is over.
 pub(crate) fn next_retirement_at(key: &Key) -> Option<Time> {
-    key.versions.values().filter(|version| version.state == KeyState::Deactivated).filter_map(|version| version.verify_until).min()
+    key.versions
+        .values()
+        .filter(|version| version.state == KeyState::Deactivated)
+        .filter_map(|version| version.verify_until)
+        .min()
 }
 
-pub(super) fn replenish(ring: &Ring, name: &KeyName, spare: Material, now: Time) -> Result<Change, RingError> {
+pub(super) fn replenish(
+    ring: &Ring,
+    name: &KeyName,
+    spare: Material,
+    now: Time,
+) -> Result<Change, RingError> {
     let key = ring.key(name)?;
     if !lacks_standby(key) {
         return Err(NOTHING_DUE);
@@ -71,8 +80,12 @@ pub(super) fn end_of_life(ring: &Ring, name: &KeyName, now: Time) -> Result<Chan
     let deletion = key.record.delete_at.is_some_and(|at| at <= now);
     let reason = if deletion { "scheduled deletion" } else { "end of a temporary key" };
     let mut draft = Draft::of(key, now);
-    let due: Vec<VersionNumber> =
-        key.versions.values().filter(|version| version.state != KeyState::Destroyed).map(|version| version.version).collect();
+    let due: Vec<VersionNumber> = key
+        .versions
+        .values()
+        .filter(|version| version.state != KeyState::Destroyed)
+        .map(|version| version.version)
+        .collect();
     for version in due {
         draft.set_state(version, KeyState::Destroyed, Some(reason))?;
         draft.log("key.destroyed", version, None, Some(reason))?;

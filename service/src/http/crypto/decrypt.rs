@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::operation::{Done, Operation};
+use crate::http::table;
 use crate::http::{
     body::{Base64, PathName, StrictJson},
     problem::{Code, Problem, ProblemBody},
     state::{AppState, Caller},
 };
-use crate::http::table;
 
 /// Versions of a fernet key that are tried at most: its tokens name none.
 const FERNET_TRIES: usize = 64;
@@ -113,13 +113,18 @@ async fn decrypt_one(operation: &Operation, given: DecryptRequest) -> Result<Don
         return Err(Problem::new(Code::UnsupportedOperation, "as is for fernet keys"));
     }
     if given.allow_compromised && !operation.caller.may(table::RESCUE) {
-        return Err(Problem::new(Code::Forbidden, format!("allow_compromised needs the permission {}", table::RESCUE.0)));
+        return Err(Problem::new(
+            Code::Forbidden,
+            format!("allow_compromised needs the permission {}", table::RESCUE.0),
+        ));
     }
-    let (plaintext, used) = open(operation, &given.ciphertext, given.context.as_deref(), given.allow_compromised)?;
+    let (plaintext, used) =
+        open(operation, &given.ciphertext, given.context.as_deref(), given.allow_compromised)?;
     let answer = match given.form {
         Some(Form::Json) => {
             let payload = json::parse(plaintext.expose(), 64);
-            let payload = payload.map_err(|_| Problem::new(Code::DecryptionFailed, "the plaintext is not JSON"))?;
+            let payload =
+                payload.map_err(|_| Problem::new(Code::DecryptionFailed, "the plaintext is not JSON"))?;
             (None, Some(payload))
         }
         None => (Some(Base64::new(plaintext.expose())), None),
@@ -139,7 +144,12 @@ async fn rewrap_one(operation: &Operation, given: RewrapRequest) -> Result<Done<
         let now = u64::try_from(operation.state.clock.now().timestamp()).unwrap_or(0);
         primary.material.fernet()?.encrypt(plaintext.expose(), now)?
     } else {
-        ciphertext::encrypt(&primary.material, &kid, plaintext.expose(), given.context.as_deref().unwrap_or_default())?
+        ciphertext::encrypt(
+            &primary.material,
+            &kid,
+            plaintext.expose(),
+            given.context.as_deref().unwrap_or_default(),
+        )?
     };
     Ok(Done::by(kid.clone(), RewrapAnswer { ciphertext, kid }))
 }
@@ -156,15 +166,19 @@ fn open<'a>(
         if context.is_some() {
             return Err(Problem::new(Code::UnsupportedOperation, super::encrypt::FERNET_HAS_NO_CONTEXT));
         }
-        let failed = || Problem::new(Code::DecryptionFailed, "no version of this key that may decrypt made this token");
-        let rescued = key.versions.values().rev().filter(|version| rescue && version.state == KeyState::Compromised);
+        let failed = || {
+            Problem::new(Code::DecryptionFailed, "no version of this key that may decrypt made this token")
+        };
+        let rescued =
+            key.versions.values().rev().filter(|version| rescue && version.state == KeyState::Compromised);
         let rescued = rescued.filter_map(|version| operation.snapshot.compromised(&version.kid).ok());
         let mut versions = operation.snapshot.consumers(key).chain(rescued).take(FERNET_TRIES);
         return versions
             .find_map(|usable| Some((usable.material.fernet().ok()?.decrypt_lenient(text).ok()?, usable)))
             .ok_or_else(failed);
     }
-    let parsed = ciphertext::parse(text).map_err(|error| Problem::new(Code::DecryptionFailed, error.to_string()))?;
+    let parsed =
+        ciphertext::parse(text).map_err(|error| Problem::new(Code::DecryptionFailed, error.to_string()))?;
     let usable = match operation.consumer(&parsed.kid) {
         Err(Unusable::State(KeyState::Compromised)) if rescue => operation.snapshot.compromised(&parsed.kid),
         other => other,

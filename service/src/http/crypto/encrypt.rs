@@ -67,7 +67,9 @@ async fn encrypt_one(operation: &Operation, given: EncryptRequest) -> Result<Don
     let (plaintext, json) = match (given.plaintext, given.json) {
         (Some(plaintext), None) => (plaintext, None),
         (None, Some(json)) => (Base64::new([]), Some(json)),
-        (Some(_), Some(_)) | (None, None) => return Err(Problem::invalid("give plaintext, or json under a fernet key")),
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(Problem::invalid("give plaintext, or json under a fernet key"));
+        }
     };
     let primary = operation.primary().await?;
     let kid = primary.version.kid.clone();
@@ -78,7 +80,12 @@ async fn encrypt_one(operation: &Operation, given: EncryptRequest) -> Result<Don
             None => primary.material.fernet()?.encrypt(&plaintext.0, now)?,
         }
     } else {
-        ciphertext::encrypt(&primary.material, &kid, &plaintext.0, given.context.as_deref().unwrap_or_default())?
+        ciphertext::encrypt(
+            &primary.material,
+            &kid,
+            &plaintext.0,
+            given.context.as_deref().unwrap_or_default(),
+        )?
     };
     Ok(Done::by(kid.clone(), EncryptAnswer { ciphertext, kid }))
 }

@@ -80,7 +80,8 @@ impl Operation {
             return Ok(key);
         }
         let wanted = usages.iter().map(|usage| usage.as_str()).collect::<Vec<_>>().join(" or ");
-        let detail = format!("this operation needs a key of usage {wanted}; this one is for {}", key.record.usage);
+        let detail =
+            format!("this operation needs a key of usage {wanted}; this one is for {}", key.record.usage);
         Err(Problem::new(Code::UnsupportedOperation, detail))
     }
 

@@ -90,7 +90,8 @@ pub async fn hmac(
 async fn sign_one(operation: &Operation, given: SignRequest) -> Result<Done<SignAnswer>, Problem> {
     let algorithm = operation.key(&[Usage::Sign])?.record.key_type.algorithm();
     let primary = operation.primary().await?;
-    let signature = Base64::new(primary.material.sign_raw(&given.input.0, given.prehashed, given.encoding)?);
+    let signature =
+        Base64::new(primary.material.sign_raw(&given.input.0, given.prehashed, given.encoding)?);
     let kid = primary.version.kid.clone();
     Ok(Done::by(kid.clone(), SignAnswer { signature, kid, algorithm }))
 }

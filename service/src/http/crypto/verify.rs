@@ -100,7 +100,11 @@ async fn verify_one(operation: &Operation, given: VerifyRequest) -> Result<Done<
 /// Versions that may have made it. A `kid` of another key, or one that may not verify any more, makes nothing valid.
 fn candidates<'a>(operation: &'a Operation, kid: Option<&str>) -> Result<Vec<Usable<'a>>, Problem> {
     let Some(kid) = kid else {
-        return Ok(operation.snapshot.consumers(operation.snapshot.key(&operation.name)?).take(TRIES).collect());
+        return Ok(operation
+            .snapshot
+            .consumers(operation.snapshot.key(&operation.name)?)
+            .take(TRIES)
+            .collect());
     };
     let Ok(kid) = kid.parse::<Kid>() else { return Ok(Vec::new()) };
     match operation.consumer(&kid) {

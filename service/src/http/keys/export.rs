@@ -61,17 +61,21 @@ pub async fn export(
         Some(number) => key.versions.get(&number),
         None => key.primary(),
     };
-    let version = version.ok_or_else(|| Problem::new(Code::VersionNotFound, "the key has no such version"))?;
+    let version =
+        version.ok_or_else(|| Problem::new(Code::VersionNotFound, "the key has no such version"))?;
     if !version.state.may_consume() {
         return Err(Problem::new(Code::KeyStateConflict, "a version in this state is not exported"));
     }
     let kid = version.kid.clone();
-    note(&request, Subject {
-        key: Some(name.to_string()),
-        version: Some(version.version.number()),
-        kid: Some(kid.to_string()),
-        ..Subject::default()
-    });
+    note(
+        &request,
+        Subject {
+            key: Some(name.to_string()),
+            version: Some(version.version.number()),
+            kid: Some(kid.to_string()),
+            ..Subject::default()
+        },
+    );
     let recipient = age::x25519::Recipient::from_str(given.recipient.trim())
         .map_err(|_| Problem::invalid("recipient must be an age X25519 recipient (age1…)"))?;
     let secret = snapshot.reveal(key, version)?;

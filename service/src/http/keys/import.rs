@@ -114,7 +114,9 @@ fn imported(snapshot: &Snapshot, given: &mut ImportedKey) -> Result<(Imported, V
                 Material::import_pem(given.key_type, &pem_of(&text), kid)?
             } else {
                 let bytes = STANDARD.decode(text.trim().as_bytes());
-                let bytes = bytes.map_err(|_| Problem::invalid("material of a symmetric key must be raw bytes in standard base64"))?;
+                let bytes = bytes.map_err(|_| {
+                    Problem::invalid("material of a symmetric key must be raw bytes in standard base64")
+                })?;
                 Material::import_raw(given.key_type, SecretBytes::new(bytes), kid)?
             };
             Ok((Imported { material, may_produce: true, alias_hash: None }, Vec::new()))
@@ -123,22 +125,29 @@ fn imported(snapshot: &Snapshot, given: &mut ImportedKey) -> Result<(Imported, V
             let secret = SecretBytes::new(secret.as_bytes().to_vec());
             let legacy = Material::import_legacy(given.key_type, &secret, given.kid.take().as_ref())?;
             let hash = internal::alias_hash(snapshot, legacy.alias.expose());
-            let alias_hash = hash.ok_or_else(|| Problem::new(Code::Internal, "the service failed; its log says why"))?;
+            let alias_hash =
+                hash.ok_or_else(|| Problem::new(Code::Internal, "the service failed; its log says why"))?;
             let mut warnings = vec![ROTATE_SECRET];
             if !legacy.may_produce {
                 warnings.push(VERIFY_ONLY);
             }
-            let imported =
-                Imported { material: legacy.material, may_produce: legacy.may_produce, alias_hash: Some(alias_hash) };
+            let imported = Imported {
+                material: legacy.material,
+                may_produce: legacy.may_produce,
+                alias_hash: Some(alias_hash),
+            };
             Ok((imported, warnings))
         }
-        (Some(_), Some(_)) | (None, None) => Err(Problem::invalid("give exactly one of material and legacy_secret")),
+        (Some(_), Some(_)) | (None, None) => {
+            Err(Problem::invalid("give exactly one of material and legacy_secret"))
+        }
     }
 }
 
 /// PEM as text, or wrapped in base64 as other binary values are.
 fn pem_of(text: &Zeroizing<String>) -> Zeroizing<String> {
-    let unwrapped = STANDARD.decode(text.trim().as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let unwrapped =
+        STANDARD.decode(text.trim().as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     unwrapped.map_or_else(|| text.clone(), Zeroizing::new)
 }
 

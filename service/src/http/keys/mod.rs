@@ -16,7 +16,10 @@ use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder
 use claviger_actors::{audit, keyring::record::Key};
 use claviger_entity::KeyName;
 
-use super::{problem::Problem, state::AppState};
+use super::{
+    problem::Problem,
+    state::{AppState, Noted},
+};
 
 /// The answer that shows a key, with its `ETag`.
 fn shown(mut response: HttpResponseBuilder, key: &Key, view: &impl serde::Serialize) -> HttpResponse {
@@ -42,5 +45,7 @@ pub(super) fn note_key(request: &HttpRequest, name: &KeyName) {
 
 /// Tells the door what the record is about.
 pub(super) fn note(request: &HttpRequest, subject: audit::Subject) {
-    request.extensions_mut().insert(subject);
+    if let Some(noted) = request.extensions().get::<Noted>() {
+        noted.note(subject);
+    }
 }

@@ -23,7 +23,11 @@ const NO_PUBLIC_HALF: &str = "a symmetric key has no public half";
     (status = 304, description = "Unchanged"),
     (status = "default", description = "A problem", body = ProblemBody),
 ))]
-pub async fn jwks(request: HttpRequest, state: Data<AppState>, PathName(name): PathName) -> Result<HttpResponse, Problem> {
+pub async fn jwks(
+    request: HttpRequest,
+    state: Data<AppState>,
+    PathName(name): PathName,
+) -> Result<HttpResponse, Problem> {
     note_key(&request, &name);
     let snapshot = state.ring.snapshot();
     let key = snapshot.key(&name)?;
@@ -54,7 +58,10 @@ pub async fn pem(
     let missing = || Problem::new(Code::VersionNotFound, "the key has no such version");
     let version = key.versions.get(&number).ok_or_else(missing)?;
     let kid = Some(version.kid.as_str().to_owned());
-    note(&request, Subject { key: Some(name.to_string()), version: Some(number.number()), kid, ..Subject::default() });
+    note(
+        &request,
+        Subject { key: Some(name.to_string()), version: Some(number.number()), kid, ..Subject::default() },
+    );
     let spki = version.public_spki.as_deref();
     let spki = spki.ok_or_else(|| Problem::new(Code::UnsupportedOperation, NO_PUBLIC_HALF))?;
     Ok(HttpResponse::Ok().content_type("application/x-pem-file").body(jwk::public_pem(spki)))

@@ -68,17 +68,26 @@ pub struct VersionPage {
     (status = 200, description = "A page", body = KeyPage),
     (status = "default", description = "A problem", body = ProblemBody),
 ))]
-pub async fn list(state: Data<AppState>, StrictQuery(listing): StrictQuery<Listing>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    state: Data<AppState>,
+    StrictQuery(listing): StrictQuery<Listing>,
+) -> Result<HttpResponse, Problem> {
     let snapshot = state.ring.snapshot();
     let limit = limit(listing.limit)?;
     let after: Option<KeyName> = listing.cursor.as_deref().map(from_cursor).transpose()?;
-    let label = listing.label.as_deref().map(|label| label.split_once('=').map_or((label, None), |(name, value)| (name, Some(value))));
+    let label = listing
+        .label
+        .as_deref()
+        .map(|label| label.split_once('=').map_or((label, None), |(name, value)| (name, Some(value))));
     let wanted = |key: &&std::sync::Arc<claviger_actors::keyring::record::Key>| {
         let record = &key.record;
         let labelled = label.is_none_or(|(name, value)| {
             record.labels.get(name).is_some_and(|given| value.is_none_or(|value| value == given))
         });
-        !record.name.is_internal() && record.deleted_at.is_none() && listing.tier.is_none_or(|tier| tier == record.tier) && labelled
+        !record.name.is_internal()
+            && record.deleted_at.is_none()
+            && listing.tier.is_none_or(|tier| tier == record.tier)
+            && labelled
     };
     let mut found = snapshot.ring().keys_after(after.as_ref()).filter(wanted).take(limit + 1).peekable();
     let (mut items, mut last) = (Vec::new(), None);
@@ -100,7 +109,11 @@ pub async fn list(state: Data<AppState>, StrictQuery(listing): StrictQuery<Listi
     (status = 200, description = "The key", body = KeyView),
     (status = "default", description = "A problem", body = ProblemBody),
 ))]
-pub async fn key(request: HttpRequest, state: Data<AppState>, PathName(name): PathName) -> Result<HttpResponse, Problem> {
+pub async fn key(
+    request: HttpRequest,
+    state: Data<AppState>,
+    PathName(name): PathName,
+) -> Result<HttpResponse, Problem> {
     note_key(&request, &name);
     let snapshot = state.ring.snapshot();
     let key = snapshot.key(&name)?;
@@ -126,7 +139,9 @@ pub async fn versions(
     let before: Option<VersionNumber> = listing.cursor.as_deref().map(from_cursor).transpose()?;
     let snapshot = state.ring.snapshot();
     let key = snapshot.key(&name)?;
-    let older = |version: &&claviger_actors::keyring::record::VersionRecord| before.is_none_or(|before| version.version < before);
+    let older = |version: &&claviger_actors::keyring::record::VersionRecord| {
+        before.is_none_or(|before| version.version < before)
+    };
     let mut found = key.versions.values().rev().filter(older).peekable();
     let (mut items, mut last) = (Vec::new(), None);
     while items.len() < limit
@@ -141,7 +156,11 @@ pub async fn versions(
 
 fn limit(limit: Option<usize>) -> Result<usize, Problem> {
     let limit = limit.unwrap_or(PAGE);
-    if (1..=PAGE_MAX).contains(&limit) { Ok(limit) } else { Err(Problem::invalid("limit must be from 1 to 1000")) }
+    if (1..=PAGE_MAX).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(Problem::invalid("limit must be from 1 to 1000"))
+    }
 }
 
 fn to_cursor(last: &str) -> String {

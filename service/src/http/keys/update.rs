@@ -43,6 +43,9 @@ fn if_match(request: &HttpRequest, current: u64) -> Result<Option<u64>, Problem>
     if tags.split(',').map(str::trim).any(|given| given == "*" || given == tag) {
         Ok(Some(current))
     } else {
-        Err(Problem::new(Code::PreconditionFailed, "the key has changed since the ETag that If-Match names; read it again"))
+        Err(Problem::new(
+            Code::PreconditionFailed,
+            "the key has changed since the ETag that If-Match names; read it again",
+        ))
     }
 }

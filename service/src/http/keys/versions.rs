@@ -109,7 +109,15 @@ pub async fn compromise(
     PathVersion(version): PathVersion,
     StrictJson(given): StrictJson<CompromiseRequest>,
 ) -> Result<HttpResponse, Problem> {
-    change(request, &state, &caller, (name, version), TransitionKind::Compromise(given.exposure), given.reason).await
+    change(
+        request,
+        &state,
+        &caller,
+        (name, version),
+        TransitionKind::Compromise(given.exposure),
+        given.reason,
+    )
+    .await
 }
 
 /// Erases a version's material for good. The primary and the standby can't be destroyed.

@@ -140,7 +140,9 @@ impl KeyView {
             deletion_at: record.delete_at,
             created_at: record.created_at,
             updated_at: record.updated_at,
-            quarantined: damaged.map(|row| QuarantinedView { version: row.version, finding: row.finding }).collect(),
+            quarantined: damaged
+                .map(|row| QuarantinedView { version: row.version, finding: row.finding })
+                .collect(),
         }
     }
 }
@@ -169,7 +171,8 @@ impl RotationView {
         let by_interval = record.rotation.cron.is_none() && record.temporary.is_none();
         let grace = policy::grace(record).and_then(|grace| u64::try_from(grace.num_seconds()).ok());
         Self {
-            every: by_interval.then(|| record.rotation.every.unwrap_or_else(|| policy::tier_period(record.tier))),
+            every: by_interval
+                .then(|| record.rotation.every.unwrap_or_else(|| policy::tier_period(record.tier))),
             cron: record.rotation.cron.clone(),
             lead: policy::lead(record.key_type, &record.rotation),
             grace: grace.map(HumanDuration::from_secs),

@@ -99,7 +99,10 @@ pub async fn issue(
     StrictJson(mut given): StrictJson<IssueRequest>,
 ) -> Result<HttpResponse, Problem> {
     if given.refresh {
-        return Err(Problem::new(Code::UnsupportedOperation, "this release issues no refresh tokens; leave refresh out"));
+        return Err(Problem::new(
+            Code::UnsupportedOperation,
+            "this release issues no refresh tokens; leave refresh out",
+        ));
     }
     let snapshot = state.ring.snapshot();
     let name = given.key.take().unwrap_or_else(|| match given.format {
@@ -120,7 +123,10 @@ pub async fn issue(
     let primary = snapshot.primary(&name)?;
     let kid = primary.version.kid.clone();
     if record.temporary.is_some() {
-        state.ring.consume(caller.context_of_part(), name.clone(), primary.version.version, Use::Produce).await?;
+        state
+            .ring
+            .consume(caller.context_of_part(), name.clone(), primary.version.version, Use::Produce)
+            .await?;
     }
     let token = match format {
         Format::Jws => jws::issue(&primary.material, &kid, &claims)?,
@@ -129,13 +135,16 @@ pub async fn issue(
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Problem::invalid("the token would be longer than 64 KiB; put less into its claims"));
     }
-    note(&request, Subject {
-        key: Some(name.to_string()),
-        version: Some(primary.version.version.number()),
-        kid: Some(kid.to_string()),
-        jti: Some(jti.to_string()),
-        ..Subject::default()
-    });
+    note(
+        &request,
+        Subject {
+            key: Some(name.to_string()),
+            version: Some(primary.version.version.number()),
+            kid: Some(kid.to_string()),
+            jti: Some(jti.to_string()),
+            ..Subject::default()
+        },
+    );
     let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let answer = IssueAnswer { token, kid, jti, issued_at: text(issued_at), expires_at: text(expires_at) };
     Ok(HttpResponse::Created().json(answer))
@@ -147,7 +156,10 @@ fn format_of(record: &KeyRecord, wanted: Option<Format>) -> Result<Format, Probl
     }
     let format = if record.key_type == KeyType::Aes256Gcm { Format::Jwe } else { Format::Jws };
     if wanted.is_some_and(|wanted| wanted != format) {
-        return Err(Problem::new(Code::UnsupportedOperation, "the key's type does not make tokens of this format"));
+        return Err(Problem::new(
+            Code::UnsupportedOperation,
+            "the key's type does not make tokens of this format",
+        ));
     }
     Ok(format)
 }
@@ -156,7 +168,9 @@ fn lifetime(record: &KeyRecord, wanted: Option<HumanDuration>) -> Result<HumanDu
     let longest = record.claims.max_ttl();
     let lifetime = wanted.unwrap_or_else(|| DEFAULT_TTL.min(longest));
     if lifetime > longest {
-        return Err(Problem::invalid(format!("expires_in is longer than the key's claims.max_ttl ({longest})")));
+        return Err(Problem::invalid(format!(
+            "expires_in is longer than the key's claims.max_ttl ({longest})"
+        )));
     }
     if lifetime < HumanDuration::from_secs(1) {
         return Err(Problem::invalid("expires_in must be at least one second"));
@@ -179,7 +193,8 @@ fn claims(
         member(&mut claims, "sub", Value::String(subject))?;
     }
     if let Some(audience) = given.audience {
-        let audience = serde_json::to_value(audience).map_err(|_| Problem::invalid("audience must be a text or texts"))?;
+        let audience = serde_json::to_value(audience)
+            .map_err(|_| Problem::invalid("audience must be a text or texts"))?;
         member(&mut claims, "aud", audience)?;
     }
     if claims.get("sub").is_some_and(|subject| !subject.is_string()) {
@@ -202,9 +217,9 @@ fn claims(
 /// A claim given twice must be the same claim.
 fn member(claims: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), Problem> {
     match claims.insert(name.to_owned(), value.clone()) {
-        Some(other) if other != value => {
-            Err(Problem::invalid("claims.sub or claims.aud contradicts subject or audience; give one of them"))
-        }
+        Some(other) if other != value => Err(Problem::invalid(
+            "claims.sub or claims.aud contradicts subject or audience; give one of them",
+        )),
         Some(_) | None => Ok(()),
     }
 }
@@ -218,7 +233,8 @@ fn audience(caller: &Caller, record: &KeyRecord, audience: Option<&Value>) -> Re
     };
     let texts = texts.ok_or_else(|| Problem::invalid("aud must be a text or a list of texts"))?;
     if texts.contains(&OWN_AUDIENCE) && !caller.may(table::ISSUE_CREDENTIAL) {
-        let detail = format!("the audience {OWN_AUDIENCE} needs the permission {}", table::ISSUE_CREDENTIAL.0);
+        let detail =
+            format!("the audience {OWN_AUDIENCE} needs the permission {}", table::ISSUE_CREDENTIAL.0);
         return Err(Problem::new(Code::Forbidden, detail));
     }
     let allowed = &record.claims.audiences;

@@ -133,7 +133,9 @@ pub async fn verify(
             };
             TokenVerifyAnswer { valid: true, outcome: Outcome::Valid { claims, kid, key: name, version } }
         }
-        Err(Invalid(code, detail)) => TokenVerifyAnswer { valid: false, outcome: Outcome::Invalid { code, detail } },
+        Err(Invalid(code, detail)) => {
+            TokenVerifyAnswer { valid: false, outcome: Outcome::Invalid { code, detail } }
+        }
     };
     note(&request, subject);
     Ok(HttpResponse::Ok().json(verified))
@@ -154,7 +156,8 @@ fn judge<'a>(state: &AppState, snapshot: &'a Snapshot, given: &TokenVerifyReques
     let mut verdict = Err(unknown());
     for usable in candidates {
         let record = &usable.key.record;
-        if given.key.as_ref().is_some_and(|key| *key != record.name) || !makes_tokens(record, usable.version) {
+        if given.key.as_ref().is_some_and(|key| *key != record.name) || !makes_tokens(record, usable.version)
+        {
             continue;
         }
         let opened = match &parsed {
@@ -185,15 +188,18 @@ fn check(
 ) -> Result<(), ClaimsError> {
     let rules = &usable.key.record.claims;
     let required: Vec<String> = rules.required.iter().chain(&given.required_claims).cloned().collect();
-    claims::check(claims, &Expectation {
-        now: state.clock.now().timestamp(),
-        issuer: state.issuer(),
-        extra_issuers: &rules.issuers,
-        allow_missing_iss: usable.version.origin == Origin::Imported,
-        audience: given.audience.as_deref(),
-        required: &required,
-        allow_missing_exp: rules.allow_missing_exp,
-    })
+    claims::check(
+        claims,
+        &Expectation {
+            now: state.clock.now().timestamp(),
+            issuer: state.issuer(),
+            extra_issuers: &rules.issuers,
+            allow_missing_iss: usable.version.origin == Origin::Imported,
+            audience: given.audience.as_deref(),
+            required: &required,
+            allow_missing_exp: rules.allow_missing_exp,
+        },
+    )
 }
 
 /// Versions that may have made the token: the one its `kid` names, those a replaced system knew under that id, or, for tokens without
