@@ -1,1 +1,25 @@
-//! placeholder
+//! Harness: real processes in folders of their own, spoken to as a client would.
+//!
+//! Nothing here sleeps and hopes: a node is ready when it has said so on its standard output.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on stops"
+)]
+
+pub mod client;
+pub mod needles;
+pub mod node;
+pub mod seed;
+
+pub use client::{Answer, Client};
+pub use node::Node;
+
+/// A volume: whole in `make test-full`, a tenth otherwise.
+#[must_use]
+pub fn volume(whole: usize) -> usize {
+    if std::env::var_os("TEST_FULL").is_some() { whole } else { whole / 10 }
+}

@@ -41,7 +41,7 @@ pub struct PreparedKey {
 }
 
 enum Inner {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Rsa { pair: RsaKeyPair, public: ParsedPublicKey, encoding: &'static dyn RsaEncoding },
     Ecdsa { pair: EcdsaKeyPair, public: ParsedPublicKey, curve: &'static Curve },
     Ed25519 { pair: Ed25519KeyPair, public: ParsedPublicKey },
@@ -80,10 +80,10 @@ impl PreparedKey {
     pub fn new(key_type: KeyType, secret: &SecretBytes) -> Result<Self, MaterialError> {
         let inner = match key_type {
             KeyType::Hs256 | KeyType::HmacSha256 => {
-                Inner::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))
+                Inner::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose())))
             }
-            KeyType::Hs384 => Inner::Hmac(hmac::Key::new(hmac::HMAC_SHA384, secret.expose())),
-            KeyType::Hs512 => Inner::Hmac(hmac::Key::new(hmac::HMAC_SHA512, secret.expose())),
+            KeyType::Hs384 => Inner::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA384, secret.expose()))),
+            KeyType::Hs512 => Inner::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA512, secret.expose()))),
             KeyType::Rs256 => {
                 rsa(secret, &signature::RSA_PKCS1_SHA256, &signature::RSA_PKCS1_2048_8192_SHA256)?
             }

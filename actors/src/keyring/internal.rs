@@ -19,7 +19,7 @@ pub(super) fn spec(name: KeyName) -> CreateKey {
 }
 
 /// A key with nothing but defaults.
-pub(super) fn plain(name: KeyName, key_type: KeyType) -> CreateKey {
+pub(crate) fn plain(name: KeyName, key_type: KeyType) -> CreateKey {
     CreateKey {
         id: Uuid::now_v7(),
         name,

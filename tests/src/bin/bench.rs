@@ -1,0 +1,67 @@
+//! `make bench`: figures as ratios, measured in alternating rounds on one machine.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a command for developers"
+)]
+
+use std::time::{Duration, Instant, SystemTime};
+
+use claviger_tests::{Client, Node, seed};
+use serde_json::json;
+
+const ROUNDS: usize = 7;
+const SIGNATURES: usize = 2_000;
+const KEYS: usize = 10_000;
+
+fn main() {
+    let (small, _) = start(10);
+    let (big, took) = start(KEYS);
+    println!("start with {KEYS} keys x 3 versions: {:.2} s (bound 5 s)", took.as_secs_f64());
+    let (small, big) = (small.client(), big.client());
+    let (mut few, mut many) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        few.push(sign(&small, 9));
+        many.push(sign(&big, KEYS - 6));
+    }
+    let (few, many) = (median(few), median(many));
+    println!(
+        "sign with 10 keys: {:.1} us, with {KEYS} keys: {:.1} us, ratio {:.3}",
+        few * 1e6,
+        many * 1e6,
+        many / few
+    );
+}
+
+fn start(keys: usize) -> (Node, Duration) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the seeded keys must not be due for rotation by the node's own clock"
+    )]
+    let now = SystemTime::now();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(seed::seed(&data.join("claviger.db"), keys, now.into()));
+    let began = Instant::now();
+    let node = Node::within(folder, &[]);
+    (node, began.elapsed())
+}
+
+/// Seconds for one token of a symmetric key, over one connection.
+fn sign(client: &Client, index: usize) -> f64 {
+    let body = json!({ "key": format!("seed-{index:05}") });
+    let began = Instant::now();
+    for _ in 0..SIGNATURES {
+        assert_eq!(client.post("/v1/tokens", &body).status, 201);
+    }
+    began.elapsed().as_secs_f64() / SIGNATURES as f64
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}

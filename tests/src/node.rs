@@ -1,0 +1,178 @@
+//! One process of the service.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::Client;
+
+/// Master secret and bootstrap token of test nodes.
+pub const MASTER: &str = "test-master-0123456789-abcdefghijklmnop-XYZ";
+/// Bootstrap token of test nodes.
+pub const TOKEN: &str = "test-bootstrap-token-7d1b0c44e2";
+
+/// A running node in a folder of its own.
+pub struct Node {
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+    child: Child,
+    address: String,
+}
+
+impl Node {
+    /// Starts a node with defaults.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts a node with further environment.
+    #[must_use]
+    pub fn with(environment: &[(&str, &str)]) -> Self {
+        Self::within(tempfile::tempdir().unwrap(), environment)
+    }
+
+    /// Starts a node in a folder that may hold a database already.
+    #[must_use]
+    pub fn within(folder: TempDir, environment: &[(&str, &str)]) -> Self {
+        let environment: Vec<(String, String)> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (child, address) = spawn(folder.path(), &environment);
+        Self { folder, environment, child, address }
+    }
+
+    /// A client with the administrator's token.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(format!("http://{}", self.address), Some(TOKEN.to_owned()))
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The node's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("data/claviger.db")
+    }
+
+    /// Everything it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// SIGKILL, and wait for the end.
+    pub fn kill9(&mut self) {
+        let _gone = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGTERM, and wait for the end.
+    #[must_use]
+    pub fn terminate(&mut self) -> ExitStatus {
+        let sent = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        assert!(sent.success());
+        self.child.wait().unwrap()
+    }
+
+    /// Starts it again in the same folder.
+    pub fn restart(&mut self) {
+        self.kill9();
+        (self.child, self.address) = spawn(self.folder.path(), &self.environment);
+    }
+
+    /// Ends the process and keeps its folder.
+    #[must_use]
+    pub fn into_folder(mut self) -> TempDir {
+        self.kill9();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// The command as a node would be started; whatever the shell has set stays out.
+#[must_use]
+pub fn command(folder: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .arg("serve")
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// Runs a node that is expected not to start: exit code and what it wrote on stderr.
+#[must_use]
+pub fn refused_start(folder: &Path, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = command(folder)
+        .env("CLAVIGER_SERVER__LISTEN", "127.0.0.1:0")
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, String) {
+    let log = File::options().append(true).create(true).open(folder.join("stderr")).unwrap();
+    let mut child = command(folder)
+        .env("CLAVIGER_SERVER__LISTEN", "127.0.0.1:0")
+        .env("CLAVIGER_SEAL__MASTER_KEY", MASTER)
+        .env("CLAVIGER_BOOTSTRAP_TOKEN", TOKEN)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{} can't be started ({error}); build it first", binary().display()));
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if output.read_line(&mut line).unwrap() == 0 {
+            let log = fs::read_to_string(folder.join("stderr")).unwrap_or_default();
+            panic!("the node ended before it listened: {log}");
+        }
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if event["event"] == "listening" {
+            return (child, event["address"].as_str().unwrap().to_owned());
+        }
+    }
+}
+
+/// `CLAVIGER_BIN`, or the binary of the profile that the tests were built with.
+#[must_use]
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("CLAVIGER_BIN") {
+        return path.into();
+    }
+    let here = std::env::current_exe().unwrap();
+    let profile = here.ancestors().find(|folder| folder.join("claviger").is_file());
+    profile.expect("no claviger binary beside the tests; run cargo build first").join("claviger")
+}

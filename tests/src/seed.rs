@@ -1,0 +1,139 @@
+//! A big ring, written straight into a database.
+
+use std::{path::Path, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use claviger_actors::{
+    keyring::{
+        Epoch,
+        core::{Event, Subject},
+        record::{KeyRecord, Origin, VersionRecord},
+    },
+    seal::{Binding, Keychain, MasterKeys},
+    store::{ChangeSet, Database, VersionWrite},
+};
+use claviger_crypto::{material::Material, secret::SecretBytes};
+use claviger_entity::{
+    KeyName, KeyState, KeyType, RotationPolicy, VersionNumber, domain::claims::ClaimRules,
+};
+use uuid::Uuid;
+
+use crate::node::MASTER;
+
+/// Writes `keys` keys of three versions: 70 % symmetric, 25 % elliptic-curve, 5 % RSA.
+pub async fn seed(path: &Path, keys: usize, now: DateTime<Utc>) {
+    let database = Database::open_sqlite(path).await.unwrap();
+    let masters = MasterKeys::new(vec![SecretBytes::new(MASTER.as_bytes().to_vec())]).unwrap();
+    let deployment = database.open_deployment(&masters, now).await.unwrap();
+    let rsa = Material::generate(KeyType::Rs256, None).unwrap();
+    for index in 0..keys {
+        let key_type = match index % 20 {
+            0..7 => KeyType::Aes256Gcm,
+            7..14 => KeyType::Hs256,
+            14..19 => KeyType::Es256,
+            _ => KeyType::Rs256,
+        };
+        let set = change_set(&deployment.keychain, index, key_type, &rsa, now);
+        database.commit(&deployment.keychain, &set).await.unwrap();
+    }
+    database.close().await;
+}
+
+fn change_set(
+    keychain: &Keychain,
+    index: usize,
+    key_type: KeyType,
+    rsa: &Material,
+    now: DateTime<Utc>,
+) -> ChangeSet {
+    let id = Uuid::now_v7();
+    let name: KeyName = format!("seed-{index:05}").parse().unwrap();
+    let versions: Vec<VersionWrite> = [KeyState::Deactivated, KeyState::Active, KeyState::PreActivation]
+        .into_iter()
+        .zip(1..)
+        .map(|(state, number)| VersionWrite {
+            key_id: id,
+            record: version(keychain, id, key_type, rsa, state, VersionNumber::new(number).unwrap(), now),
+            is_new: true,
+        })
+        .collect();
+    let kid = versions[1].record.kid.clone();
+    let subject =
+        Subject { name: name.clone(), version: VersionNumber::new(2).unwrap(), kid, state: KeyState::Active };
+    ChangeSet {
+        before: Epoch::new(1, u32::try_from(index).unwrap()),
+        key: Some((key(id, name, key_type, now), true)),
+        versions,
+        principals: Vec::new(),
+        events: vec![Event { kind: "key.created", subject, previous_version: None, reason: None }],
+        audit: serde_json::json!({ "event": "seed" }),
+        at: now,
+        actor: "seed".to_owned(),
+        idempotency: None,
+    }
+}
+
+fn key(id: Uuid, name: KeyName, key_type: KeyType, now: DateTime<Utc>) -> KeyRecord {
+    KeyRecord {
+        id,
+        name,
+        key_type,
+        bits: key_type.is_rsa().then_some(2_048),
+        usage: key_type.default_usage(),
+        tier: key_type.default_tier(),
+        description: None,
+        rotation: RotationPolicy::default(),
+        claims: ClaimRules::default(),
+        temporary: None,
+        exportable: false,
+        deletion_allowed: false,
+        labels: std::collections::BTreeMap::new(),
+        min_decryption_version: VersionNumber::FIRST,
+        created_at: now,
+        updated_at: now,
+        delete_at: None,
+        deleted_at: None,
+        revision: 1,
+        latest_version: VersionNumber::new(3).unwrap(),
+    }
+}
+
+fn version(
+    keychain: &Keychain,
+    id: Uuid,
+    key_type: KeyType,
+    rsa: &Material,
+    state: KeyState,
+    number: VersionNumber,
+    now: DateTime<Utc>,
+) -> VersionRecord {
+    // Thousands of RSA keys would take an hour to make; one, under many ids, takes as long to load and to parse.
+    let material = if key_type.is_rsa() {
+        Material {
+            kid: Uuid::new_v4().to_string().parse().unwrap(),
+            secret: rsa.secret.clone(),
+            public_spki: rsa.public_spki.clone(),
+            bits: rsa.bits,
+        }
+    } else {
+        Material::generate(key_type, None).unwrap()
+    };
+    let binding = Binding::material(keychain.deployment(), id, number, key_type);
+    let (dek_id, sealed) = keychain.seal(&binding, &material.secret).unwrap();
+    VersionRecord {
+        version: number,
+        kid: material.kid,
+        state,
+        origin: Origin::Generated,
+        created_at: now,
+        activated_at: (state != KeyState::PreActivation).then_some(now),
+        deactivated_at: (state == KeyState::Deactivated).then_some(now),
+        verify_until: None,
+        changed_at: now,
+        reason: None,
+        alias_hash: None,
+        public_spki: material.public_spki.map(Arc::from),
+        sealed: Some(Arc::from(sealed)),
+        dek_id,
+    }
+}

@@ -1,0 +1,23 @@
+//! The service from outside, each test on a process of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on stops"
+)]
+
+mod configuration;
+mod crypto_ops;
+mod doors;
+mod idempotency;
+mod imports;
+mod keys;
+mod leaks;
+mod malformed;
+mod promises;
+mod scale;
+mod sealing;
+mod states;
+mod tokens;
