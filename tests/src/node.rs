@@ -140,6 +140,10 @@ pub fn refused_start(folder: &Path, environment: &[(&str, &str)]) -> (Option<i32
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+#[expect(
+    clippy::zombie_processes,
+    reason = "the node owns the child and waits for it; a node that did not start has ended"
+)]
 fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, String) {
     let log = File::options().append(true).create(true).open(folder.join("stderr")).unwrap();
     let mut child = command(folder)

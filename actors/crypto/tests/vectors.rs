@@ -1,5 +1,13 @@
 //! Every vector of the formats, and the examples of the RFCs behind them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that can't go on stops"
+)]
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use claviger_crypto::{
     TokenError,

@@ -99,6 +99,13 @@ pub(super) struct KeyRing {
     pub(super) doubtful: bool,
 }
 
+/// What came of one command.
+struct Round {
+    /// The ring, where it had to be read anew.
+    reloaded: Option<Arc<Snapshot>>,
+    written: Result<Written, RingFailure>,
+}
+
 impl Actor for KeyRing {
     type Context = Context<Self>;
 }
@@ -122,18 +129,15 @@ impl Handler<Apply> for KeyRing {
             let reloaded = if doubtful { Some(Arc::new(writer.reload().await?)) } else { None };
             let base = reloaded.as_ref().unwrap_or(&base);
             let written = writer.write(base, message.command, &message.context, clock.now()).await;
-            Ok((reloaded.clone(), written))
+            Ok(Round { reloaded: reloaded.clone(), written })
         };
         AtomicResponse::new(Box::pin(work.into_actor(self).map(|outcome, ring, _| ring.finish(outcome))))
     }
 }
 
 impl KeyRing {
-    fn finish(
-        &mut self,
-        outcome: Result<(Option<Arc<Snapshot>>, Result<Written, RingFailure>), RingFailure>,
-    ) -> Result<Applied, RingFailure> {
-        let (reloaded, written) = outcome?;
+    fn finish(&mut self, outcome: Result<Round, RingFailure>) -> Result<Applied, RingFailure> {
+        let Round { reloaded, written } = outcome?;
         if let Some(snapshot) = reloaded {
             self.doubtful = false;
             self.publish(snapshot);

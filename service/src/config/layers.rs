@@ -141,22 +141,19 @@ fn flatten(text: &str) -> Result<Vec<(String, String)>, ConfigError> {
         .extract()
         .map_err(|_| ConfigError::new("the configuration file", "is not valid TOML"))?;
     let mut flat = Vec::new();
+    let scalar = |name: &str, value: &Value| {
+        scalar(value).ok_or_else(|| ConfigError::new(name, "must be a text, number or boolean"))
+    };
     for (name, value) in dict {
-        match value {
-            Value::Dict(_, section) => {
-                for (key, value) in section {
-                    let name = format!("{name}.{key}");
-                    flat.push((
-                        name.clone(),
-                        scalar(&value)
-                            .ok_or_else(|| ConfigError::new(name, "must be a text, number or boolean"))?,
-                    ));
-                }
+        if let Value::Dict(_, section) = &value {
+            for (key, value) in section {
+                let name = format!("{name}.{key}");
+                let text = scalar(&name, value)?;
+                flat.push((name, text));
             }
-            value => flat.push((
-                name.clone(),
-                scalar(&value).ok_or_else(|| ConfigError::new(name, "must be a text, number or boolean"))?,
-            )),
+        } else {
+            let text = scalar(&name, &value)?;
+            flat.push((name, text));
         }
     }
     Ok(flat)

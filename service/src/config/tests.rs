@@ -37,10 +37,13 @@ fn environment_wins_over_file_and_file_over_default() {
     );
 }
 
+/// File, environment, the setting that is named.
+type Bad<'a> = (Option<&'a str>, &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn bad_configuration_names_the_setting_and_never_the_value() {
     let secret = "hunter2hunter2";
-    let table: &[(Option<&str>, &[(&str, &str)], &str)] = &[
+    let table: &[Bad<'_>] = &[
         (None, &[("CLAVIGER_SERVER__LISTN", secret)], "CLAVIGER_SERVER__LISTN"),
         (None, &[("CLAVIGER_", secret)], "CLAVIGER_"),
         (None, &[("CLAVIGER_SERVER__LISTEN", secret)], "CLAVIGER_SERVER__LISTEN"),

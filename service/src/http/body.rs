@@ -64,9 +64,12 @@ pub(super) async fn read(
     let arrival = async {
         let mut body = BytesMut::new();
         while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|error| match error {
-                PayloadError::Overflow => too_large(),
-                _ => Problem::invalid("the request body did not arrive whole"),
+            let chunk = chunk.map_err(|error| {
+                if matches!(error, PayloadError::Overflow) {
+                    too_large()
+                } else {
+                    Problem::invalid("the request body did not arrive whole")
+                }
             })?;
             if body.len() + chunk.len() > limit {
                 return Err(too_large());

@@ -134,9 +134,9 @@ impl Operation {
         let snapshot = state.ring.snapshot();
         let operation = Self { state, caller, name, snapshot };
         let mut subject = Subject { key: Some(operation.name.to_string()), ..Subject::default() };
-        note(&request, subject.clone());
         // A key that is not there is not there, whatever is asked of it.
         operation.snapshot.key(&operation.name)?;
+        note(&request, subject.clone());
         if body.contains_key("batch") {
             let batch: Batch = typed(Value::Object(std::mem::take(&mut body)))?;
             let answer = operation.batch(batch, &mut subject, &work).await?;

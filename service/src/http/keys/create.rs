@@ -25,7 +25,7 @@ pub async fn create(
     StrictJson(new): StrictJson<NewKey>,
 ) -> Result<HttpResponse, Problem> {
     let spec = CreateKey::from(new);
-    note_key(&request, &spec.name);
+    note_key(&request, &state, &spec.name);
     let applied = state.ring.create(caller.context(), spec).await?;
     let (snapshot, key) = after_change(&state, &request, &applied.subject.name)?;
     let mut response = HttpResponse::Created();

@@ -35,7 +35,7 @@ pub async fn schedule(
     PathName(name): PathName,
     StrictQuery(waiting): StrictQuery<Waiting>,
 ) -> Result<HttpResponse, Problem> {
-    note_key(&request, &name);
+    note_key(&request, &state, &name);
     state.ring.snapshot().key(&name)?;
     let after = match waiting.after {
         Some(text) => duration(&text)?,
@@ -60,7 +60,7 @@ pub async fn restore(
     caller: Caller,
     PathName(name): PathName,
 ) -> Result<HttpResponse, Problem> {
-    note_key(&request, &name);
+    note_key(&request, &state, &name);
     state.ring.snapshot().key(&name)?;
     let applied = state.ring.restore(caller.context(), name).await?;
     let (snapshot, key) = after_change(&state, &request, &applied.subject.name)?;

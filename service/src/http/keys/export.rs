@@ -51,7 +51,7 @@ pub async fn export(
     PathName(name): PathName,
     StrictJson(given): StrictJson<ExportRequest>,
 ) -> Result<HttpResponse, Problem> {
-    note_key(&request, &name);
+    note_key(&request, &state, &name);
     let snapshot = state.ring.snapshot();
     let key = snapshot.key(&name)?;
     if !key.record.exportable {

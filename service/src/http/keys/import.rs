@@ -92,7 +92,7 @@ pub async fn import(
     caller: Caller,
     StrictJson(mut given): StrictJson<ImportedKey>,
 ) -> Result<HttpResponse, Problem> {
-    note_key(&request, &given.name);
+    note_key(&request, &state, &given.name);
     let (imported, warnings) = imported(&state.ring.snapshot(), &mut given)?;
     let bits = imported.material.bits;
     if given.bits.is_some() && given.bits != bits {

@@ -34,13 +34,16 @@ fn after_change(
 ) -> Result<(std::sync::Arc<claviger_actors::keyring::Snapshot>, std::sync::Arc<Key>), Problem> {
     let snapshot = state.ring.snapshot();
     let key = std::sync::Arc::clone(snapshot.key(name)?);
-    note_key(request, name);
+    note_key(request, state, name);
     Ok((snapshot, key))
 }
 
-/// Tells the door which key the record is about.
-pub(super) fn note_key(request: &HttpRequest, name: &KeyName) {
-    note(request, audit::Subject { key: Some(name.as_str().to_owned()), ..audit::Subject::default() });
+/// Tells the door which key the record is about. A name that names nothing is not recorded: it may be a secret that was pasted into
+/// the wrong place.
+pub(super) fn note_key(request: &HttpRequest, state: &AppState, name: &KeyName) {
+    if state.ring.snapshot().key(name).is_ok() {
+        note(request, audit::Subject { key: Some(name.as_str().to_owned()), ..audit::Subject::default() });
+    }
 }
 
 /// Tells the door what the record is about.

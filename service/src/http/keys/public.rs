@@ -28,7 +28,7 @@ pub async fn jwks(
     state: Data<AppState>,
     PathName(name): PathName,
 ) -> Result<HttpResponse, Problem> {
-    note_key(&request, &name);
+    note_key(&request, &state, &name);
     let snapshot = state.ring.snapshot();
     let key = snapshot.key(&name)?;
     if !key.record.key_type.is_asymmetric() {
@@ -52,7 +52,7 @@ pub async fn pem(
     PathName(name): PathName,
     PathVersion(number): PathVersion,
 ) -> Result<HttpResponse, Problem> {
-    note_key(&request, &name);
+    note_key(&request, &state, &name);
     let snapshot = state.ring.snapshot();
     let key = snapshot.key(&name)?;
     let missing = || Problem::new(Code::VersionNotFound, "the key has no such version");

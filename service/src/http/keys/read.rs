@@ -114,7 +114,7 @@ pub async fn key(
     state: Data<AppState>,
     PathName(name): PathName,
 ) -> Result<HttpResponse, Problem> {
-    note_key(&request, &name);
+    note_key(&request, &state, &name);
     let snapshot = state.ring.snapshot();
     let key = snapshot.key(&name)?;
     Ok(shown(HttpResponse::Ok(), key, &KeyView::new(&snapshot, key)))
@@ -134,7 +134,7 @@ pub async fn versions(
     PathName(name): PathName,
     StrictQuery(listing): StrictQuery<VersionListing>,
 ) -> Result<HttpResponse, Problem> {
-    note_key(&request, &name);
+    note_key(&request, &state, &name);
     let limit = limit(listing.limit)?;
     let before: Option<VersionNumber> = listing.cursor.as_deref().map(from_cursor).transpose()?;
     let snapshot = state.ring.snapshot();

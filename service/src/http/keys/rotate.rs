@@ -90,7 +90,7 @@ pub async fn rotate(
     StrictJson(given): StrictJson<RotateRequest>,
 ) -> Result<HttpResponse, Problem> {
     let began = Instant::now();
-    super::note_key(&request, &name);
+    super::note_key(&request, &state, &name);
     state.ring.snapshot().key(&name)?;
     let reason = given.reason.map(bounded).transpose()?;
     let rotate = Rotate { name, force: given.force, reason, expected: None };

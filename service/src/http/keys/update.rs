@@ -27,7 +27,7 @@ pub async fn update(
     PathName(name): PathName,
     StrictJson(patch): StrictJson<Map<String, Value>>,
 ) -> Result<HttpResponse, Problem> {
-    note_key(&request, &name);
+    note_key(&request, &state, &name);
     let revision = state.ring.snapshot().key(&name)?.record.revision;
     let if_match = if_match(&request, revision)?;
     let applied = state.ring.update(caller.context(), UpdateKey { name, patch, if_match }).await?;

@@ -44,7 +44,7 @@ async fn change(
     reason: String,
 ) -> Result<HttpResponse, Problem> {
     let began = Instant::now();
-    note_key(&request, &name);
+    note_key(&request, state, &name);
     state.ring.snapshot().key(&name)?;
     let transition = Transition { name, version, kind, reason: bounded(reason)? };
     let applied = state.ring.transition(caller.context(), transition).await?;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::OWN_AUDIENCE;
 use crate::http::{
     body::StrictJson,
-    keys::note,
+    keys::{note, note_key},
     problem::{Code, Problem, ProblemBody},
     state::{AppState, Caller},
     table,
@@ -109,7 +109,7 @@ pub async fn issue(
         Some(Format::Jwe) => state.encryption_key.clone(),
         Some(Format::Jws) | None => state.signing_key.clone(),
     });
-    note(&request, Subject { key: Some(name.to_string()), ..Subject::default() });
+    note_key(&request, &state, &name);
     let record = &snapshot.key(&name)?.record;
     let format = format_of(record, given.format)?;
     let now = state.clock.now();

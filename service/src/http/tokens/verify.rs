@@ -204,7 +204,6 @@ fn check(
 
 /// Versions that may have made the token: the one its `kid` names, those a replaced system knew under that id, or, for tokens without
 /// any, those of the default key if it allows that.
-#[expect(clippy::type_complexity, reason = "two kinds of failure, as in `Verdict`")]
 fn candidates<'a>(
     state: &AppState,
     snapshot: &'a Snapshot,
@@ -225,7 +224,6 @@ fn candidates<'a>(
     }
 }
 
-#[expect(clippy::type_complexity, reason = "two kinds of failure, as in `Verdict`")]
 fn named<'a>(snapshot: &'a Snapshot, kid: &Kid) -> Result<Result<Vec<Usable<'a>>, Invalid>, Problem> {
     let found = match snapshot.consumer(kid) {
         Err(Unusable::UnknownKid) => {
