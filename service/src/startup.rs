@@ -104,11 +104,17 @@ impl Application {
         let issuer = issuer(&settings, ring.issuer.as_deref(), scheme, address)?;
         ring.fix_issuer(&issuer).await?;
 
-        let ring = ring.start();
+        let (ring, audit) = (ring.start(), AuditHandle::start(&settings.audit_dir));
         let state = Data::new(AppState {
-            rotation: RotationHandle::start(ring.clone(), Arc::clone(&clock), settings.rotation_tick),
+            rotation: RotationHandle::start(
+                ring.clone(),
+                audit.clone(),
+                settings.node.clone(),
+                Arc::clone(&clock),
+                settings.rotation_tick,
+            ),
             ring,
-            audit: AuditHandle::start(&settings.audit_dir),
+            audit,
             clock,
             node: settings.node.clone(),
             issuer: OnceLock::from(issuer),

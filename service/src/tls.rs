@@ -99,3 +99,42 @@ fn modified(files: &Tls) -> Vec<Option<SystemTime>> {
         .map(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, time::Duration};
+
+    use super::*;
+
+    fn write(files: &Tls, at: SystemTime) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        fs::write(&files.cert, made.cert.pem()).unwrap();
+        fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        for path in [&files.cert, &files.key] {
+            File::options().append(true).open(path).unwrap().set_modified(at).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_new_pair_is_used_and_a_broken_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let files =
+            Tls { cert: folder.path().join("c.pem"), key: folder.path().join("k.pem"), client_ca: None };
+        assert!(Certificate::load(files.clone()).is_err());
+        let began = SystemTime::UNIX_EPOCH;
+        write(&files, began);
+        let certificate = Certificate::load(files.clone()).unwrap();
+        server_config(Arc::clone(&certificate)).unwrap();
+        let leaf = || certificate.current.load().cert.first().unwrap().to_vec();
+        let first = leaf();
+        certificate.reload_if_changed();
+        assert_eq!(leaf(), first);
+        write(&files, began + Duration::from_secs(1));
+        certificate.reload_if_changed();
+        let second = leaf();
+        assert_ne!(second, first);
+        fs::write(&files.key, "no key").unwrap();
+        certificate.reload_if_changed();
+        assert_eq!(leaf(), second);
+    }
+}

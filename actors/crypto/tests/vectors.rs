@@ -207,3 +207,24 @@ fn rfc_7515_es256() {
     let bent = text.replace("DtEh", "DtEi");
     assert_eq!(jws::verify(&parsed_jws(&bent), &key), Err(TokenError::SignatureInvalid));
 }
+
+/// RFC 7516 appendix A.1.4 to A.1.6: content encryption with A256GCM.
+#[test]
+fn rfc_7516_a256gcm() {
+    let key = [
+        177, 161, 244, 128, 84, 143, 225, 115, 63, 180, 3, 255, 107, 154, 212, 246, 138, 7, 110, 91, 112, 46,
+        34, 105, 47, 130, 203, 46, 122, 234, 64, 252,
+    ];
+    let iv = [227, 197, 117, 252, 2, 219, 233, 68, 180, 225, 77, 219];
+    let aad = b"eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ";
+    let plaintext = b"The true sign of intelligence is not knowledge but imagination.";
+    let aead =
+        claviger_crypto::aead::Aead::new(&key.to_vec().into()).unwrap_or_else(|error| panic!("{error}"));
+    let sealed = aead.seal_with(&iv, aad, plaintext).unwrap();
+    let (ciphertext, tag) = sealed.split_at(plaintext.len());
+    assert_eq!(
+        URL_SAFE_NO_PAD.encode(ciphertext),
+        "5eym8TW_c8SuK0ltJ3rpYIzOeDQz7TALvtu6UG9oMo4vpzs9tX_EFShS8iB7j6jiSdiwkIr3ajwQzaBtQD_A"
+    );
+    assert_eq!(URL_SAFE_NO_PAD.encode(tag), "XFBoMYUZodetZdvTiFvSkQ");
+}

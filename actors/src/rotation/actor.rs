@@ -1,15 +1,19 @@
 //! The actor that keeps the schedule, on a thread of its own so that no flood of requests delays a rotation.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix::prelude::*;
 use tokio::sync::watch;
 
 use super::core::{Agenda, Due};
 use crate::{
+    audit::{AuditHandle, AuditRecord, Subject},
     clock::Clock,
     keyring::{
-        ChangeContext, Epoch, KeyRingHandle, RingFailure,
+        Applied, ChangeContext, Epoch, KeyRingHandle, RingFailure,
         core::{Command, RingError, Rotate},
     },
 };
@@ -21,6 +25,8 @@ const SWEEP_ROUNDS: u32 = 60;
 
 pub(super) struct RotationScheduler {
     pub(super) ring: KeyRingHandle,
+    pub(super) audit: AuditHandle,
+    pub(super) node: String,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tick: Duration,
     pub(super) agenda: Agenda,
@@ -72,10 +78,13 @@ impl RotationScheduler {
             return;
         }
         self.busy = true;
-        let ring = self.ring.clone();
+        let (ring, audit, node) = (self.ring.clone(), self.audit.clone(), self.node.clone());
         let work = async move {
             for due in due {
-                carry_out(&ring, due).await;
+                let began = Instant::now();
+                if let Some((event, applied)) = carry_out(&ring, due).await {
+                    record(&audit, &node, event, &applied, began).await;
+                }
             }
             if sweep && let Err(error) = ring.database().forget_idempotent(now).await {
                 tracing::warn!(%error, "forgotten answers were not removed");
@@ -85,27 +94,53 @@ impl RotationScheduler {
     }
 }
 
-async fn carry_out(ring: &KeyRingHandle, due: Due) {
+/// What was done, if anything.
+async fn carry_out(ring: &KeyRingHandle, due: Due) -> Option<(&'static str, Applied)> {
     let context = ChangeContext::system("schedule");
-    let (name, outcome) = match due {
-        Due::Standby(name) => (name.clone(), ring.replenish(context, name).await),
+    let (event, outcome) = match due {
+        Due::Standby(name) => ("key.publish_standby", ring.replenish(context, name).await),
         Due::Rotation(name, primary) => {
             let reason = Some("schedule".to_owned());
-            let rotate = Rotate { name: name.clone(), force: false, reason, expected: Some(primary) };
-            (name, ring.rotate(context, rotate).await)
+            (
+                "key.rotate",
+                ring.rotate(context, Rotate { name, force: false, reason, expected: Some(primary) }).await,
+            )
         }
-        Due::Retirement(name) => (name.clone(), ring.apply(context, Command::Retire { name }).await),
-        Due::EndOfLife(name) => (name.clone(), ring.apply(context, Command::EndOfLife { name }).await),
+        Due::Retirement(name) => ("key.retire", ring.apply(context, Command::Retire { name }).await),
+        Due::EndOfLife(name) => ("key.destroy", ring.apply(context, Command::EndOfLife { name }).await),
     };
     match outcome {
-        Ok(applied) => {
-            let state = applied.subject.state;
-            tracing::info!(key = %name, version = %applied.subject.version, %state, "done by schedule");
-        }
+        Ok(applied) => Some((event, applied)),
         // Somebody else was there first, or it is not due any more: that is how it should be.
-        Err(RingFailure::Refused(RingError::StateConflict(_) | RingError::KeyNotFound)) => {}
+        Err(RingFailure::Refused(RingError::StateConflict(_) | RingError::KeyNotFound)) => None,
         Err(error) => {
-            tracing::warn!(key = %name, %error, "a scheduled change failed and will be tried again")
+            tracing::warn!(event, %error, "a scheduled change failed and will be tried again");
+            None
         }
+    }
+}
+
+/// The change has its record in its transaction already, so a log that can't be written holds nothing up.
+async fn record(audit: &AuditHandle, node: &str, event: &'static str, applied: &Applied, began: Instant) {
+    let subject = &applied.subject;
+    let record = AuditRecord {
+        ts: applied.at,
+        event,
+        actor: "system".to_owned(),
+        subject: Subject {
+            key: Some(subject.name.as_str().to_owned()),
+            version: Some(subject.version.number()),
+            kid: Some(subject.kid.as_str().to_owned()),
+            ..Subject::default()
+        },
+        outcome: "ok",
+        status: None,
+        request_id: "schedule".to_owned(),
+        node: node.to_owned(),
+        epoch: applied.epoch.0,
+        duration_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+    };
+    if let Err(error) = audit.append(&record).await {
+        tracing::warn!(%error, event, "a scheduled change is recorded in the database only");
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use actix::{Actor as _, Addr, Arbiter};
 
 use super::{actor::RotationScheduler, core::Agenda};
-use crate::{clock::Clock, keyring::KeyRingHandle};
+use crate::{audit::AuditHandle, clock::Clock, keyring::KeyRingHandle};
 
 /// Keeps the scheduler alive.
 #[derive(Clone)]
@@ -16,10 +16,18 @@ pub struct RotationHandle {
 impl RotationHandle {
     /// Starts the scheduler; it looks at the ring every `tick` and after every change.
     #[must_use]
-    pub fn start(ring: KeyRingHandle, clock: Arc<dyn Clock>, tick: Duration) -> Self {
+    pub fn start(
+        ring: KeyRingHandle,
+        audit: AuditHandle,
+        node: String,
+        clock: Arc<dyn Clock>,
+        tick: Duration,
+    ) -> Self {
         let changes = ring.changes();
         let scheduler = RotationScheduler {
             ring,
+            audit,
+            node,
             clock,
             tick,
             agenda: Agenda::default(),

@@ -109,8 +109,6 @@ pub enum Found {
 #[must_use]
 pub fn find(method: &Method, pattern: Option<&str>) -> Found {
     let Some(pattern) = pattern else { return Found::Nothing };
-    // HEAD is GET without its body.
-    let method = if method == Method::HEAD { &Method::GET } else { method };
     let mut here = ROUTES.iter().filter(|route| route.pattern == pattern).peekable();
     match here.peek() {
         None => Found::Nothing,

@@ -1,7 +1,5 @@
 //! `POST /v1/keys/import`: keys that come from elsewhere.
 
-use std::collections::BTreeMap;
-
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use claviger_actors::keyring::{
@@ -10,15 +8,12 @@ use claviger_actors::keyring::{
     internal,
 };
 use claviger_crypto::{material::Material, secret::SecretBytes};
-use claviger_entity::{
-    KeyName, KeyType, Kid, RotationPolicy, Tier, Usage,
-    domain::{claims::ClaimRules, temporary::TemporaryPolicy},
-};
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use claviger_entity::{KeyType, Kid};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{after_change, note_key, shown, view::KeyView};
+use super::{after_change, note_key, shown, spec::NewKey, view::KeyView};
 use crate::http::{
     body::StrictJson,
     problem::{Code, Problem, ProblemBody},
@@ -26,43 +21,43 @@ use crate::http::{
 };
 
 /// A key to import: exactly one of `material` and `legacy_secret`.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(utoipa::ToSchema)]
 pub struct ImportedKey {
-    name: KeyName,
-    #[serde(rename = "type")]
-    key_type: KeyType,
+    #[serde(flatten)]
+    key: NewKey,
     /// Identifier of version 1; derived when absent.
-    #[serde(default)]
     kid: Option<Kid>,
     /// Raw bytes in base64 (symmetric) or an unencrypted PKCS#8 PEM (asymmetric).
-    #[serde(default)]
     #[schema(value_type = Option<String>)]
     material: Option<Zeroizing<String>>,
     /// The single text secret of a replaced system.
-    #[serde(default)]
     #[schema(value_type = Option<String>)]
     legacy_secret: Option<Zeroizing<String>>,
+}
+
+/// The members of its own.
+#[derive(Deserialize)]
+struct Own {
     #[serde(default)]
-    usage: Option<Usage>,
+    kid: Option<Kid>,
     #[serde(default)]
-    bits: Option<u32>,
+    material: Option<Zeroizing<String>>,
     #[serde(default)]
-    tier: Option<Tier>,
-    #[serde(default)]
-    description: Option<String>,
-    #[serde(default)]
-    rotation: Option<RotationPolicy>,
-    #[serde(default)]
-    claims: Option<ClaimRules>,
-    #[serde(default)]
-    temporary: Option<TemporaryPolicy>,
-    #[serde(default)]
-    exportable: Option<bool>,
-    #[serde(default)]
-    deletion_allowed: Option<bool>,
-    #[serde(default)]
-    labels: Option<BTreeMap<String, String>>,
+    legacy_secret: Option<Zeroizing<String>>,
+}
+
+impl<'de> Deserialize<'de> for ImportedKey {
+    /// serde's `flatten` would let unknown members pass, so the members of a new key are judged by [`NewKey`] alone.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut rest = Map::<String, Value>::deserialize(deserializer)?;
+        let mut own = Map::new();
+        for name in ["kid", "material", "legacy_secret"] {
+            own.extend(rest.remove(name).map(|value| (name.to_owned(), value)));
+        }
+        let own: Own = serde_json::from_value(Value::Object(own)).map_err(D::Error::custom)?;
+        let key = serde_json::from_value(Value::Object(rest)).map_err(D::Error::custom)?;
+        Ok(Self { key, kid: own.kid, material: own.material, legacy_secret: own.legacy_secret })
+    }
 }
 
 /// The imported key, with what its owner should know.
@@ -92,13 +87,14 @@ pub async fn import(
     caller: Caller,
     StrictJson(mut given): StrictJson<ImportedKey>,
 ) -> Result<HttpResponse, Problem> {
-    note_key(&request, &state, &given.name);
-    let (imported, warnings) = imported(&state.ring.snapshot(), &mut given)?;
-    let bits = imported.material.bits;
-    if given.bits.is_some() && given.bits != bits {
+    let key_type = given.key.key_type;
+    let (imported, warnings) = imported(&state.ring.snapshot(), key_type, &mut given)?;
+    let mut spec = CreateKey::from(given.key);
+    note_key(&request, &state, &spec.name);
+    if spec.bits.is_some() && spec.bits != imported.material.bits {
         return Err(Problem::invalid("bits differs from the size of the imported key"));
     }
-    let spec = spec(given, bits);
+    spec.bits = imported.material.bits;
     let applied = state.ring.import(caller.context(), spec, imported).await?;
     let (snapshot, key) = after_change(&state, &request, &applied.subject.name)?;
     let mut response = HttpResponse::Created();
@@ -106,24 +102,28 @@ pub async fn import(
     Ok(shown(response, &key, &ImportAnswer { key: KeyView::new(&snapshot, &key), warnings }))
 }
 
-fn imported(snapshot: &Snapshot, given: &mut ImportedKey) -> Result<(Imported, Vec<&'static str>), Problem> {
+fn imported(
+    snapshot: &Snapshot,
+    key_type: KeyType,
+    given: &mut ImportedKey,
+) -> Result<(Imported, Vec<&'static str>), Problem> {
     match (given.material.take(), given.legacy_secret.take()) {
         (Some(text), None) => {
             let kid = given.kid.take();
-            let material = if given.key_type.is_asymmetric() {
-                Material::import_pem(given.key_type, &pem_of(&text), kid)?
+            let material = if key_type.is_asymmetric() {
+                Material::import_pem(key_type, &pem_of(&text), kid)?
             } else {
                 let bytes = STANDARD.decode(text.trim().as_bytes());
                 let bytes = bytes.map_err(|_| {
                     Problem::invalid("material of a symmetric key must be raw bytes in standard base64")
                 })?;
-                Material::import_raw(given.key_type, SecretBytes::new(bytes), kid)?
+                Material::import_raw(key_type, SecretBytes::new(bytes), kid)?
             };
             Ok((Imported { material, may_produce: true, alias_hash: None }, Vec::new()))
         }
         (None, Some(secret)) => {
             let secret = SecretBytes::new(secret.as_bytes().to_vec());
-            let legacy = Material::import_legacy(given.key_type, &secret, given.kid.take().as_ref())?;
+            let legacy = Material::import_legacy(key_type, &secret, given.kid.take().as_ref())?;
             let hash = internal::alias_hash(snapshot, legacy.alias.expose());
             let alias_hash =
                 hash.ok_or_else(|| Problem::new(Code::Internal, "the service failed; its log says why"))?;
@@ -149,22 +149,4 @@ fn pem_of(text: &Zeroizing<String>) -> Zeroizing<String> {
     let unwrapped =
         STANDARD.decode(text.trim().as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     unwrapped.map_or_else(|| text.clone(), Zeroizing::new)
-}
-
-fn spec(given: ImportedKey, bits: Option<u32>) -> CreateKey {
-    CreateKey {
-        id: Uuid::now_v7(),
-        name: given.name,
-        key_type: given.key_type,
-        usage: given.usage,
-        bits,
-        tier: given.tier,
-        description: given.description,
-        rotation: given.rotation.unwrap_or_default(),
-        claims: given.claims.unwrap_or_default(),
-        temporary: given.temporary,
-        exportable: given.exportable.unwrap_or_default(),
-        deletion_allowed: given.deletion_allowed.unwrap_or_default(),
-        labels: given.labels.unwrap_or_default(),
-    }
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 pub struct NewKey {
     name: KeyName,
     #[serde(rename = "type")]
-    key_type: KeyType,
+    pub(super) key_type: KeyType,
     #[serde(default)]
     usage: Option<Usage>,
     /// RSA modulus length: 2048, 3072 or 4096.
