@@ -80,8 +80,8 @@ impl Application {
         let folder = settings.database.parent().unwrap_or(Path::new("")).to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
         let lock = DatabaseLock::acquire(&settings.database).map_err(at("database.url"))?;
-        files::private_file(&settings.database).map_err(at("database.url"))?;
         let masters = masters(&settings, &folder).map_err(at("seal.master_key"))?;
+        files::private_file(&settings.database).map_err(at("database.url"))?;
         let database = Database::open_sqlite(&settings.database).await.map_err(BootError::from)?;
 
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -156,9 +156,18 @@ fn masters(settings: &Settings, folder: &Path) -> io::Result<MasterKeys> {
     if let Some(masters) = &settings.masters {
         return Ok(masters.clone());
     }
-    let (secret, made) = files::secret_file(&folder.join("master.key"), "")?;
+    let path = folder.join("master.key");
+    let has_data = std::fs::metadata(&settings.database).is_ok_and(|database| database.len() > 0);
+    if has_data && !path.exists() {
+        // A fresh key would open nothing, and stand in the way of the right one.
+        return Err(io::Error::other(format!(
+            "the database exists but {} does not; bring it back",
+            path.display()
+        )));
+    }
+    let (secret, made) = files::secret_file(&path, "")?;
     if made {
-        tracing::warn!(file = %folder.join("master.key").display(), "master key generated; back it up, nothing opens without it");
+        tracing::warn!(file = %path.display(), "master key generated; back it up, nothing opens without it");
     }
     MasterKeys::new(vec![secret]).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

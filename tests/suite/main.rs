@@ -20,4 +20,5 @@ mod promises;
 mod scale;
 mod sealing;
 mod states;
+mod tls;
 mod tokens;

@@ -189,3 +189,12 @@ fn a_wrong_master_key_stops_the_start_and_touches_nothing() {
     let node = Node::within(folder, &[("CLAVIGER_SEAL__MASTER_KEY", &both)]);
     node.client().post("/v1/tokens", &json!({"key": "victim"})).expect(201);
 }
+
+#[test]
+fn a_missing_master_key_is_not_replaced_by_a_fresh_one() {
+    let node = Node::start();
+    let folder = node.into_folder();
+    let (code, log) = node::refused_start(folder.path(), &[]);
+    assert!(code == Some(1) && log.contains("seal.master_key") && log.contains("master.key"), "{log}");
+    assert!(!folder.path().join("data/master.key").exists());
+}

@@ -60,7 +60,7 @@ pub async fn door(
         Found::OtherMethod(pattern) => (other_method(pattern, &id), Some(request.into_parts().0), None),
         Found::Route(route) => match admit(&state, &request, route, &id) {
             Ok(caller) => {
-                let (response, request) = run(&state, request, next, route, caller.clone()).await;
+                let (response, request) = run(&state, request, next, (route, &id), caller.clone()).await;
                 (response, request, caller)
             }
             Err(problem) => (problem.response(Some(&id)), Some(request.into_parts().0), None),
@@ -151,11 +151,10 @@ async fn run(
     state: &AppState,
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-    route: &Route,
+    (route, id): (&Route, &str),
     caller: Option<Caller>,
 ) -> (HttpResponse, Option<HttpRequest>) {
-    let id = caller.as_ref().map(|caller| caller.request_id.clone());
-    let failed = |problem: Problem| problem.response(id.as_deref());
+    let failed = |problem: Problem| problem.response(Some(id));
     let mut ticket = None;
     if let Some(mut caller) = caller {
         match retry(state, &mut request, route, &caller).await {
@@ -170,7 +169,7 @@ async fn run(
     let (response, request) = match actix_web::rt::time::timeout(state.request_timeout, handled).await {
         Ok(Ok(Ok(response))) => {
             let request = response.request().clone();
-            (answer(response, id.as_deref()), Some(request))
+            (answer(response, id), Some(request))
         }
         Ok(Ok(Err(error))) => (failed(problem_of(&error)), None),
         Ok(Err(_panic)) => {
@@ -210,10 +209,10 @@ async fn retry(
 }
 
 /// The handler's answer, with the request id in a problem's body.
-fn answer(response: ServiceResponse<impl MessageBody + 'static>, id: Option<&str>) -> HttpResponse {
+fn answer(response: ServiceResponse<impl MessageBody + 'static>, id: &str) -> HttpResponse {
     let (_, response) = response.into_parts();
     match response.error() {
-        Some(error) => problem_of(error).response(id),
+        Some(error) => problem_of(error).response(Some(id)),
         None => response.map_into_boxed_body(),
     }
 }
