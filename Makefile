@@ -36,5 +36,7 @@ deny: ## Licences, bans and sources of dependencies
 openapi: ## Regenerate docs/openapi.json
 	$(CARGO) run --quiet -- openapi > docs/openapi.json
 
-tools:
+tools: ## What the tests need and this machine lacks
 	command -v cargo-nextest >/dev/null || $(CARGO) install cargo-nextest --locked
+	python3 -c 'import ensurepip' 2>/dev/null || (apt-get update && apt-get install -y python3 python3-venv)
+	command -v npm >/dev/null || (apt-get update && apt-get install -y nodejs npm)

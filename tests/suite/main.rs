@@ -13,6 +13,7 @@ mod crypto_ops;
 mod doors;
 mod idempotency;
 mod imports;
+mod interop;
 mod keys;
 mod leaks;
 mod malformed;
