@@ -112,12 +112,6 @@ impl KeyType {
         matches!(self, Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512)
     }
 
-    /// One of `hs256`, `hs384`, `hs512`.
-    #[must_use]
-    pub const fn is_jws_hmac(self) -> bool {
-        matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
-    }
-
     /// Usage when the caller names none.
     #[must_use]
     pub const fn default_usage(self) -> Usage {
