@@ -1,8 +1,9 @@
 //! The engine of the service: plain cores in actor shells, behind handles.
 //!
 //! `service` talks to [`keyring::KeyRingHandle`], [`rotation::RotationHandle`] and [`audit::AuditHandle`] and never sees an
-//! `Addr`. Every `core.rs` and the crate `claviger-crypto` know nothing of actix, sea-orm or the clock.
+//! `Addr`. Every core and the crates `claviger-crypto` and `claviger-policy` know nothing of actix, sea-orm or the clock.
 
+pub mod access;
 pub mod audit;
 pub mod clock;
 pub mod keyring;

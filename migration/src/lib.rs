@@ -1,6 +1,7 @@
 //! Schema of the database. Forward only: a release reads what the one before wrote (docs/operations.md, Upgrade).
 
 mod m20261124_000001_ring;
+mod m20261125_000002_access;
 
 use sea_orm_migration::prelude::*;
 
@@ -10,6 +11,6 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261124_000001_ring::Migration)]
+        vec![Box::new(m20261124_000001_ring::Migration), Box::new(m20261125_000002_access::Migration)]
     }
 }

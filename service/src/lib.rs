@@ -1,5 +1,6 @@
 //! The service: configuration, doors, REST.
 
+pub mod auth;
 pub mod config;
 pub mod files;
 pub mod hardening;

@@ -28,6 +28,7 @@ use claviger_actors::{
 use claviger_crypto::secret::SecretBytes;
 
 use crate::{
+    auth::Authorizer,
     config::Settings,
     files,
     http::{self, door::door, openapi, state::AppState},
@@ -113,6 +114,7 @@ impl Application {
                 Arc::clone(&clock),
                 settings.rotation_tick,
             ),
+            authorizer: Authorizer::default(),
             ring,
             audit,
             clock,

@@ -10,7 +10,7 @@ use claviger_actors::{
         record::{KeyRecord, Origin, VersionRecord},
     },
     seal::{Binding, Keychain, MasterKeys},
-    store::{ChangeSet, Database, VersionWrite},
+    store::{ChangeSet, Database, LogLine, VersionWrite},
 };
 use claviger_crypto::{material::Material, secret::SecretBytes};
 use claviger_entity::{
@@ -60,16 +60,13 @@ fn change_set(
     let kid = versions[1].record.kid.clone();
     let subject =
         Subject { name: name.clone(), version: VersionNumber::new(2).unwrap(), kid, state: KeyState::Active };
+    let before = Epoch::new(1, u32::try_from(index).unwrap());
+    let event = Event { kind: "key.created", subject, previous_version: None, reason: None };
     ChangeSet {
-        before: Epoch::new(1, u32::try_from(index).unwrap()),
         key: Some((key(id, name, key_type, now), true)),
         versions,
-        principals: Vec::new(),
-        events: vec![Event { kind: "key.created", subject, previous_version: None, reason: None }],
-        audit: serde_json::json!({ "event": "seed" }),
-        at: now,
-        actor: "seed".to_owned(),
-        idempotency: None,
+        lines: vec![LogLine::of_key(&event)],
+        ..ChangeSet::new(before, now, "seed".to_owned(), serde_json::json!({ "event": "seed" }))
     }
 }
 

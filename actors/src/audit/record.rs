@@ -12,6 +12,9 @@ pub struct AuditRecord {
     pub event: &'static str,
     /// Who: a principal's name, `anonymous` or `system`.
     pub actor: String,
+    /// The principal's id, since several may carry one name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor_id: Option<String>,
     /// What it was done to.
     #[serde(flatten)]
     pub subject: Subject,
@@ -42,6 +45,12 @@ pub struct Subject {
     /// Its identifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kid: Option<String>,
+    /// The API key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<String>,
+    /// The policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// Token id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,

@@ -9,18 +9,21 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
-    core::{Command, RingError, Subject},
+    command::RingCommand,
+    core::{RingError, Subject},
     record::Time,
     snapshot::{Epoch, Snapshot},
     writer::{Writer, Written},
 };
-use crate::{clock::Clock, store::StoreError};
+use crate::{access::AccessError, clock::Clock, store::StoreError};
 
 /// Who asks for a change, and under which request.
 #[derive(Debug, Clone)]
 pub struct ChangeContext {
-    /// The principal, or `system`.
+    /// The principal's name, or `system`.
     pub actor: String,
+    /// The principal's id.
+    pub actor_id: Option<String>,
     /// `X-Request-Id` of the request.
     pub request_id: String,
     /// Set when the caller sent an `Idempotency-Key`.
@@ -31,7 +34,7 @@ impl ChangeContext {
     /// A change that the service makes on its own.
     #[must_use]
     pub fn system(request_id: impl Into<String>) -> Self {
-        Self { actor: "system".to_owned(), request_id: request_id.into(), idempotency: None }
+        Self { actor: "system".to_owned(), actor_id: None, request_id: request_id.into(), idempotency: None }
     }
 }
 
@@ -48,9 +51,9 @@ pub struct IdempotencyTicket {
 
 /// A change that is in the database and in the snapshot.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct Applied {
-    /// The version that the answer names.
-    pub subject: Subject,
+pub struct Applied<S = Subject> {
+    /// What the answer names; a version of a key, mostly.
+    pub subject: S,
     /// Epoch of the change.
     pub epoch: Epoch,
     /// When it was committed.
@@ -63,6 +66,9 @@ pub enum RingFailure {
     /// The ring refused.
     #[error(transparent)]
     Refused(#[from] RingError),
+    /// API keys or policies refused.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The material was refused.
     #[error(transparent)]
     Material(#[from] claviger_crypto::material::MaterialError),
@@ -83,11 +89,13 @@ pub enum RingFailure {
     Stopped,
 }
 
-#[derive(Message)]
-#[rtype(result = "Result<Applied, RingFailure>")]
-pub(super) struct Apply {
-    pub(super) command: Command,
+pub(super) struct Apply<C> {
+    pub(super) command: C,
     pub(super) context: ChangeContext,
+}
+
+impl<C: RingCommand> Message for Apply<C> {
+    type Result = Result<Applied<C::Subject>, RingFailure>;
 }
 
 pub(super) struct KeyRing {
@@ -100,10 +108,10 @@ pub(super) struct KeyRing {
 }
 
 /// What came of one command.
-struct Round {
+struct Round<S> {
     /// The ring, where it had to be read anew.
     reloaded: Option<Arc<Snapshot>>,
-    written: Result<Written, RingFailure>,
+    written: Result<Written<S>, RingFailure>,
 }
 
 impl Actor for KeyRing {
@@ -119,10 +127,10 @@ impl Drop for KeyRing {
     }
 }
 
-impl Handler<Apply> for KeyRing {
-    type Result = AtomicResponse<Self, Result<Applied, RingFailure>>;
+impl<C: RingCommand> Handler<Apply<C>> for KeyRing {
+    type Result = AtomicResponse<Self, Result<Applied<C::Subject>, RingFailure>>;
 
-    fn handle(&mut self, message: Apply, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: Apply<C>, _: &mut Self::Context) -> Self::Result {
         let (writer, clock) = (Arc::clone(&self.writer), Arc::clone(&self.clock));
         let (base, doubtful) = (self.published.load_full(), self.doubtful);
         let work = async move {
@@ -136,7 +144,7 @@ impl Handler<Apply> for KeyRing {
 }
 
 impl KeyRing {
-    fn finish(&mut self, outcome: Result<Round, RingFailure>) -> Result<Applied, RingFailure> {
+    fn finish<S>(&mut self, outcome: Result<Round<S>, RingFailure>) -> Result<Applied<S>, RingFailure> {
         let Round { reloaded, written } = outcome?;
         if let Some(snapshot) = reloaded {
             self.doubtful = false;

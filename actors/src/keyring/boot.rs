@@ -17,9 +17,10 @@ use super::{
     writer::{Writer, Written, snapshot},
 };
 use crate::{
+    access::PrincipalRecord,
     clock::Clock,
     seal::MasterKeys,
-    store::{Database, PrincipalRecord, StoreError},
+    store::{Database, StoreError},
 };
 
 /// Names of the keys that tokens are made with when a request names none.
@@ -51,6 +52,9 @@ pub enum BootError {
     /// A key that every deployment has could not be made.
     #[error("a default key could not be created")]
     Ring(#[from] RingFailure),
+    /// A name of ours is none: this can't be.
+    #[error("the name or role of the first administrator is not valid")]
+    Name(#[from] claviger_entity::InvalidValue),
     /// The key that hashes tokens is quarantined: nobody could be recognised.
     #[error("the key that hashes tokens was changed in the database from outside; restore it from a backup")]
     TokenHashKey,
@@ -128,10 +132,11 @@ impl Booted {
         }
         let admin = PrincipalRecord {
             id: Uuid::now_v7(),
-            name: "bootstrap-admin".to_owned(),
+            name: "bootstrap-admin".parse()?,
             token_hash: internal::token_hash(&self.snapshot, token.expose())
                 .ok_or(BootError::TokenHashKey)?,
-            roles: vec!["admin".to_owned()],
+            previous: None,
+            roles: vec![claviger_policy::ADMIN.parse()?],
             created_at: self.clock.now(),
             expires_at: None,
             disabled_at: None,

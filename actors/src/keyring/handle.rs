@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     actor::{Applied, Apply, ChangeContext, KeyRing, RingFailure},
+    command::RingCommand,
     core::{Command, CreateKey, ImportKey, Imported, RingError, Rotate, Transition, UpdateKey, Use},
     forge::{Forge, ForgeError},
     snapshot::{Epoch, Snapshot},
@@ -202,11 +203,11 @@ impl KeyRingHandle {
     }
 
     /// Runs a command that needs no material.
-    pub(crate) async fn apply(
+    pub(crate) async fn apply<C: RingCommand>(
         &self,
         context: ChangeContext,
-        command: Command,
-    ) -> Result<Applied, RingFailure> {
+        command: C,
+    ) -> Result<Applied<C::Subject>, RingFailure> {
         let _permit = self.permits.try_acquire().map_err(|_| RingFailure::Overloaded)?;
         self.actor.send(Apply { command, context }).await.map_err(|_| RingFailure::Stopped)?
     }
@@ -241,6 +242,9 @@ impl KeyRingHandle {
 
     /// Closes the database in order. Changes asked for afterwards fail.
     pub async fn close(&self) {
+        if let Err(error) = self.record_uses().await {
+            tracing::warn!(%error, "last uses of API keys were not written");
+        }
         self.database.clone().close().await;
     }
 

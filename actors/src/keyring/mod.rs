@@ -3,8 +3,10 @@
 //! [`core`] decides, [`writer`](self) persists, the [`KeyRing`](actor) actor orders the writers one behind the other and swaps
 //! the [`Snapshot`] that everybody reads. [`KeyRingHandle`] is the only door.
 
+mod access;
 mod actor;
 pub mod boot;
+mod command;
 pub mod core;
 mod forge;
 mod handle;

@@ -2,9 +2,9 @@
 //!
 //! A request loads the snapshot once and works on it to its end. No lock, no mailbox, no database.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
 };
 
 use claviger_crypto::prepared::PreparedKey;
@@ -17,8 +17,8 @@ use super::{
     record::{Key, Quarantined, VersionRecord},
 };
 use crate::{
+    access::Access,
     seal::{Binding, Keychain},
-    store::PrincipalRecord,
 };
 
 /// Position of a ring in its history: incarnation · 2^32 + counter.
@@ -50,7 +50,8 @@ pub struct Snapshot {
     ring: Ring,
     slots: HashTrieMapSync<Kid, Slot>,
     aliases: HashTrieMapSync<[u8; 32], Vec<Kid>>,
-    principals: Arc<BTreeMap<[u8; 32], PrincipalRecord>>,
+    access: Access,
+    access_revision: u64,
     keychain: Arc<Keychain>,
     jwks: OnceLock<Arc<Jwks>>,
 }
@@ -91,15 +92,14 @@ pub enum Unusable {
 impl Snapshot {
     /// A snapshot of a ring that was just loaded.
     #[must_use]
-    pub fn new(epoch: Epoch, ring: Ring, principals: Vec<PrincipalRecord>, keychain: Arc<Keychain>) -> Self {
+    pub fn new(epoch: Epoch, ring: Ring, access: Access, keychain: Arc<Keychain>) -> Self {
         let mut snapshot = Self {
             epoch,
             ring: Ring::default(),
             slots: HashTrieMapSync::default(),
             aliases: HashTrieMapSync::default(),
-            principals: Arc::new(
-                principals.into_iter().map(|principal| (principal.token_hash, principal)).collect(),
-            ),
+            access,
+            access_revision: fresh_revision(),
             keychain,
             jwks: OnceLock::new(),
         };
@@ -110,15 +110,16 @@ impl Snapshot {
         snapshot
     }
 
-    /// The snapshot after a change of one key.
+    /// The snapshot after a change of one key; `relabelled` says that policies may judge it otherwise now.
     #[must_use]
-    pub fn succeed(&self, epoch: Epoch, ring: Ring, changed: &KeyName) -> Self {
+    pub fn succeed(&self, epoch: Epoch, ring: Ring, changed: &KeyName, relabelled: bool) -> Self {
         let mut next = Self {
             epoch,
             ring: Ring::default(),
             slots: self.slots.clone(),
             aliases: self.aliases.clone(),
-            principals: Arc::clone(&self.principals),
+            access: self.access.clone(),
+            access_revision: if relabelled { fresh_revision() } else { self.access_revision },
             keychain: Arc::clone(&self.keychain),
             jwks: OnceLock::new(),
         };
@@ -127,6 +128,21 @@ impl Snapshot {
         }
         next.ring = ring;
         next
+    }
+
+    /// The snapshot after a change of access; `decides` says that policies may judge otherwise now.
+    #[must_use]
+    pub fn with_access(&self, epoch: Epoch, access: Access, decides: bool) -> Self {
+        Self {
+            epoch,
+            ring: self.ring.clone(),
+            slots: self.slots.clone(),
+            aliases: self.aliases.clone(),
+            access,
+            access_revision: if decides { fresh_revision() } else { self.access_revision },
+            keychain: Arc::clone(&self.keychain),
+            jwks: self.jwks.clone(),
+        }
     }
 
     fn index(&mut self, key: &Key) {
@@ -160,10 +176,16 @@ impl Snapshot {
         self.ring.quarantined()
     }
 
-    /// Who presents a token of this keyed hash.
+    /// Who may call, and what they may do.
     #[must_use]
-    pub fn principal(&self, token_hash: &[u8; 32]) -> Option<&PrincipalRecord> {
-        self.principals.get(token_hash)
+    pub const fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Moves whenever policies may judge otherwise: with policies and labels, never with a rotation. Decisions are kept under it.
+    #[must_use]
+    pub const fn access_revision(&self) -> u64 {
+        self.access_revision
     }
 
     /// A key that a caller may name: not one of our own, not deleted.
@@ -279,4 +301,10 @@ impl Snapshot {
     pub(super) const fn keychain(&self) -> &Arc<Keychain> {
         &self.keychain
     }
+}
+
+/// Unique in this process, so that no decision of an earlier ring is ever taken for one of a later ring.
+fn fresh_revision() -> u64 {
+    static REVISION: AtomicU64 = AtomicU64::new(1);
+    REVISION.fetch_add(1, Ordering::Relaxed)
 }

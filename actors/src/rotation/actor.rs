@@ -86,8 +86,13 @@ impl RotationScheduler {
                     record(&audit, &node, event, &applied, began).await;
                 }
             }
-            if sweep && let Err(error) = ring.database().forget_idempotent(now).await {
-                tracing::warn!(%error, "forgotten answers were not removed");
+            if sweep {
+                if let Err(error) = ring.database().forget_idempotent(now).await {
+                    tracing::warn!(%error, "forgotten answers were not removed");
+                }
+                if let Err(error) = ring.record_uses().await {
+                    tracing::warn!(%error, "last uses of API keys were not written");
+                }
             }
         };
         context.spawn(work.into_actor(self).map(|(), scheduler, _| scheduler.busy = false));
@@ -127,6 +132,7 @@ async fn record(audit: &AuditHandle, node: &str, event: &'static str, applied: &
         ts: applied.at,
         event,
         actor: "system".to_owned(),
+        actor_id: None,
         subject: Subject {
             key: Some(subject.name.as_str().to_owned()),
             version: Some(subject.version.number()),

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use claviger_entity::tables::{key, key_version, principal, ring_meta};
+use claviger_entity::tables::{key, key_version, policy, principal, principal_use, ring_meta};
 use sea_orm::{
     ConnectionTrait as _, EntityTrait, FromQueryResult, Iterable, ModelTrait, QueryOrder as _, QueryResult,
     QueryTrait as _,
 };
 
-use super::{Database, PrincipalRecord, StoreError, rows};
+use super::{Database, StoreError, meta, rows};
 use crate::{
+    access::{Access, Manifest, PolicyRecord, Principal},
     keyring::{
         Epoch,
         record::{Key, KeyRecord, Quarantined, VersionRecord},
@@ -25,8 +26,8 @@ pub struct LoadedRing {
     pub keys: Vec<Key>,
     /// Rows that are not.
     pub quarantined: Vec<Quarantined>,
-    /// Principals whose rows are sound.
-    pub principals: Vec<PrincipalRecord>,
+    /// Principals and policies whose rows are sound.
+    pub access: Access,
 }
 
 const EDITED: &str = "row was changed outside the service";
@@ -42,6 +43,7 @@ impl Database {
         let connection = &self.connection;
         let backend = connection.get_database_backend();
         let meta = ring_meta::Entity::find_by_id(1).one(connection).await?.ok_or(StoreError::MetaDamaged)?;
+        meta::judge(keychain, &meta)?;
         let epoch = Epoch::of_row(meta.incarnation, meta.counter).ok_or(StoreError::MetaDamaged)?;
         let mut quarantined = Vec::new();
 
@@ -94,23 +96,39 @@ impl Database {
                 }
             }
         }
+        let manifest = meta.policies.as_deref().map(serde_json::from_str::<Manifest>).transpose()?;
         let principals = self.load_principals(keychain, &mut quarantined).await?;
+        let policies = self.load_policies(keychain, &mut quarantined).await?;
+        let access = Access::new(principals, policies, manifest.unwrap_or_default());
+        for name in access.missing() {
+            let key = format!("policy {name}");
+            if !quarantined.iter().any(|row| row.key == key) {
+                quarantined.push(Quarantined { key, version: None, finding: MISSING });
+            }
+        }
         quarantined.sort();
-        Ok(LoadedRing { epoch, keys, quarantined, principals })
+        Ok(LoadedRing { epoch, keys, quarantined, access })
     }
 
     async fn load_principals(
         &self,
         keychain: &Keychain,
         quarantined: &mut Vec<Quarantined>,
-    ) -> Result<Vec<PrincipalRecord>, StoreError> {
+    ) -> Result<Vec<Principal>, StoreError> {
+        let uses = principal_use::Entity::find().all(&self.connection).await?;
+        let uses: HashMap<String, i64> =
+            uses.into_iter().map(|row| (row.principal_id, row.last_used_at)).collect();
         let all = principal::Entity::find().build(self.connection.get_database_backend());
         let mut principals = Vec::new();
         for row in self.connection.query_all_raw(all).await? {
             let sound = authentic::<principal::Model>(keychain, "principals", &row, |row| &row.mac)
                 .and_then(|row| rows::principal_record(&row).ok_or(rows::UNREADABLE));
             match sound {
-                Ok(record) => principals.push(record),
+                Ok(record) => {
+                    let used = uses.get(&record.id.to_string()).copied();
+                    principals
+                        .push(Principal::new(record, used.and_then(chrono::DateTime::from_timestamp_millis)));
+                }
                 Err(finding) => {
                     let key = format!("principal {}", text(&row, "id"));
                     quarantined.push(Quarantined { key, version: None, finding });
@@ -118,6 +136,27 @@ impl Database {
             }
         }
         Ok(principals)
+    }
+
+    async fn load_policies(
+        &self,
+        keychain: &Keychain,
+        quarantined: &mut Vec<Quarantined>,
+    ) -> Result<Vec<PolicyRecord>, StoreError> {
+        let all = policy::Entity::find().build(self.connection.get_database_backend());
+        let mut policies = Vec::new();
+        for row in self.connection.query_all_raw(all).await? {
+            let sound = authentic::<policy::Model>(keychain, "policies", &row, |row| &row.mac)
+                .and_then(|row| rows::policy_record(&row).ok_or(rows::UNREADABLE));
+            match sound {
+                Ok(record) => policies.push(record),
+                Err(finding) => {
+                    let key = format!("policy {}", text(&row, "name"));
+                    quarantined.push(Quarantined { key, version: None, finding });
+                }
+            }
+        }
+        Ok(policies)
     }
 }
 

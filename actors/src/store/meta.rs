@@ -9,31 +9,13 @@ use uuid::Uuid;
 
 use super::{Database, StoreError, rows};
 use crate::{
+    access::{Manifest, PrincipalRecord},
     keyring::record::Time,
     seal::{Keychain, MasterKeys, mac_of_row},
 };
 
 /// Columns that move with each change and are guarded by the change log instead.
 const MOVING: &[&str] = &["counter", "head_hash"];
-
-/// Who may call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PrincipalRecord {
-    /// Identity.
-    pub id: Uuid,
-    /// Name.
-    pub name: String,
-    /// Keyed hash of the token; the token itself is kept nowhere.
-    pub token_hash: [u8; 32],
-    /// Roles.
-    pub roles: Vec<String>,
-    /// Creation.
-    pub created_at: Time,
-    /// Expiry.
-    pub expires_at: Option<Time>,
-    /// When it was disabled.
-    pub disabled_at: Option<Time>,
-}
 
 /// An open deployment.
 pub struct Deployment {
@@ -66,9 +48,7 @@ impl Database {
         let kek = masters.fitting(deployment, &meta.key_check)?;
         let data_keys = data_key::Entity::find().all(&self.connection).await?;
         let keychain = Keychain::open(&kek, &data_keys)?;
-        if !claviger_crypto::digest::ct_eq(&mac_of_row(&keychain, "ring_meta", &meta, MOVING), &meta.mac) {
-            return Err(StoreError::MetaDamaged);
-        }
+        judge(&keychain, &meta)?;
         Ok(Deployment { keychain, bootstrapped: meta.bootstrapped, issuer: meta.issuer })
     }
 
@@ -86,6 +66,7 @@ impl Database {
             issuer: None,
             key_check: kek.key_check()?,
             created_at: rows::millis(now),
+            policies: None,
             mac: Vec::new(),
         };
         meta.mac = mac_of_row(&keychain, "ring_meta", &meta, MOVING).to_vec();
@@ -134,6 +115,24 @@ impl Database {
     }
 }
 
+/// The row that describes the deployment is as the service wrote it.
+pub(super) fn judge(keychain: &Keychain, meta: &ring_meta::Model) -> Result<(), StoreError> {
+    let mac = mac_of_row(keychain, "ring_meta", meta, MOVING);
+    if claviger_crypto::digest::ct_eq(&mac, &meta.mac) { Ok(()) } else { Err(StoreError::MetaDamaged) }
+}
+
+/// Writes down which policies there are.
+pub(super) async fn keep_manifest(
+    connection: &impl sea_orm::ConnectionTrait,
+    keychain: &Keychain,
+    manifest: &Manifest,
+) -> Result<(), StoreError> {
+    let meta = ring_meta::Entity::find_by_id(1).one(connection).await?.ok_or(StoreError::MetaDamaged)?;
+    judge(keychain, &meta)?;
+    let text = serde_json::to_string(manifest)?;
+    update_meta(connection, keychain, meta, |meta| meta.policies = Some(text)).await
+}
+
 async fn update_meta(
     connection: &impl sea_orm::ConnectionTrait,
     keychain: &Keychain,
@@ -145,6 +144,7 @@ async fn update_meta(
     let mut row = meta.clone().into_active_model();
     row.bootstrapped = Set(meta.bootstrapped);
     row.issuer = Set(meta.issuer);
+    row.policies = Set(meta.policies);
     row.mac = Set(mac);
     row.update(connection).await?;
     Ok(())

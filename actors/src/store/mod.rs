@@ -3,6 +3,7 @@
 //! Repositories by file. A change of the ring is one transaction that moves the counter, writes the rows with fresh MACs, the
 //! change log, the audit record and the answer kept for a retry; after it, either all of that happened or none.
 
+mod access;
 mod change;
 mod connect;
 mod error;
@@ -11,9 +12,9 @@ mod load;
 mod meta;
 mod rows;
 
-pub use change::{ChangeSet, VersionWrite};
+pub use change::{ChangeSet, LogLine, PolicyWrite, VersionWrite};
 pub use connect::Database;
 pub use error::StoreError;
 pub use idempotency::IdempotencyRecord;
 pub use load::LoadedRing;
-pub use meta::{Deployment, PrincipalRecord};
+pub use meta::Deployment;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use chrono::DateTime;
 use claviger_entity::{
     KeyName, VersionNumber,
-    tables::{key, key_version, principal},
+    tables::{key, key_version, policy, principal},
 };
+use claviger_policy::PolicyDocument;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::{PrincipalRecord, StoreError};
+use super::StoreError;
 use crate::{
+    access::{PolicyRecord, PreviousToken, PrincipalRecord},
     keyring::record::{KeyRecord, Origin, Time, VersionRecord},
     seal::{Keychain, mac_of_row},
 };
@@ -76,16 +78,32 @@ pub(super) fn principal_row(
 ) -> Result<principal::Model, StoreError> {
     let mut row = principal::Model {
         id: record.id.to_string(),
-        name: record.name.clone(),
+        name: record.name.as_str().to_owned(),
         token_hash: record.token_hash.to_vec(),
         roles: serde_json::to_string(&record.roles)?,
         created_at: record.created_at.timestamp_millis(),
         expires_at: record.expires_at.map(millis),
         disabled_at: record.disabled_at.map(millis),
+        previous_hash: record.previous.as_ref().map(|previous| previous.hash.to_vec()),
+        previous_until: record.previous.as_ref().map(|previous| millis(previous.until)),
         mac: Vec::new(),
     };
     row.mac = mac_of_row(keychain, "principals", &row, &[]).to_vec();
     Ok(row)
+}
+
+pub(super) fn policy_row(keychain: &Keychain, record: &PolicyRecord) -> policy::Model {
+    let mut row = policy::Model {
+        name: record.name.as_str().to_owned(),
+        text: record.text.clone(),
+        description: record.description.clone(),
+        created_at: millis(record.created_at),
+        updated_at: millis(record.updated_at),
+        revision: i64::try_from(record.revision).unwrap_or(i64::MAX),
+        mac: Vec::new(),
+    };
+    row.mac = mac_of_row(keychain, "policies", &row, &[]).to_vec();
+    row
 }
 
 pub(super) fn key_record(row: &key::Model) -> Option<KeyRecord> {
@@ -142,12 +160,32 @@ pub(super) fn version_record(row: &key_version::Model) -> Option<VersionRecord> 
 pub(super) fn principal_record(row: &principal::Model) -> Option<PrincipalRecord> {
     Some(PrincipalRecord {
         id: row.id.parse().ok()?,
-        name: row.name.clone(),
+        name: row.name.parse().ok()?,
         token_hash: row.token_hash.as_slice().try_into().ok()?,
+        previous: match (&row.previous_hash, row.previous_until) {
+            (Some(hash), Some(until)) => {
+                Some(PreviousToken { hash: hash.as_slice().try_into().ok()?, until: time(until)? })
+            }
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => return None,
+        },
         roles: json(&row.roles)?,
         created_at: time(row.created_at)?,
         expires_at: optional_time(row.expires_at)?,
         disabled_at: optional_time(row.disabled_at)?,
+    })
+}
+
+pub(super) fn policy_record(row: &policy::Model) -> Option<PolicyRecord> {
+    let name = row.name.parse().ok()?;
+    Some(PolicyRecord {
+        document: PolicyDocument::parse(&name, &row.text).ok()?,
+        name,
+        text: row.text.clone(),
+        description: row.description.clone(),
+        created_at: time(row.created_at)?,
+        updated_at: time(row.updated_at)?,
+        revision: u64::try_from(row.revision).ok()?,
     })
 }
 

@@ -11,7 +11,7 @@ pub mod temporary;
 
 pub use algorithm::Algorithm;
 pub use key_type::{KeyType, Tier, Usage};
-pub use names::{KeyName, Kid, VersionNumber};
+pub use names::{ApiKeyName, KeyName, Kid, PolicyName, RoleName, VersionNumber};
 pub use state::KeyState;
 
 /// A value that is not one of its type: what it should be, never what was given (it may be a secret).

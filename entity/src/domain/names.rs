@@ -47,17 +47,7 @@ impl FromStr for KeyName {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        let mut bytes = text.bytes();
-        let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        if first && text.len() <= 128 && bytes.all(rest) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidValue {
-                what: "name",
-                rule: "must be 1-128 of A-Z a-z 0-9 . _ - and start with a letter or digit",
-            })
-        }
+        name("name", text).map(Self)
     }
 }
 
@@ -71,6 +61,73 @@ impl fmt::Display for KeyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The rule that all names keep.
+fn name(what: &'static str, text: &str) -> Result<String, InvalidValue> {
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let mut bytes = text.bytes();
+    let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if first && text.len() <= 128 && bytes.all(rest) {
+        Ok(text.to_owned())
+    } else {
+        Err(InvalidValue {
+            what,
+            rule: "must be 1-128 of A-Z a-z 0-9 . _ - and start with a letter or digit",
+        })
+    }
+}
+
+/// Declares a name of its own type.
+macro_rules! name_type {
+    ($(#[$meta:meta])* $name:ident ($what:literal)) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+        #[serde(transparent)]
+        #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidValue;
+
+            fn from_str(text: &str) -> Result<Self, InvalidValue> {
+                name($what, text).map(Self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// Name of an API key, for people; the key is known by its id.
+    ApiKeyName("name")
+}
+name_type! {
+    /// Name of a role: one that is shipped, or any that a policy gives a meaning.
+    RoleName("role")
+}
+name_type! {
+    /// Name of a policy.
+    PolicyName("policy name")
 }
 
 /// Identifier of a version (RFC 7515 §4.1.4), unique in the deployment and never reused: `[A-Za-z0-9._~-]{1,128}`.

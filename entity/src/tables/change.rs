@@ -16,6 +16,8 @@ pub struct Model {
     pub at: i64,
     /// Such as `key.rotated`.
     pub kind: String,
+    /// What changed, where it is no key: `api-key/<id>` or `policy/<name>`.
+    pub object: Option<String>,
     /// The key.
     pub key_name: Option<String>,
     /// The version.

@@ -8,5 +8,7 @@ pub mod idempotency;
 pub mod key;
 pub mod key_version;
 pub mod node;
+pub mod policy;
 pub mod principal;
+pub mod principal_use;
 pub mod ring_meta;

@@ -21,6 +21,10 @@ pub struct Model {
     pub expires_at: Option<i64>,
     /// When it was disabled.
     pub disabled_at: Option<i64>,
+    /// Keyed hash of the token before, while it is accepted beside the new one.
+    pub previous_hash: Option<Vec<u8>>,
+    /// Until when.
+    pub previous_until: Option<i64>,
     /// Over all other columns.
     pub mac: Vec<u8>,
 }

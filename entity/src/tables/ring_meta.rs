@@ -25,6 +25,8 @@ pub struct Model {
     pub key_check: Vec<u8>,
     /// When the deployment began.
     pub created_at: i64,
+    /// Names of all policies and whether each forbids anything, JSON, so that the loss of one is noticed.
+    pub policies: Option<String>,
     /// Over all columns that do not move with each change.
     pub mac: Vec<u8>,
 }

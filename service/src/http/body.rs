@@ -82,7 +82,7 @@ pub(super) async fn read(
     actix_web::rt::time::timeout(ARRIVAL, arrival).await.map_err(late)?
 }
 
-fn value(body: &[u8]) -> Result<Value, Problem> {
+pub(super) fn value(body: &[u8]) -> Result<Value, Problem> {
     if body.trim_ascii().is_empty() {
         return Ok(Value::Object(serde_json::Map::new()));
     }
@@ -201,4 +201,23 @@ impl<'de> Deserialize<'de> for Base64 {
 pub(super) fn put_back(request: &mut actix_web::dev::ServiceRequest, body: &BytesMut) {
     let whole = futures_util::stream::once(std::future::ready(Ok(body.clone().freeze())));
     request.set_payload(Payload::Stream { payload: whole.boxed_local() });
+}
+
+/// The revision that must still be there when the change is made (RFC 9110 §13.1.1); `current` is absent when nothing is there.
+pub(super) fn if_match(
+    request: &HttpRequest,
+    current: Option<u64>,
+    what: &str,
+) -> Result<Option<u64>, Problem> {
+    let Some(value) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
+    let tags = value.to_str().map_err(|_| Problem::invalid("If-Match must hold entity tags"))?;
+    let is_named = |revision: &u64| {
+        let tag = format!("\"{revision}\"");
+        tags.split(',').map(str::trim).any(|given| given == "*" || given == tag)
+    };
+    let stale = || {
+        let detail = format!("the {what} has changed since the ETag that If-Match names; read it again");
+        Problem::new(Code::PreconditionFailed, detail)
+    };
+    current.filter(is_named).map(Some).ok_or_else(stale)
 }

@@ -1,6 +1,6 @@
 //! The door: what happens to every request before and after its handler.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, time::Instant};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
@@ -14,20 +14,17 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
-use claviger_actors::{
-    audit::AuditRecord,
-    keyring::{IdempotencyTicket, Snapshot, internal},
-    store::PrincipalRecord,
-};
+use claviger_actors::{audit::AuditRecord, keyring::IdempotencyTicket};
 use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use super::{
-    body, idempotency,
+    authority, body, idempotency,
     problem::{Code, Problem},
-    state::{AppState, Caller, Noted, may},
+    state::{AppState, Caller, Noted},
     table::{self, Access, Found, Kind, Route},
 };
+use crate::auth::{self, Refusal};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const EPOCH: HeaderName = HeaderName::from_static("x-claviger-epoch");
@@ -63,7 +60,7 @@ pub async fn door(
                 let (response, request) = run(&state, request, next, (route, &id), caller.clone()).await;
                 (response, request, caller)
             }
-            Err(problem) => (problem.response(Some(&id)), Some(request.into_parts().0), None),
+            Err((caller, problem)) => (problem.response(Some(&id)), Some(request.into_parts().0), caller),
         },
     };
     if let Found::Route(route) = found
@@ -97,52 +94,47 @@ fn request_id(request: &ServiceRequest) -> String {
     given.filter(harmless).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
+/// Who may come in. A refusal names whom it was, if they were recognised, for the record.
 fn admit(
     state: &AppState,
     request: &ServiceRequest,
     route: &Route,
     id: &str,
-) -> Result<Option<Caller>, Problem> {
+) -> Result<Option<Caller>, (Option<Caller>, Problem)> {
     let Access::Needs(permission) = route.access else { return Ok(None) };
     let snapshot = state.ring.snapshot();
-    let principal = authenticate(state, &snapshot, request)?;
-    if !may(&principal, permission) {
-        return Err(Problem::new(Code::Forbidden, format!("this needs the permission {}", permission.0)));
+    let identity = auth::authenticate(&snapshot, state.issuer(), request.headers(), state.clock.now());
+    let identity = identity.map_err(|refusal| (None, unauthorized(refusal)))?;
+    let caller = Caller::new(identity, id.to_owned());
+    let segment = |name: &str| request.match_info().get(name).map(str::to_owned);
+    let admitted = authority::at_the_door(state, &snapshot, &caller, (route, permission), segment)
+        .and_then(|()| reached(request, snapshot.epoch.0));
+    match admitted {
+        Ok(()) => Ok(Some(caller)),
+        Err(problem) => Err((Some(caller), problem)),
     }
-    if let Some(wanted) = request.headers().get(MIN_EPOCH) {
-        let wanted: u64 = wanted
-            .to_str()
-            .ok()
-            .and_then(|epoch| epoch.parse().ok())
-            .ok_or_else(|| Problem::invalid("X-Claviger-Min-Epoch must be a whole number"))?;
-        if wanted > snapshot.epoch.0 {
-            return Err(Problem::new(
-                Code::StaleEpoch,
-                "the ring has not reached this epoch; try again or leave it out",
-            ));
-        }
-    }
-    Ok(Some(Caller { principal: Arc::new(principal), request_id: id.to_owned(), idempotency: None }))
 }
 
-fn authenticate(
-    state: &AppState,
-    snapshot: &Snapshot,
-    request: &ServiceRequest,
-) -> Result<PrincipalRecord, Problem> {
-    let refused = || Problem::new(Code::Unauthorized, "send a valid token as Authorization: Bearer <token>");
-    let mut headers = request.headers().get_all(header::AUTHORIZATION);
-    let (Some(value), None) = (headers.next(), headers.next()) else { return Err(refused()) };
-    let (scheme, token) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(refused)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(refused());
+fn unauthorized(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Unknown => Problem::new(
+            Code::Unauthorized,
+            "send a valid API key or token as Authorization: Bearer <credential>",
+        ),
+        Refusal::Expired => Problem::new(Code::TokenExpired, "the token has expired; get a new one"),
     }
-    let hash = internal::token_hash(snapshot, token.trim().as_bytes()).ok_or_else(refused)?;
-    let now = state.clock.now();
-    let valid = |principal: &&PrincipalRecord| {
-        principal.disabled_at.is_none() && principal.expires_at.is_none_or(|expires_at| now < expires_at)
-    };
-    snapshot.principal(&hash).filter(valid).cloned().ok_or_else(refused)
+}
+
+/// The ring is where the caller wants it to be.
+fn reached(request: &ServiceRequest, epoch: u64) -> Result<(), Problem> {
+    let Some(wanted) = request.headers().get(MIN_EPOCH) else { return Ok(()) };
+    let wanted: Option<u64> = wanted.to_str().ok().and_then(|wanted| wanted.parse().ok());
+    let wanted = wanted.ok_or_else(|| Problem::invalid("X-Claviger-Min-Epoch must be a whole number"))?;
+    if wanted > epoch {
+        let detail = "the ring has not reached this epoch; try again or leave it out";
+        return Err(Problem::new(Code::StaleEpoch, detail));
+    }
+    Ok(())
 }
 
 /// Runs the handler, within its time, and turns whatever comes of it into an answer. The request comes back unless it was lost in
@@ -156,6 +148,7 @@ async fn run(
 ) -> (HttpResponse, Option<HttpRequest>) {
     let failed = |problem: Problem| problem.response(Some(id));
     let mut ticket = None;
+    let asker = caller.clone();
     if let Some(mut caller) = caller {
         match retry(state, &mut request, route, &caller).await {
             Ok((_, Some(kept))) => return (kept, Some(request.into_parts().0)),
@@ -180,6 +173,11 @@ async fn run(
             None,
         ),
     };
+    if response.status().is_success() && asker.is_some_and(|caller| !caller.is_decided()) {
+        // A handler that forgot to ask is a fault of ours, and must not become the caller's luck.
+        tracing::error!(route = route.pattern, "answered without a decision; the answer is withheld");
+        return (failed(Problem::new(Code::Internal, "the service failed; its log says why")), request);
+    }
     let response = match &ticket {
         Some(ticket) => idempotency::keep(state, ticket, response).await.unwrap_or_else(failed),
         None => response,
@@ -202,7 +200,7 @@ async fn retry(
     let body = body::read(state.body_limit, declared, &mut request.take_payload()).await?;
     let target = request.uri().to_string();
     let parts = [route.method.as_str().as_bytes(), target.as_bytes(), body.as_ref()];
-    let ticket = idempotency::ticket(caller.principal.id.to_string(), &key, &parts)?;
+    let ticket = idempotency::ticket(caller.identity.id().to_string(), &key, &parts)?;
     body::put_back(request, &body);
     let kept = idempotency::replay(state, &ticket).await?;
     Ok((Some(ticket), kept))
@@ -246,7 +244,8 @@ async fn record(
     let record = AuditRecord {
         ts: state.clock.now(),
         event: route.event,
-        actor: caller.map_or_else(|| "anonymous".to_owned(), |caller| caller.principal.name.clone()),
+        actor: caller.map_or_else(|| "anonymous".to_owned(), |caller| caller.identity.name().to_owned()),
+        actor_id: caller.map(|caller| caller.identity.id().simple().to_string()),
         subject: noted.subject(),
         outcome: response.extensions().get::<Code>().map_or("ok", |code| code.as_str()),
         status: Some(status.as_u16()),

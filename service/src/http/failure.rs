@@ -1,7 +1,10 @@
 //! Failures of the engine → problem codes, in one place.
 
 use chrono::SecondsFormat;
-use claviger_actors::keyring::{RingFailure, Unusable, core::RingError};
+use claviger_actors::{
+    access::AccessError,
+    keyring::{RingFailure, Unusable, core::RingError},
+};
 use claviger_crypto::{CryptoError, MaterialError};
 
 use super::problem::{Code, Problem};
@@ -27,6 +30,7 @@ impl From<RingFailure> for Problem {
     fn from(failure: RingFailure) -> Self {
         match failure {
             RingFailure::Refused(error) => error.into(),
+            RingFailure::Access(error) => error.into(),
             RingFailure::Material(error) => error.into(),
             RingFailure::IdempotencyMismatch => Self::invalid(failure.to_string()),
             RingFailure::Overloaded | RingFailure::Stopped => {
@@ -40,6 +44,18 @@ impl From<RingFailure> for Problem {
                 tracing::error!(error = %failure, "sealing failed");
                 Self::new(Code::Internal, "the service failed; its log says why")
             }
+        }
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AccessError::Invalid(_) => Self::invalid(detail),
+            AccessError::ApiKeyNotFound | AccessError::PolicyNotFound => Self::new(Code::NotFound, detail),
+            AccessError::LastAdministrator => Self::new(Code::KeyStateConflict, detail),
+            AccessError::RevisionMismatch => Self::new(Code::PreconditionFailed, detail),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Every request passes the [`door`](door::door): request id, authentication, authorization by the [`table`], audit, headers. A route
 //! that is not in the table is not reachable, whatever is registered here.
 
+pub mod api_keys;
+mod authority;
 pub mod body;
 pub mod crypto;
 pub mod discovery;
@@ -12,6 +14,8 @@ pub mod health;
 mod idempotency;
 pub mod keys;
 pub mod openapi;
+mod page;
+pub mod policies;
 pub mod problem;
 pub mod state;
 pub mod table;
@@ -43,7 +47,30 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route(web::patch().to(keys::update::update))
                 .route(web::delete().to(keys::deletion::schedule)),
         )
-        .configure(one_key);
+        .configure(one_key)
+        .configure(access);
+}
+
+fn access(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/v1/api-keys")
+                .route(web::post().to(api_keys::create))
+                .route(web::get().to(api_keys::list)),
+        )
+        .service(
+            web::resource("/v1/api-keys/{id}")
+                .route(web::get().to(api_keys::show))
+                .route(web::delete().to(api_keys::delete)),
+        )
+        .route("/v1/api-keys/{id}/rotate", web::post().to(api_keys::rotate))
+        .route("/v1/policies", web::get().to(policies::list))
+        .service(
+            web::resource("/v1/policies/{name}")
+                .route(web::get().to(policies::show))
+                .route(web::put().to(policies::put))
+                .route(web::delete().to(policies::delete)),
+        );
 }
 
 fn one_key(config: &mut ServiceConfig) {

@@ -6,7 +6,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{crypto, discovery, health, keys, tokens};
+use super::{api_keys, crypto, discovery, health, keys, policies, tokens};
 
 /// The document.
 #[derive(OpenApi)]
@@ -22,6 +22,8 @@ use super::{crypto, discovery, health, keys, tokens};
         crypto::encrypt::encrypt, crypto::decrypt::decrypt, crypto::decrypt::rewrap, crypto::datakey::datakey,
         crypto::sign::sign, crypto::verify::verify, crypto::sign::hmac, crypto::random::random,
         tokens::issue::issue, tokens::verify::verify,
+        api_keys::create, api_keys::list, api_keys::show, api_keys::delete, api_keys::rotate,
+        policies::list, policies::show, policies::put, policies::delete,
     ),
     modifiers(&Bearer),
     security(("bearer" = [])),

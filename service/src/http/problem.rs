@@ -50,6 +50,7 @@ codes! {
     UnsupportedOperation = 400 "unsupported_operation" "The key does not know this operation",
     DecryptionFailed = 400 "decryption_failed" "The ciphertext could not be decrypted",
     Unauthorized = 401 "unauthorized" "A valid credential is required",
+    TokenExpired = 401 "token_expired" "The token has expired",
     Forbidden = 403 "forbidden" "The credential does not permit this",
     KeyNotFound = 404 "key_not_found" "There is no such key",
     VersionNotFound = 404 "version_not_found" "The key has no such version",
@@ -73,6 +74,7 @@ pub struct Problem {
     pub code: Code,
     detail: String,
     extra: Map<String, Value>,
+    recorded: Option<Code>,
 }
 
 /// The JSON body.
@@ -102,13 +104,20 @@ impl Problem {
     /// A problem with its detail.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), extra: Map::new() }
+        Self { code, detail: detail.into(), extra: Map::new(), recorded: None }
     }
 
     /// The request breaks a rule.
     #[must_use]
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(Code::InvalidRequest, detail)
+    }
+
+    /// Is recorded under another code than the caller reads.
+    #[must_use]
+    pub const fn recorded_as(mut self, code: Code) -> Self {
+        self.recorded = Some(code);
+        self
     }
 
     /// Adds a member.
@@ -139,7 +148,7 @@ impl Problem {
         if self.code.status() == 503 {
             response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
         }
-        if self.code == Code::Unauthorized {
+        if self.code.status() == 401 {
             response.insert_header((
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"claviger\""),
@@ -148,8 +157,8 @@ impl Problem {
         let body = serde_json::to_string(&self.body(request_id)).unwrap_or_default();
         let mut response =
             response.insert_header((header::CONTENT_TYPE, "application/problem+json")).body(body);
-        // For the audit record.
-        response.extensions_mut().insert(self.code);
+        // For the audit record, which says what the caller is not told.
+        response.extensions_mut().insert(self.recorded.unwrap_or(self.code));
         response
     }
 }

@@ -1,7 +1,7 @@
 //! What every handler may reach.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::{
         Arc, OnceLock,
@@ -14,16 +14,17 @@ use claviger_actors::{
     clock::Clock,
     keyring::{ChangeContext, IdempotencyTicket, KeyRingHandle},
     rotation::RotationHandle,
-    store::PrincipalRecord,
 };
 use claviger_entity::{HumanDuration, KeyName};
 
-use super::table::Permission;
+use crate::auth::{Authorizer, Identity};
 
 /// Shared by all workers.
 pub struct AppState {
     /// The key ring.
     pub ring: KeyRingHandle,
+    /// Who may do what.
+    pub authorizer: Authorizer,
     /// The schedule.
     pub rotation: RotationHandle,
     /// The audit log.
@@ -82,26 +83,40 @@ impl Noted {
 /// Who calls, once the door has let them in.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The principal.
-    pub principal: Arc<PrincipalRecord>,
+    /// Who.
+    pub identity: Arc<Identity>,
     /// The request.
     pub request_id: String,
     /// Set on a request with `Idempotency-Key`.
     pub idempotency: Option<IdempotencyTicket>,
+    /// The permission of the route has been asked about.
+    decided: Rc<Cell<bool>>,
 }
 
 impl Caller {
-    /// The principal holds a permission.
+    /// A caller for whom nothing has been decided yet.
     #[must_use]
-    pub fn may(&self, permission: Permission) -> bool {
-        may(&self.principal, permission)
+    pub fn new(identity: Identity, request_id: String) -> Self {
+        Self { identity: Arc::new(identity), request_id, idempotency: None, decided: Rc::default() }
+    }
+
+    /// The permission of the route has been asked about.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        self.decided.get()
+    }
+
+    /// Says that it has been.
+    pub(super) fn decided(&self) {
+        self.decided.set(true);
     }
 
     /// Who asks for a change.
     #[must_use]
     pub fn context(&self) -> ChangeContext {
         ChangeContext {
-            actor: self.principal.name.clone(),
+            actor: self.identity.name().to_owned(),
+            actor_id: Some(self.identity.id().simple().to_string()),
             request_id: self.request_id.clone(),
             idempotency: self.idempotency.clone(),
         }
@@ -112,12 +127,6 @@ impl Caller {
     pub fn context_of_part(&self) -> ChangeContext {
         ChangeContext { idempotency: None, ..self.context() }
     }
-}
-
-/// The permissions of a principal: administrators have all, nobody else has any yet.
-#[must_use]
-pub fn may(principal: &PrincipalRecord, _permission: Permission) -> bool {
-    principal.roles.iter().any(|role| role == "admin")
 }
 
 impl actix_web::FromRequest for Caller {

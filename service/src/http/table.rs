@@ -4,6 +4,7 @@
 //! one. The OpenAPI document is checked against this table.
 
 use actix_web::http::Method;
+use claviger_policy::{Permission, Target};
 
 /// Who may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,9 +15,16 @@ pub enum Access {
     Needs(Permission),
 }
 
-/// A right that roles are made of.
+/// What a permission is asked about, and who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Permission(pub &'static str);
+pub enum Scope {
+    /// The deployment; the door asks.
+    Deployment,
+    /// The key, API key or policy that the path names; the door asks.
+    Path(Target),
+    /// What the body names or the answer lists; the handler asks, and an answer of one that did not is withheld.
+    Handler,
+}
 
 /// What a route does, for audit and retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +56,9 @@ const fn public(pattern: &'static str, event: &'static str) -> Route {
     Route { method: Method::GET, pattern, access: Access::Public, event, kind: Kind::Read }
 }
 
-const fn route(method: Method, pattern: &'static str, event: &'static str, kind: Kind) -> Route {
-    // A permission is named after its operation: one word for roles, policies and the audit log.
-    Route { method, pattern, access: Access::Needs(Permission(event)), event, kind }
+/// A permission is named after its operation: one word for roles, policies and the audit log.
+const fn route(method: Method, pattern: &'static str, permission: Permission, kind: Kind) -> Route {
+    Route { method, pattern, access: Access::Needs(permission), event: permission.as_str(), kind }
 }
 
 /// The table.
@@ -61,38 +69,66 @@ pub const ROUTES: &[Route] = &[
     public("/openapi.json", "openapi"),
     public("/.well-known/jwks.json", "jwks"),
     public("/.well-known/openid-configuration", "discovery"),
-    route(Method::POST, "/v1/random", "random.generate", Kind::Use),
-    route(Method::POST, "/v1/tokens", "token.issue", Kind::Use),
-    route(Method::POST, "/v1/tokens/verify", "token.verify", Kind::Use),
-    route(Method::POST, "/v1/keys", "key.create", Kind::Change),
-    route(Method::GET, "/v1/keys", "key.list", Kind::Read),
-    route(Method::POST, "/v1/keys/import", "key.import", Kind::Change),
-    route(Method::GET, "/v1/keys/{name}", "key.read", Kind::Read),
-    route(Method::PATCH, "/v1/keys/{name}", "key.update", Kind::Change),
-    route(Method::DELETE, "/v1/keys/{name}", "key.delete", Kind::Change),
-    route(Method::POST, "/v1/keys/{name}/restore", "key.restore", Kind::Change),
-    route(Method::GET, "/v1/keys/{name}/versions", "key.read", Kind::Read),
-    route(Method::POST, "/v1/keys/{name}/rotate", "key.rotate", Kind::Change),
-    route(Method::GET, "/v1/keys/{name}/jwks.json", "key.read_public", Kind::Read),
-    route(Method::GET, "/v1/keys/{name}/versions/{version}/public.pem", "key.read_public", Kind::Read),
-    route(Method::POST, "/v1/keys/{name}/export", "key.export", Kind::Use),
-    route(Method::POST, "/v1/keys/{name}/versions/{version}/suspend", "key.suspend", Kind::Change),
-    route(Method::POST, "/v1/keys/{name}/versions/{version}/resume", "key.resume", Kind::Change),
-    route(Method::POST, "/v1/keys/{name}/versions/{version}/compromise", "key.compromise", Kind::Change),
-    route(Method::POST, "/v1/keys/{name}/versions/{version}/destroy", "key.destroy", Kind::Change),
-    route(Method::POST, "/v1/keys/{name}/encrypt", "key.encrypt", Kind::Use),
-    route(Method::POST, "/v1/keys/{name}/decrypt", "key.decrypt", Kind::Use),
-    route(Method::POST, "/v1/keys/{name}/rewrap", "key.rewrap", Kind::Use),
-    route(Method::POST, "/v1/keys/{name}/datakey", "key.datakey", Kind::Use),
-    route(Method::POST, "/v1/keys/{name}/sign", "key.sign", Kind::Use),
-    route(Method::POST, "/v1/keys/{name}/verify", "key.verify", Kind::Use),
-    route(Method::POST, "/v1/keys/{name}/hmac", "key.hmac", Kind::Use),
+    route(Method::POST, "/v1/random", Permission::RandomGenerate, Kind::Use),
+    route(Method::POST, "/v1/tokens", Permission::TokenIssue, Kind::Use),
+    route(Method::POST, "/v1/tokens/verify", Permission::TokenVerify, Kind::Use),
+    route(Method::POST, "/v1/keys", Permission::KeyCreate, Kind::Change),
+    route(Method::GET, "/v1/keys", Permission::KeyRead, Kind::Read),
+    route(Method::POST, "/v1/keys/import", Permission::KeyImport, Kind::Change),
+    route(Method::GET, "/v1/keys/{name}", Permission::KeyRead, Kind::Read),
+    route(Method::PATCH, "/v1/keys/{name}", Permission::KeyUpdate, Kind::Change),
+    route(Method::DELETE, "/v1/keys/{name}", Permission::KeyDelete, Kind::Change),
+    route(Method::POST, "/v1/keys/{name}/restore", Permission::KeyRestore, Kind::Change),
+    route(Method::GET, "/v1/keys/{name}/versions", Permission::KeyRead, Kind::Read),
+    route(Method::POST, "/v1/keys/{name}/rotate", Permission::KeyRotate, Kind::Change),
+    route(Method::GET, "/v1/keys/{name}/jwks.json", Permission::KeyReadPublic, Kind::Read),
+    route(
+        Method::GET,
+        "/v1/keys/{name}/versions/{version}/public.pem",
+        Permission::KeyReadPublic,
+        Kind::Read,
+    ),
+    route(Method::POST, "/v1/keys/{name}/export", Permission::KeyExport, Kind::Use),
+    route(Method::POST, "/v1/keys/{name}/versions/{version}/suspend", Permission::KeySuspend, Kind::Change),
+    route(Method::POST, "/v1/keys/{name}/versions/{version}/resume", Permission::KeyResume, Kind::Change),
+    route(
+        Method::POST,
+        "/v1/keys/{name}/versions/{version}/compromise",
+        Permission::KeyCompromise,
+        Kind::Change,
+    ),
+    route(Method::POST, "/v1/keys/{name}/versions/{version}/destroy", Permission::KeyDestroy, Kind::Change),
+    route(Method::POST, "/v1/keys/{name}/encrypt", Permission::KeyEncrypt, Kind::Use),
+    route(Method::POST, "/v1/keys/{name}/decrypt", Permission::KeyDecrypt, Kind::Use),
+    route(Method::POST, "/v1/keys/{name}/rewrap", Permission::KeyRewrap, Kind::Use),
+    route(Method::POST, "/v1/keys/{name}/datakey", Permission::KeyDatakey, Kind::Use),
+    route(Method::POST, "/v1/keys/{name}/sign", Permission::KeySign, Kind::Use),
+    route(Method::POST, "/v1/keys/{name}/verify", Permission::KeyVerify, Kind::Use),
+    route(Method::POST, "/v1/keys/{name}/hmac", Permission::KeyHmac, Kind::Use),
+    route(Method::POST, "/v1/api-keys", Permission::ApiKeyCreate, Kind::Change),
+    route(Method::GET, "/v1/api-keys", Permission::ApiKeyRead, Kind::Read),
+    route(Method::GET, "/v1/api-keys/{id}", Permission::ApiKeyRead, Kind::Read),
+    route(Method::DELETE, "/v1/api-keys/{id}", Permission::ApiKeyDelete, Kind::Change),
+    route(Method::POST, "/v1/api-keys/{id}/rotate", Permission::ApiKeyRotate, Kind::Change),
+    route(Method::GET, "/v1/policies", Permission::PolicyRead, Kind::Read),
+    route(Method::GET, "/v1/policies/{name}", Permission::PolicyRead, Kind::Read),
+    route(Method::PUT, "/v1/policies/{name}", Permission::PolicyWrite, Kind::Change),
+    route(Method::DELETE, "/v1/policies/{name}", Permission::PolicyDelete, Kind::Change),
 ];
 
-/// Permission to decrypt with a compromised version.
-pub const RESCUE: Permission = Permission("key.rescue");
-/// Permission to issue tokens that are credentials of this service.
-pub const ISSUE_CREDENTIAL: Permission = Permission("token.issue_credential");
+impl Route {
+    /// What its permission is asked about.
+    #[must_use]
+    pub fn scope(&self, permission: Permission) -> Scope {
+        match permission.target() {
+            Target::Deployment => Scope::Deployment,
+            target @ (Target::Key | Target::ApiKey | Target::Policy) if self.pattern.contains('{') => {
+                Scope::Path(target)
+            }
+            Target::Key | Target::ApiKey | Target::Policy => Scope::Handler,
+        }
+    }
+}
 
 /// What a request meets.
 #[derive(Debug, Clone, Copy)]

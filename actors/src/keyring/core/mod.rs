@@ -155,7 +155,7 @@ impl Ring {
     }
 
     /// A key by name, a deleted one too.
-    pub(super) fn any(&self, name: &KeyName) -> Option<&Arc<Key>> {
+    pub(crate) fn any(&self, name: &KeyName) -> Option<&Arc<Key>> {
         self.keys.get(name)
     }
 

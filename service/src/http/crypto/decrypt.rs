@@ -4,12 +4,13 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_actors::keyring::{Unusable, Usable, core::Use};
 use claviger_crypto::{ciphertext, json, secret::SecretBytes};
 use claviger_entity::{KeyState, KeyType, Kid, Usage};
+use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::operation::{Done, Operation};
-use crate::http::table;
 use crate::http::{
+    authority,
     body::{Base64, PathName, StrictJson},
     problem::{Code, Problem, ProblemBody},
     state::{AppState, Caller},
@@ -112,11 +113,15 @@ async fn decrypt_one(operation: &Operation, given: DecryptRequest) -> Result<Don
     if !fernet && given.form.is_some() {
         return Err(Problem::new(Code::UnsupportedOperation, "as is for fernet keys"));
     }
-    if given.allow_compromised && !operation.caller.may(table::RESCUE) {
-        return Err(Problem::new(
-            Code::Forbidden,
-            format!("allow_compromised needs the permission {}", table::RESCUE.0),
-        ));
+    if given.allow_compromised {
+        let key = &operation.key(&[Usage::Encrypt])?.record;
+        authority::on_key(
+            &operation.state,
+            &operation.snapshot,
+            &operation.caller,
+            Permission::KeyRescue,
+            key,
+        )?;
     }
     let (plaintext, used) =
         open(operation, &given.ciphertext, given.context.as_deref(), given.allow_compromised)?;

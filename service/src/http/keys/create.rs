@@ -2,8 +2,13 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use claviger_actors::keyring::core::CreateKey;
+use claviger_policy::Permission;
 
-use super::{after_change, note_key, shown, spec::NewKey, view::KeyView};
+use super::{
+    after_change, note_key, shown,
+    spec::{NewKey, authorize},
+    view::KeyView,
+};
 use crate::http::{
     body::StrictJson,
     problem::{Problem, ProblemBody},
@@ -25,6 +30,7 @@ pub async fn create(
     StrictJson(new): StrictJson<NewKey>,
 ) -> Result<HttpResponse, Problem> {
     let spec = CreateKey::from(new);
+    authorize(&state, &caller, Permission::KeyCreate, &spec)?;
     note_key(&request, &state, &spec.name);
     let applied = state.ring.create(caller.context(), spec).await?;
     let (snapshot, key) = after_change(&state, &request, &applied.subject.name)?;

@@ -9,11 +9,16 @@ use claviger_actors::keyring::{
 };
 use claviger_crypto::{material::Material, secret::SecretBytes};
 use claviger_entity::{KeyType, Kid};
+use claviger_policy::Permission;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{after_change, note_key, shown, spec::NewKey, view::KeyView};
+use super::{
+    after_change, note_key, shown,
+    spec::{NewKey, authorize},
+    view::KeyView,
+};
 use crate::http::{
     body::StrictJson,
     problem::{Code, Problem, ProblemBody},
@@ -25,24 +30,23 @@ use crate::http::{
 pub struct ImportedKey {
     #[serde(flatten)]
     key: NewKey,
-    /// Identifier of version 1; derived when absent.
-    kid: Option<Kid>,
-    /// Raw bytes in base64 (symmetric) or an unencrypted PKCS#8 PEM (asymmetric).
-    #[schema(value_type = Option<String>)]
-    material: Option<Zeroizing<String>>,
-    /// The single text secret of a replaced system.
-    #[schema(value_type = Option<String>)]
-    legacy_secret: Option<Zeroizing<String>>,
+    #[serde(flatten)]
+    own: Own,
 }
 
 /// The members of its own.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 struct Own {
+    /// Identifier of version 1; derived when absent.
     #[serde(default)]
     kid: Option<Kid>,
+    /// Raw bytes in base64 (symmetric) or an unencrypted PKCS#8 PEM (asymmetric).
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     material: Option<Zeroizing<String>>,
+    /// The single text secret of a replaced system.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     legacy_secret: Option<Zeroizing<String>>,
 }
 
@@ -54,9 +58,9 @@ impl<'de> Deserialize<'de> for ImportedKey {
         for name in ["kid", "material", "legacy_secret"] {
             own.extend(rest.remove(name).map(|value| (name.to_owned(), value)));
         }
-        let own: Own = serde_json::from_value(Value::Object(own)).map_err(D::Error::custom)?;
+        let own = serde_json::from_value(Value::Object(own)).map_err(D::Error::custom)?;
         let key = serde_json::from_value(Value::Object(rest)).map_err(D::Error::custom)?;
-        Ok(Self { key, kid: own.kid, material: own.material, legacy_secret: own.legacy_secret })
+        Ok(Self { key, own })
     }
 }
 
@@ -85,12 +89,12 @@ pub async fn import(
     request: HttpRequest,
     state: Data<AppState>,
     caller: Caller,
-    StrictJson(mut given): StrictJson<ImportedKey>,
+    StrictJson(given): StrictJson<ImportedKey>,
 ) -> Result<HttpResponse, Problem> {
-    let key_type = given.key.key_type;
-    let (imported, warnings) = imported(&state.ring.snapshot(), key_type, &mut given)?;
     let mut spec = CreateKey::from(given.key);
+    authorize(&state, &caller, Permission::KeyImport, &spec)?;
     note_key(&request, &state, &spec.name);
+    let (imported, warnings) = imported(&state.ring.snapshot(), spec.key_type, given.own)?;
     if spec.bits.is_some() && spec.bits != imported.material.bits {
         return Err(Problem::invalid("bits differs from the size of the imported key"));
     }
@@ -105,11 +109,11 @@ pub async fn import(
 fn imported(
     snapshot: &Snapshot,
     key_type: KeyType,
-    given: &mut ImportedKey,
+    given: Own,
 ) -> Result<(Imported, Vec<&'static str>), Problem> {
-    match (given.material.take(), given.legacy_secret.take()) {
+    match (given.material, given.legacy_secret) {
         (Some(text), None) => {
-            let kid = given.kid.take();
+            let kid = given.kid;
             let material = if key_type.is_asymmetric() {
                 Material::import_pem(key_type, &pem_of(&text), kid)?
             } else {
@@ -123,7 +127,7 @@ fn imported(
         }
         (None, Some(secret)) => {
             let secret = SecretBytes::new(secret.as_bytes().to_vec());
-            let legacy = Material::import_legacy(key_type, &secret, given.kid.take().as_ref())?;
+            let legacy = Material::import_legacy(key_type, &secret, given.kid.as_ref())?;
             let hash = internal::alias_hash(snapshot, legacy.alias.expose());
             let alias_hash =
                 hash.ok_or_else(|| Problem::new(Code::Internal, "the service failed; its log says why"))?;

@@ -1,8 +1,8 @@
 //! Looking at keys.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use claviger_entity::{KeyName, Tier, VersionNumber};
+use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,18 +11,16 @@ use super::{
 };
 use crate::http::{
     body::{PathName, StrictQuery},
+    page::{self, from_cursor, limit, page},
     problem::{Problem, ProblemBody},
-    state::AppState,
+    state::{AppState, Caller},
 };
-
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 1_000;
 
 /// Which keys to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct Listing {
+pub struct KeyListing {
     /// Items of a page: 100 unless given, at most 1,000.
     limit: Option<usize>,
     /// `next_cursor` of the page before.
@@ -31,17 +29,6 @@ pub struct Listing {
     tier: Option<Tier>,
     /// Keys with this label only: `name` or `name=value`.
     label: Option<String>,
-}
-
-/// Which versions to list.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct VersionListing {
-    /// Items of a page: 100 unless given, at most 1,000.
-    limit: Option<usize>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
 }
 
 /// A page of keys, by name.
@@ -64,15 +51,17 @@ pub struct VersionPage {
 ///
 /// # Errors
 /// `invalid_request`.
-#[utoipa::path(get, path = "/v1/keys", tag = "keys", params(Listing), responses(
+#[utoipa::path(get, path = "/v1/keys", tag = "keys", params(KeyListing), responses(
     (status = 200, description = "A page", body = KeyPage),
     (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn list(
     state: Data<AppState>,
-    StrictQuery(listing): StrictQuery<Listing>,
+    caller: Caller,
+    StrictQuery(listing): StrictQuery<KeyListing>,
 ) -> Result<HttpResponse, Problem> {
     let snapshot = state.ring.snapshot();
+    caller.decided();
     let limit = limit(listing.limit)?;
     let after: Option<KeyName> = listing.cursor.as_deref().map(from_cursor).transpose()?;
     let label = listing
@@ -88,16 +77,11 @@ pub async fn list(
             && record.deleted_at.is_none()
             && listing.tier.is_none_or(|tier| tier == record.tier)
             && labelled
+            && state.authorizer.permits_key(&snapshot, &caller.identity, Permission::KeyRead, record)
     };
-    let mut found = snapshot.ring().keys_after(after.as_ref()).filter(wanted).take(limit + 1).peekable();
-    let (mut items, mut last) = (Vec::new(), None);
-    while items.len() < limit
-        && let Some(key) = found.next()
-    {
-        items.push(KeyView::new(&snapshot, key));
-        last = Some(&key.record.name);
-    }
-    let next_cursor = last.filter(|_| found.peek().is_some()).map(|name| to_cursor(name.as_str()));
+    let found = snapshot.ring().keys_after(after.as_ref()).filter(wanted);
+    let (items, next_cursor) =
+        page(found, limit, |key| KeyView::new(&snapshot, key), |key| key.record.name.as_str().to_owned());
     Ok(HttpResponse::Ok().json(KeyPage { items, next_cursor }))
 }
 
@@ -124,7 +108,7 @@ pub async fn key(
 ///
 /// # Errors
 /// `key_not_found`, `invalid_request`.
-#[utoipa::path(get, path = "/v1/keys/{name}/versions", tag = "keys", params(("name" = String, Path), VersionListing), responses(
+#[utoipa::path(get, path = "/v1/keys/{name}/versions", tag = "keys", params(("name" = String, Path), page::Listing), responses(
     (status = 200, description = "A page", body = VersionPage),
     (status = "default", description = "A problem", body = ProblemBody),
 ))]
@@ -132,7 +116,7 @@ pub async fn versions(
     request: HttpRequest,
     state: Data<AppState>,
     PathName(name): PathName,
-    StrictQuery(listing): StrictQuery<VersionListing>,
+    StrictQuery(listing): StrictQuery<page::Listing>,
 ) -> Result<HttpResponse, Problem> {
     note_key(&request, &state, &name);
     let limit = limit(listing.limit)?;
@@ -142,33 +126,8 @@ pub async fn versions(
     let older = |version: &&claviger_actors::keyring::record::VersionRecord| {
         before.is_none_or(|before| version.version < before)
     };
-    let mut found = key.versions.values().rev().filter(older).peekable();
-    let (mut items, mut last) = (Vec::new(), None);
-    while items.len() < limit
-        && let Some(version) = found.next()
-    {
-        items.push(VersionView::new(version));
-        last = Some(version.version);
-    }
-    let next_cursor = last.filter(|_| found.peek().is_some()).map(|version| to_cursor(&version.to_string()));
+    let found = key.versions.values().rev().filter(older);
+    let (items, next_cursor) =
+        page(found, limit, |version| VersionView::new(version), |version| version.version.to_string());
     Ok(HttpResponse::Ok().json(VersionPage { items, next_cursor }))
-}
-
-fn limit(limit: Option<usize>) -> Result<usize, Problem> {
-    let limit = limit.unwrap_or(PAGE);
-    if (1..=PAGE_MAX).contains(&limit) {
-        Ok(limit)
-    } else {
-        Err(Problem::invalid("limit must be from 1 to 1000"))
-    }
-}
-
-fn to_cursor(last: &str) -> String {
-    URL_SAFE_NO_PAD.encode(last)
-}
-
-fn from_cursor<T: std::str::FromStr>(cursor: &str) -> Result<T, Problem> {
-    let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let last = text.and_then(|text| text.parse().ok());
-    last.ok_or_else(|| Problem::invalid("cursor must be the next_cursor of another page"))
 }

@@ -7,8 +7,15 @@ use claviger_entity::{
     KeyName, KeyType, RotationPolicy, Tier, Usage,
     domain::{claims::ClaimRules, temporary::TemporaryPolicy},
 };
+use claviger_policy::{KeyFacts, Permission};
 use serde::Deserialize;
 use uuid::Uuid;
+
+use crate::http::{
+    authority,
+    problem::Problem,
+    state::{AppState, Caller},
+};
 
 /// A key to create.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -58,4 +65,25 @@ impl From<NewKey> for CreateKey {
             labels: new.labels.unwrap_or_default(),
         }
     }
+}
+
+/// The caller may make such a key.
+///
+/// # Errors
+/// `forbidden`.
+pub(super) fn authorize(
+    state: &AppState,
+    caller: &Caller,
+    permission: Permission,
+    spec: &CreateKey,
+) -> Result<(), Problem> {
+    let tier = if spec.temporary.is_some() { Some(Tier::Temporary) } else { spec.tier };
+    let facts = KeyFacts {
+        name: &spec.name,
+        key_type: spec.key_type,
+        usage: spec.usage.unwrap_or_else(|| spec.key_type.default_usage()),
+        tier: tier.unwrap_or_else(|| spec.key_type.default_tier()),
+        labels: &spec.labels,
+    };
+    authority::on_new_key(state, &state.ring.snapshot(), caller, permission, facts)
 }

@@ -1,13 +1,13 @@
 //! `PATCH /v1/keys/{name}`.
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_actors::keyring::core::UpdateKey;
 use serde_json::{Map, Value};
 
 use super::{after_change, note_key, shown, view::KeyView};
 use crate::http::{
-    body::{PathName, StrictJson},
-    problem::{Code, Problem, ProblemBody},
+    body::{PathName, StrictJson, if_match},
+    problem::{Problem, ProblemBody},
     state::{AppState, Caller},
 };
 
@@ -29,23 +29,8 @@ pub async fn update(
 ) -> Result<HttpResponse, Problem> {
     note_key(&request, &state, &name);
     let revision = state.ring.snapshot().key(&name)?.record.revision;
-    let if_match = if_match(&request, revision)?;
+    let if_match = if_match(&request, Some(revision), "key")?;
     let applied = state.ring.update(caller.context(), UpdateKey { name, patch, if_match }).await?;
     let (snapshot, key) = after_change(&state, &request, &applied.subject.name)?;
     Ok(shown(HttpResponse::Ok(), &key, &KeyView::new(&snapshot, &key)))
-}
-
-/// The revision that must still be there when the change is made (RFC 9110 §13.1.1).
-fn if_match(request: &HttpRequest, current: u64) -> Result<Option<u64>, Problem> {
-    let Some(value) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
-    let tags = value.to_str().map_err(|_| Problem::invalid("If-Match must hold entity tags"))?;
-    let tag = format!("\"{current}\"");
-    if tags.split(',').map(str::trim).any(|given| given == "*" || given == tag) {
-        Ok(Some(current))
-    } else {
-        Err(Problem::new(
-            Code::PreconditionFailed,
-            "the key has changed since the ETag that If-Match names; read it again",
-        ))
-    }
 }

@@ -8,17 +8,18 @@ use claviger_actors::{
 };
 use claviger_crypto::{jwe, jws, token::MAX_TOKEN_BYTES};
 use claviger_entity::{HumanDuration, KeyName, KeyType, Kid, Usage};
+use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::OWN_AUDIENCE;
 use crate::http::{
+    authority,
     body::StrictJson,
     keys::{note, note_key},
     problem::{Code, Problem, ProblemBody},
     state::{AppState, Caller},
-    table,
 };
 
 /// Lifetime when a request names none.
@@ -111,6 +112,8 @@ pub async fn issue(
     });
     note_key(&request, &state, &name);
     let record = &snapshot.key(&name)?.record;
+    let may = |permission| authority::on_key(&state, &snapshot, &caller, permission, record);
+    may(Permission::TokenIssue)?;
     let format = format_of(record, given.format)?;
     let now = state.clock.now();
     let lifetime = lifetime(record, given.expires_in)?;
@@ -118,7 +121,7 @@ pub async fn issue(
     let issued_at = DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now);
     let expires_at = issued_at + lifetime.to_delta();
     let jti = Uuid::now_v7();
-    let claims = claims(&caller, record, given, state.issuer(), (issued_at, expires_at, jti))?;
+    let claims = claims(&may, record, given, state.issuer(), (issued_at, expires_at, jti))?;
 
     let primary = snapshot.primary(&name)?;
     let kid = primary.version.kid.clone();
@@ -179,7 +182,7 @@ fn lifetime(record: &KeyRecord, wanted: Option<HumanDuration>) -> Result<HumanDu
 }
 
 fn claims(
-    caller: &Caller,
+    may: &impl Fn(Permission) -> Result<(), Problem>,
     record: &KeyRecord,
     given: IssueRequest,
     issuer: &str,
@@ -203,7 +206,7 @@ fn claims(
     if claims.get("nbf").is_some_and(|nbf| !nbf.is_number()) {
         return Err(Problem::invalid("nbf must be a number of seconds"));
     }
-    audience(caller, record, claims.get("aud"))?;
+    audience(may, record, claims.get("aud"))?;
     claims.insert("iss".to_owned(), issuer.into());
     claims.insert("iat".to_owned(), issued_at.timestamp().into());
     claims.insert("exp".to_owned(), expires_at.timestamp().into());
@@ -224,7 +227,11 @@ fn member(claims: &mut Map<String, Value>, name: &str, value: Value) -> Result<(
     }
 }
 
-fn audience(caller: &Caller, record: &KeyRecord, audience: Option<&Value>) -> Result<(), Problem> {
+fn audience(
+    may: &impl Fn(Permission) -> Result<(), Problem>,
+    record: &KeyRecord,
+    audience: Option<&Value>,
+) -> Result<(), Problem> {
     let Some(audience) = audience else { return Ok(()) };
     let texts: Option<Vec<&str>> = match audience {
         Value::String(text) => Some(vec![text]),
@@ -232,10 +239,8 @@ fn audience(caller: &Caller, record: &KeyRecord, audience: Option<&Value>) -> Re
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
     };
     let texts = texts.ok_or_else(|| Problem::invalid("aud must be a text or a list of texts"))?;
-    if texts.contains(&OWN_AUDIENCE) && !caller.may(table::ISSUE_CREDENTIAL) {
-        let detail =
-            format!("the audience {OWN_AUDIENCE} needs the permission {}", table::ISSUE_CREDENTIAL.0);
-        return Err(Problem::new(Code::Forbidden, detail));
+    if texts.contains(&OWN_AUDIENCE) {
+        may(Permission::TokenIssueCredential)?;
     }
     let allowed = &record.claims.audiences;
     if !allowed.is_empty() && !texts.iter().all(|text| allowed.iter().any(|allowed| allowed == text)) {

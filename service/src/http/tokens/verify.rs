@@ -18,13 +18,15 @@ use claviger_crypto::{
     token::{self, ParsedToken},
 };
 use claviger_entity::{KeyName, Kid, Usage, VersionNumber};
+use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::http::{
+    authority,
     body::StrictJson,
     keys::note,
-    problem::{Problem, ProblemBody},
+    problem::{Code, Problem, ProblemBody},
     state::{AppState, Caller},
 };
 
@@ -117,7 +119,9 @@ pub async fn verify(
     let snapshot = state.ring.snapshot();
     let mut subject = Subject { valid: Some(false), ..Subject::default() };
     note(&request, subject.clone());
-    let verified = match judge(&state, &snapshot, &given)? {
+    // Whether the caller may verify is a question about the key that the token names; one that names none tells nothing.
+    caller.decided();
+    let verified = match judge(&state, &snapshot, &caller, &given)? {
         Ok((claims, usable)) => {
             let (name, version) = (usable.key.record.name.clone(), usable.version.version);
             if usable.key.record.temporary.is_some() {
@@ -144,12 +148,18 @@ pub async fn verify(
 /// The outer error is a fault of ours, the inner one the token's.
 type Verdict<'a> = Result<Result<(Map<String, Value>, Usable<'a>), Invalid>, Problem>;
 
-fn judge<'a>(state: &AppState, snapshot: &'a Snapshot, given: &TokenVerifyRequest) -> Verdict<'a> {
+fn judge<'a>(
+    state: &AppState,
+    snapshot: &'a Snapshot,
+    caller: &Caller,
+    given: &TokenVerifyRequest,
+) -> Verdict<'a> {
     let parsed = match token::parse(&given.token) {
         Ok(parsed) => parsed,
         Err(error) => return Ok(Err(error.into())),
     };
-    let candidates = match candidates(state, snapshot, &parsed)? {
+    let sees = |key: &KeyRecord| state.authorizer.sees_key(snapshot, &caller.identity, key);
+    let candidates = match candidates(state, snapshot, &parsed, &sees)? {
         Ok(candidates) => candidates,
         Err(invalid) => return Ok(Err(invalid)),
     };
@@ -159,6 +169,12 @@ fn judge<'a>(state: &AppState, snapshot: &'a Snapshot, given: &TokenVerifyReques
         if given.key.as_ref().is_some_and(|key| *key != record.name) || !makes_tokens(record, usable.version)
         {
             continue;
+        }
+        match authority::on_key(state, snapshot, caller, Permission::TokenVerify, record) {
+            Ok(()) => {}
+            // A key that the caller may not see is one that is not there.
+            Err(problem) if problem.code == Code::KeyNotFound => continue,
+            Err(problem) => return Err(problem),
         }
         let opened = match &parsed {
             ParsedToken::Jws(token) => jws::verify(token, &usable.material),
@@ -208,10 +224,11 @@ fn candidates<'a>(
     state: &AppState,
     snapshot: &'a Snapshot,
     parsed: &ParsedToken<'_>,
+    sees: &dyn Fn(&KeyRecord) -> bool,
 ) -> Result<Result<Vec<Usable<'a>>, Invalid>, Problem> {
     match parsed.kid() {
         KidClaim::Foreign => Ok(Err(unknown())),
-        KidClaim::Named(kid) => named(snapshot, kid),
+        KidClaim::Named(kid) => named(snapshot, kid, sees),
         KidClaim::Absent => {
             let default = match parsed {
                 ParsedToken::Jws(_) => &state.signing_key,
@@ -224,7 +241,11 @@ fn candidates<'a>(
     }
 }
 
-fn named<'a>(snapshot: &'a Snapshot, kid: &Kid) -> Result<Result<Vec<Usable<'a>>, Invalid>, Problem> {
+fn named<'a>(
+    snapshot: &'a Snapshot,
+    kid: &Kid,
+    sees: &dyn Fn(&KeyRecord) -> bool,
+) -> Result<Result<Vec<Usable<'a>>, Invalid>, Problem> {
     let found = match snapshot.consumer(kid) {
         Err(Unusable::UnknownKid) => {
             let hash = internal::alias_hash(snapshot, kid.as_str().as_bytes());
@@ -232,18 +253,20 @@ fn named<'a>(snapshot: &'a Snapshot, kid: &Kid) -> Result<Result<Vec<Usable<'a>>
             if aliased.is_empty() {
                 return Ok(Err(unknown()));
             }
-            aliased.iter().map(|kid| snapshot.consumer(kid)).collect::<Vec<_>>()
+            aliased.iter().map(|kid| (kid, snapshot.consumer(kid))).collect::<Vec<_>>()
         }
-        found => vec![found],
+        found => vec![(kid, found)],
     };
     let mut usable = Vec::new();
     let mut refusal = unknown();
-    for found in found {
+    for (kid, found) in found {
+        let is_seen = || snapshot.ring().by_kid(kid).is_some_and(|(key, _)| sees(&key.record));
         match found {
             Ok(found) => usable.push(found),
-            Err(error @ (Unusable::State(_) | Unusable::BelowMinimum)) => {
+            Err(error @ (Unusable::State(_) | Unusable::BelowMinimum)) if is_seen() => {
                 refusal = Invalid("key_not_usable", error.to_string());
             }
+            Err(Unusable::State(_) | Unusable::BelowMinimum) => {}
             Err(Unusable::UnknownKid | Unusable::Ring(_) | Unusable::NoPrimary(_)) => {}
             Err(error @ Unusable::Material) => return Err(error.into()),
         }

@@ -1,0 +1,107 @@
+//! Policies as operators write them.
+
+use std::str::FromStr as _;
+
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, Validator};
+use claviger_entity::PolicyName;
+use miette::Diagnostic;
+
+use crate::schema::fixed;
+
+/// Longest text of one policy.
+pub const TEXT_MAX_BYTES: usize = 64 << 10;
+/// Most statements in one policy.
+const STATEMENTS_MAX: usize = 256;
+/// Longest explanation.
+const EXPLANATION_MAX_CHARS: usize = 512;
+
+/// A policy that was read and fits the schema.
+#[derive(Debug, Clone)]
+pub struct PolicyDocument {
+    pub(crate) statements: Vec<Policy>,
+    /// What is legal but hardly meant.
+    pub warnings: Vec<String>,
+}
+
+/// Why a text is no policy. The sentences quote the policy, which is no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Longer than it may be.
+    #[error("a policy has at most 65536 bytes and 256 statements")]
+    TooLong,
+    /// No statement at all.
+    #[error("the policy holds no statement; write permit (…); or forbid (…);")]
+    Empty,
+    /// A template has no meaning here.
+    #[error("the policy holds a template slot (?principal or ?resource); name the entity instead")]
+    Template,
+    /// Not Cedar.
+    #[error("the policy is not valid Cedar: {0}")]
+    Syntax(String),
+    /// Cedar, but not about anything that exists here.
+    #[error("the policy does not fit the schema: {0}")]
+    Schema(String),
+    /// The schema of this release is broken.
+    #[error("policies can't be judged")]
+    Broken,
+}
+
+impl PolicyDocument {
+    /// Reads a text of one or more statements and holds it against the schema.
+    ///
+    /// # Errors
+    /// See [`PolicyError`].
+    pub fn parse(name: &PolicyName, text: &str) -> Result<Self, PolicyError> {
+        let fixed = fixed().ok_or(PolicyError::Broken)?;
+        if text.len() > TEXT_MAX_BYTES {
+            return Err(PolicyError::TooLong);
+        }
+        let set =
+            PolicySet::from_str(text).map_err(|errors| PolicyError::Syntax(explain(&errors, Some(text))))?;
+        if set.templates().next().is_some() {
+            return Err(PolicyError::Template);
+        }
+        if set.is_empty() {
+            return Err(PolicyError::Empty);
+        }
+        if set.num_of_policies() > STATEMENTS_MAX {
+            return Err(PolicyError::TooLong);
+        }
+        let judged = Validator::new(fixed.schema.clone()).validate(&set, ValidationMode::Strict);
+        if let Some(error) = judged.validation_errors().next() {
+            return Err(PolicyError::Schema(explain(error, Some(text))));
+        }
+        let warnings = judged.validation_warnings().map(|warning| explain(warning, Some(text))).collect();
+        let mut statements: Vec<&Policy> = set.policies().collect();
+        // Cedar numbers statements in the order of the text.
+        statements
+            .sort_by_key(|policy| policy.id().to_string().trim_start_matches("policy").parse::<usize>().ok());
+        let numbered = (1..).zip(statements);
+        let statements =
+            numbered.map(|(number, policy)| policy.new_id(PolicyId::new(format!("{name}#{number}"))));
+        Ok(Self { statements: statements.collect(), warnings })
+    }
+
+    /// Takes rights away somewhere, so its loss would give them back.
+    #[must_use]
+    pub fn forbids(&self) -> bool {
+        self.statements.iter().any(|policy| policy.effect() == Effect::Forbid)
+    }
+}
+
+/// One sentence, with line and column where they are known.
+fn explain(error: &dyn Diagnostic, text: Option<&str>) -> String {
+    let mut sentence = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let offset = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
+    if let (Some(text), Some(offset)) = (text, offset)
+        && let Some(before) = text.get(..offset)
+    {
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|letter| *letter != '\n').count() + 1;
+        sentence.push_str(&format!(" (line {line}, column {column})"));
+    }
+    if sentence.chars().count() > EXPLANATION_MAX_CHARS {
+        sentence = sentence.chars().take(EXPLANATION_MAX_CHARS).chain(['…']).collect();
+    }
+    sentence
+}

@@ -1,0 +1,138 @@
+//! Rights, one an operation.
+
+/// What a permission is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// One key.
+    Key,
+    /// One API key.
+    ApiKey,
+    /// One policy.
+    Policy,
+    /// The deployment as a whole.
+    Deployment,
+}
+
+macro_rules! permissions {
+    ($($(#[$meta:meta])* $variant:ident = $text:literal $target:ident,)+) => {
+        /// A right; its text is the Cedar action and the word in the audit log.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Permission { $($(#[$meta])* $variant,)+ }
+
+        impl Permission {
+            /// Every permission.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The text form.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// What it is about.
+            #[must_use]
+            pub const fn target(self) -> Target {
+                match self { $(Self::$variant => Target::$target,)+ }
+            }
+        }
+    };
+}
+
+permissions! {
+    /// Create a key.
+    KeyCreate = "key.create" Key,
+    /// Import a key.
+    KeyImport = "key.import" Key,
+    /// See a key and its versions.
+    KeyRead = "key.read" Key,
+    /// Fetch public halves.
+    KeyReadPublic = "key.read_public" Key,
+    /// Change settings.
+    KeyUpdate = "key.update" Key,
+    /// Schedule destruction.
+    KeyDelete = "key.delete" Key,
+    /// Cancel a scheduled destruction.
+    KeyRestore = "key.restore" Key,
+    /// Rotate.
+    KeyRotate = "key.rotate" Key,
+    /// Take material out, sealed.
+    KeyExport = "key.export" Key,
+    /// Suspend a version.
+    KeySuspend = "key.suspend" Key,
+    /// Resume a version.
+    KeyResume = "key.resume" Key,
+    /// Mark a version compromised.
+    KeyCompromise = "key.compromise" Key,
+    /// Destroy a version.
+    KeyDestroy = "key.destroy" Key,
+    /// Encrypt.
+    KeyEncrypt = "key.encrypt" Key,
+    /// Decrypt.
+    KeyDecrypt = "key.decrypt" Key,
+    /// Decrypt with a compromised version.
+    KeyRescue = "key.rescue" Key,
+    /// Encrypt anew under the primary.
+    KeyRewrap = "key.rewrap" Key,
+    /// Make data keys.
+    KeyDatakey = "key.datakey" Key,
+    /// Sign.
+    KeySign = "key.sign" Key,
+    /// Verify signatures and codes.
+    KeyVerify = "key.verify" Key,
+    /// Make authentication codes.
+    KeyHmac = "key.hmac" Key,
+    /// Issue tokens.
+    TokenIssue = "token.issue" Key,
+    /// Issue tokens that are credentials of this service.
+    TokenIssueCredential = "token.issue_credential" Key,
+    /// Verify tokens.
+    TokenVerify = "token.verify" Key,
+    /// Draw random bytes.
+    RandomGenerate = "random.generate" Deployment,
+    /// Create API keys.
+    ApiKeyCreate = "api_key.create" Deployment,
+    /// See API keys.
+    ApiKeyRead = "api_key.read" ApiKey,
+    /// Give an API key a new secret.
+    ApiKeyRotate = "api_key.rotate" ApiKey,
+    /// Delete API keys.
+    ApiKeyDelete = "api_key.delete" ApiKey,
+    /// See policies.
+    PolicyRead = "policy.read" Policy,
+    /// Write policies.
+    PolicyWrite = "policy.write" Policy,
+    /// Delete policies.
+    PolicyDelete = "policy.delete" Policy,
+}
+
+impl Permission {
+    /// Position in [`Self::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// A set of permissions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Permissions(u128);
+
+impl Permissions {
+    /// All of them.
+    pub(crate) const ALL: Self = Self(u128::MAX);
+
+    pub(crate) const fn contains(self, permission: Permission) -> bool {
+        self.0 & (1 << permission.index()) != 0
+    }
+
+    pub(crate) const fn extend(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    pub(crate) const fn insert(&mut self, permission: Permission) {
+        self.0 |= 1 << permission.index();
+    }
+}
+
+// One bit each.
+const _: () = assert!(Permission::ALL.len() <= 128, "the set has a bit a permission");

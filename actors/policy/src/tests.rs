@@ -1,0 +1,272 @@
+//! The shipped roles, scopes by name and label, and what must never be permitted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use claviger_entity::{ApiKeyName, KeyName, KeyType, PolicyName, RoleName, Tier, Usage};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+struct World {
+    labels: BTreeMap<String, String>,
+    key: KeyName,
+    name: ApiKeyName,
+    policy: PolicyName,
+}
+
+impl World {
+    fn new(key: &str, labels: &[(&str, &str)]) -> Self {
+        Self {
+            labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            key: key.parse().unwrap(),
+            name: "ci".parse().unwrap(),
+            policy: "p".parse().unwrap(),
+        }
+    }
+
+    fn resource(&self, permission: Permission) -> ResourceRef<'_> {
+        match permission.target() {
+            Target::Key => ResourceRef::Key(KeyFacts {
+                name: &self.key,
+                key_type: KeyType::Es256,
+                usage: Usage::Token,
+                tier: Tier::Signing,
+                labels: &self.labels,
+            }),
+            Target::ApiKey => ResourceRef::ApiKey { id: Uuid::from_u128(9), name: &self.name, roles: &[] },
+            Target::Policy => ResourceRef::Policy(&self.policy),
+            Target::Deployment => ResourceRef::Deployment,
+        }
+    }
+
+    fn permits(&self, engine: &Engine, roles: &[RoleName], permission: Permission) -> bool {
+        let principal = PrincipalRef::ApiKey { id: Uuid::from_u128(7), name: &self.name, roles };
+        let permitted = engine.permits(&principal, permission, &self.resource(permission));
+        assert!(!permitted || engine.might(&principal, permission), "{permission:?}");
+        permitted
+    }
+}
+
+fn roles(names: &[&str]) -> Vec<RoleName> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn document(text: &str) -> PolicyDocument {
+    PolicyDocument::parse(&"p".parse().unwrap(), text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn engine(texts: &[&str]) -> Engine {
+    let documents: Vec<PolicyDocument> = texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| PolicyDocument::parse(&format!("p{index}").parse().unwrap(), text).unwrap())
+        .collect();
+    Engine::new(&documents, false)
+}
+
+#[test]
+fn schema_names_every_permission_and_no_other() {
+    let fixed = schema::fixed().expect("schema and roles are sound");
+    let groups = ["operating", "signing", "verifying", "encrypting", "auditing"];
+    let named: BTreeSet<String> = fixed.schema.actions().map(|uid| uid.id().unescaped().to_owned()).collect();
+    let known: BTreeSet<String> = Permission::ALL
+        .iter()
+        .map(|permission| permission.as_str())
+        .chain(groups)
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(named, known);
+    PolicyDocument::parse(&"roles".parse().unwrap(), roles_text()).expect("the shipped roles fit the schema");
+}
+
+#[test]
+fn shipped_roles_hold_what_they_are_documented_to_hold() {
+    use Permission::*;
+    let look = [KeyRead, KeyReadPublic];
+    let table: [(&str, &[Permission]); 5] = [
+        (
+            "operator",
+            &[
+                KeyCreate,
+                KeyImport,
+                KeyUpdate,
+                KeyDelete,
+                KeyRestore,
+                KeyRotate,
+                KeySuspend,
+                KeyResume,
+                KeyCompromise,
+                KeyDestroy,
+            ],
+        ),
+        ("signer", &[KeySign, KeyHmac, KeyVerify, TokenIssue, TokenVerify, RandomGenerate]),
+        ("verifier", &[KeyVerify, TokenVerify]),
+        ("encrypter", &[KeyEncrypt, KeyDecrypt, KeyRewrap, KeyDatakey, RandomGenerate]),
+        ("auditor", &[ApiKeyRead, PolicyRead]),
+    ];
+    let (world, engine) = (World::new("orders", &[]), engine(&[]));
+    for (role, held) in table {
+        let role = roles(&[role]);
+        for &permission in Permission::ALL {
+            let expected = held.contains(&permission) || look.contains(&permission);
+            assert_eq!(world.permits(&engine, &role, permission), expected, "{role:?} {permission:?}");
+        }
+    }
+    for &permission in Permission::ALL {
+        assert!(world.permits(&engine, &roles(&["admin"]), permission));
+        for nobody in [&[][..], &["Admin"], &["administrator"], &["claviger.admin"]] {
+            assert!(!world.permits(&engine, &roles(nobody), permission), "{nobody:?} {permission:?}");
+        }
+    }
+}
+
+#[test]
+fn policies_grant_by_name_pattern_label_and_type() {
+    let texts = [
+        "permit (principal in Claviger::Role::\"shop\", action in Claviger::Action::\"encrypting\", resource)
+           when { resource is Claviger::Key && resource.name like \"shop-*\" };",
+        "permit (principal in Claviger::Role::\"team\", action == Claviger::Action::\"key.rotate\", resource)
+           when { resource.hasTag(\"team\") && resource.getTag(\"team\") == \"blue\" };",
+        "permit (principal == Claviger::ApiKey::\"00000000000000000000000000000007\",
+           action == Claviger::Action::\"key.update\", resource == Claviger::Key::\"exact\");",
+    ];
+    let engine = engine(&texts);
+    let (shop, team) = (roles(&["shop"]), roles(&["team"]));
+    let permits = |key: &str, labels: &[(&str, &str)], roles: &[RoleName], permission| {
+        World::new(key, labels).permits(&engine, roles, permission)
+    };
+    assert!(permits("shop-1", &[], &shop, Permission::KeyEncrypt));
+    for other in ["sho", "shop", "Shop-1", "xshop-1"] {
+        assert!(!permits(other, &[], &shop, Permission::KeyEncrypt), "{other}");
+    }
+    assert!(!permits("shop-1", &[], &shop, Permission::KeyRotate));
+    assert!(permits("any", &[("team", "blue")], &team, Permission::KeyRotate));
+    assert!(!permits("any", &[("team", "red")], &team, Permission::KeyRotate));
+    assert!(!permits("any", &[("other", "blue")], &team, Permission::KeyRotate));
+    assert!(!permits("any", &[], &team, Permission::KeyRotate));
+    assert!(permits("exact", &[], &[], Permission::KeyUpdate));
+    assert!(!permits("exact2", &[], &[], Permission::KeyUpdate));
+}
+
+#[test]
+fn a_forbid_wins_but_never_over_mending_policies() {
+    let engine = engine(&["forbid (principal, action, resource);"]);
+    let world = World::new("k", &[]);
+    let admin = roles(&["admin"]);
+    for &permission in Permission::ALL {
+        let about_policies = permission.target() == Target::Policy;
+        assert_eq!(world.permits(&engine, &admin, permission), about_policies, "{permission:?}");
+    }
+}
+
+#[test]
+fn an_api_key_may_be_allowed_to_rotate_itself_only() {
+    let engine = engine(&["permit (principal, action == Claviger::Action::\"api_key.rotate\", resource)
+        when { principal == resource };"]);
+    let name: ApiKeyName = "ci".parse().unwrap();
+    let me = PrincipalRef::ApiKey { id: Uuid::from_u128(1), name: &name, roles: &[] };
+    let of = |id| ResourceRef::ApiKey { id: Uuid::from_u128(id), name: &name, roles: &[] };
+    assert!(engine.permits(&me, Permission::ApiKeyRotate, &of(1)));
+    assert!(!engine.permits(&me, Permission::ApiKeyRotate, &of(2)));
+}
+
+#[test]
+fn bearers_of_tokens_are_named_by_issuer_and_subject() {
+    let engine = engine(&["permit (principal is Claviger::Subject, action, resource)
+        when { principal.issuer == \"https://a\" && principal.subject == \"job\" };"]);
+    let world = World::new("k", &[]);
+    let permits = |issuer, subject| {
+        let principal = PrincipalRef::Subject { issuer, subject, roles: &[] };
+        engine.permits(&principal, Permission::KeyRotate, &world.resource(Permission::KeyRotate))
+    };
+    assert!(permits("https://a", "job"));
+    assert!(!permits("https://b", "job") && !permits("https://a", "job2") && !permits("https://a#job", ""));
+}
+
+#[test]
+fn a_damaged_set_lets_only_administrators_in() {
+    let permit_all = document("permit (principal, action, resource);");
+    let engine = Engine::new([&permit_all], true);
+    let world = World::new("k", &[]);
+    for &permission in Permission::ALL {
+        assert!(world.permits(&engine, &roles(&["admin"]), permission));
+        assert!(!world.permits(&engine, &roles(&["operator"]), permission));
+    }
+}
+
+#[test]
+fn texts_that_are_no_policies_are_refused_with_a_place() {
+    let parse = |text: &str| PolicyDocument::parse(&"p".parse().unwrap(), text).map(|_| ());
+    let table = [
+        ("", "holds no statement"),
+        ("// only a comment", "holds no statement"),
+        ("permit", "not valid Cedar"),
+        ("permit (principal, action, resource)", "not valid Cedar"),
+        ("permit (principal == ?principal, action, resource);", "template"),
+        ("permit (principal in Claviger::Nothing::\"x\", action, resource);", "schema"),
+        ("permit (principal, action == Claviger::Action::\"key.fly\", resource);", "schema"),
+        ("permit (principal, action, resource) when { resource.color == 1 };", "schema"),
+        ("permit (principal, action, resource) when { context.hour > 1 };", "schema"),
+    ];
+    for (text, expected) in table {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    let error =
+        parse("permit (principal, action, resource);\npermit (principal, bogus, resource);").unwrap_err();
+    assert!(error.to_string().contains("(line 2, column "), "{error}");
+    assert_eq!(parse(&"x".repeat(TEXT_MAX_BYTES + 1)), Err(PolicyError::TooLong));
+    let many = "permit (principal, action, resource);".repeat(257);
+    assert_eq!(parse(&many), Err(PolicyError::TooLong));
+    assert!(document("forbid (principal, action, resource);").forbids());
+    assert!(!document("permit (principal, action, resource);").forbids());
+}
+
+proptest! {
+    /// The index leaves out only what could not have mattered.
+    #[test]
+    fn the_index_decides_as_the_whole_set_does(
+        picks in prop::collection::vec((0_usize..4, 0_usize..4, any::<bool>()), 0..12),
+        held in prop::collection::vec(0_usize..3, 0..3),
+        asked in 0_usize..Permission::ALL.len(),
+    ) {
+        let who = ["principal", "principal in Claviger::Role::\"a\"", "principal in Claviger::Role::\"b\"",
+            "principal == Claviger::ApiKey::\"00000000000000000000000000000007\""];
+        let what = ["action", "action == Claviger::Action::\"key.read\"", "action in Claviger::Action::\"signing\"",
+            "action in [Claviger::Action::\"key.read\", Claviger::Action::\"encrypting\"]"];
+        let texts: Vec<String> = picks.iter().map(|(principal, action, forbid)| {
+            let effect = if *forbid { "forbid" } else { "permit" };
+            format!("{effect} ({}, {}, resource);", who[*principal], what[*action])
+        }).collect();
+        let engine = engine(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let role_names = ["a", "b", "verifier"];
+        let roles = roles(&held.iter().map(|index| role_names[*index]).collect::<Vec<_>>());
+        let world = World::new("k", &[]);
+        let permission = Permission::ALL[asked];
+
+        let fixed = schema::fixed().unwrap();
+        let principal = PrincipalRef::ApiKey { id: Uuid::from_u128(7), name: &world.name, roles: &roles };
+        let resource = world.resource(permission);
+        let entities = fixed.actions.clone()
+            .add_entities([principal.entity(&fixed.types).unwrap(), resource.entity(fixed).unwrap()], None)
+            .unwrap();
+        let request = cedar_policy::Request::new(
+            principal.uid(&fixed.types), fixed.uids[permission.index()].clone(), resource.uid(fixed),
+            cedar_policy::Context::empty(), Some(&fixed.schema),
+        ).unwrap();
+        let mut whole = fixed.roles.clone();
+        for (index, text) in texts.iter().enumerate() {
+            let policy = cedar_policy::Policy::parse(Some(cedar_policy::PolicyId::new(format!("t{index}"))), text);
+            whole.add(policy.unwrap()).unwrap();
+        }
+        let expected = cedar_policy::Authorizer::new().is_authorized(&request, &whole, &entities).decision()
+            == cedar_policy::Decision::Allow;
+        prop_assert_eq!(world.permits(&engine, &roles, permission), expected);
+    }
+
+    #[test]
+    fn nothing_panics(text in ".{0,200}") {
+        let _ = PolicyDocument::parse(&"p".parse().unwrap(), &text);
+    }
+}

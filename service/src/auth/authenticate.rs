@@ -1,0 +1,99 @@
+//! Bearer credentials (RFC 6750): API keys, and tokens of our own that were issued for this service.
+
+use actix_web::http::header::{self, HeaderMap};
+use chrono::{DateTime, Utc};
+use claviger_actors::keyring::{Snapshot, internal, record::Origin};
+use claviger_crypto::{
+    claims::{self, ClaimsError, Expectation},
+    jws::{self, KidClaim},
+    token::{self, ParsedToken},
+};
+use claviger_entity::Usage;
+
+use super::Identity;
+use crate::http::tokens::OWN_AUDIENCE;
+
+/// Longest `sub` of a credential.
+const SUBJECT_MAX_BYTES: usize = 255;
+
+/// Why nobody was recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No credential, or one that is not known here.
+    Unknown,
+    /// A token of ours whose time is over.
+    Expired,
+}
+
+/// Recognises the caller.
+///
+/// # Errors
+/// See [`Refusal`].
+pub fn authenticate(
+    snapshot: &Snapshot,
+    issuer: &str,
+    headers: &HeaderMap,
+    now: DateTime<Utc>,
+) -> Result<Identity, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION);
+    let (Some(value), None) = (values.next(), values.next()) else { return Err(Refusal::Unknown) };
+    let (scheme, credential) =
+        value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(Refusal::Unknown)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Refusal::Unknown);
+    }
+    let credential = credential.trim();
+    let hash = internal::token_hash(snapshot, credential.as_bytes()).ok_or(Refusal::Unknown)?;
+    if let Some(principal) = snapshot.access().holder(&hash, now) {
+        principal.used(now);
+        return Ok(Identity::ApiKey(std::sync::Arc::clone(principal)));
+    }
+    if credential.contains('.') {
+        bearer_of_token(snapshot, issuer, credential, now)
+    } else {
+        Err(Refusal::Unknown)
+    }
+}
+
+/// A signed token that names this service as its audience. Only this service can have made it: its key was generated here and never
+/// leaves. Whoever may issue for that audience holds a permission of its own, so nobody signs their way up.
+fn bearer_of_token(
+    snapshot: &Snapshot,
+    issuer: &str,
+    credential: &str,
+    now: DateTime<Utc>,
+) -> Result<Identity, Refusal> {
+    let Ok(ParsedToken::Jws(token)) = token::parse(credential) else { return Err(Refusal::Unknown) };
+    let KidClaim::Named(kid) = &token.kid else { return Err(Refusal::Unknown) };
+    let usable = snapshot.consumer(kid).map_err(|_| Refusal::Unknown)?;
+    let record = &usable.key.record;
+    let is_ours = record.usage == Usage::Token
+        && usable.version.origin == Origin::Generated
+        && !record.exportable
+        && record.temporary.is_none();
+    if !is_ours {
+        return Err(Refusal::Unknown);
+    }
+    let claims = jws::verify(&token, &usable.material).map_err(|_| Refusal::Unknown)?;
+    let expected = Expectation {
+        now: now.timestamp(),
+        issuer,
+        extra_issuers: &[],
+        allow_missing_iss: false,
+        audience: Some(OWN_AUDIENCE),
+        required: &[],
+        allow_missing_exp: false,
+    };
+    claims::check(&claims, &expected).map_err(|error| match error {
+        ClaimsError::Expired => Refusal::Expired,
+        ClaimsError::Invalid(_) => Refusal::Unknown,
+    })?;
+    let named = claims.contains_key("aud");
+    let subject = claims.get("sub").and_then(serde_json::Value::as_str).filter(|subject| {
+        !subject.is_empty() && subject.len() <= SUBJECT_MAX_BYTES && !subject.chars().any(char::is_control)
+    });
+    match subject {
+        Some(subject) if named => Ok(Identity::subject(issuer.to_owned(), subject.to_owned())),
+        Some(_) | None => Err(Refusal::Unknown),
+    }
+}

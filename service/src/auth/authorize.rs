@@ -1,0 +1,114 @@
+//! Decisions, remembered.
+
+use claviger_actors::keyring::{Snapshot, record::KeyRecord};
+use claviger_policy::{KeyFacts, Permission, ResourceRef, Target};
+use moka::sync::Cache;
+use uuid::Uuid;
+
+use super::Identity;
+
+/// Decisions that are kept at most; the least used go first.
+const REMEMBERED: u64 = 100_000;
+
+/// A decision is a pure function of these: what a policy may ask of principal and resource changes only with the revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Question {
+    revision: u64,
+    principal: Uuid,
+    permission: Permission,
+    /// Id of the key; nil for the deployment.
+    resource: Uuid,
+}
+
+/// Asks the policies, once a question.
+pub struct Authorizer {
+    decisions: Cache<Question, bool>,
+}
+
+impl Default for Authorizer {
+    fn default() -> Self {
+        Self { decisions: Cache::new(REMEMBERED) }
+    }
+}
+
+impl Authorizer {
+    /// The caller may do this to the key.
+    #[must_use]
+    pub fn permits_key(
+        &self,
+        snapshot: &Snapshot,
+        identity: &Identity,
+        permission: Permission,
+        key: &KeyRecord,
+    ) -> bool {
+        self.remembered(snapshot, identity, permission, key.id, &|| ResourceRef::Key(facts(key)))
+    }
+
+    /// The caller may know that the key exists: it may do something to it.
+    #[must_use]
+    pub fn sees_key(&self, snapshot: &Snapshot, identity: &Identity, key: &KeyRecord) -> bool {
+        Permission::ALL
+            .iter()
+            .filter(|permission| permission.target() == Target::Key)
+            .any(|permission| self.permits_key(snapshot, identity, *permission, key))
+    }
+
+    /// The caller may do this to the deployment.
+    #[must_use]
+    pub fn permits_deployment(
+        &self,
+        snapshot: &Snapshot,
+        identity: &Identity,
+        permission: Permission,
+    ) -> bool {
+        self.remembered(snapshot, identity, permission, Uuid::nil(), &|| ResourceRef::Deployment)
+    }
+
+    /// As asked, without remembering: for what is seldom asked about.
+    #[must_use]
+    pub fn permits(
+        &self,
+        snapshot: &Snapshot,
+        identity: &Identity,
+        permission: Permission,
+        resource: &ResourceRef<'_>,
+    ) -> bool {
+        snapshot.access().engine().permits(&identity.as_policy_ref(), permission, resource)
+    }
+
+    /// There may be something to which the caller may do this.
+    #[must_use]
+    pub fn might(&self, snapshot: &Snapshot, identity: &Identity, permission: Permission) -> bool {
+        snapshot.access().engine().might(&identity.as_policy_ref(), permission)
+    }
+
+    fn remembered<'a>(
+        &self,
+        snapshot: &Snapshot,
+        identity: &Identity,
+        permission: Permission,
+        resource: Uuid,
+        resource_ref: &dyn Fn() -> ResourceRef<'a>,
+    ) -> bool {
+        let revision = snapshot.access_revision();
+        let question = Question { revision, principal: identity.id(), permission, resource };
+        if let Some(decision) = self.decisions.get(&question) {
+            return decision;
+        }
+        let decision = self.permits(snapshot, identity, permission, &resource_ref());
+        self.decisions.insert(question, decision);
+        decision
+    }
+}
+
+/// What policies may ask about a key.
+#[must_use]
+fn facts(key: &KeyRecord) -> KeyFacts<'_> {
+    KeyFacts {
+        name: &key.name,
+        key_type: key.key_type,
+        usage: key.usage,
+        tier: key.tier,
+        labels: &key.labels,
+    }
+}

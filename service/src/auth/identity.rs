@@ -1,0 +1,78 @@
+//! Who calls.
+
+use std::sync::Arc;
+
+use claviger_actors::access::Principal;
+use claviger_crypto::digest;
+use claviger_entity::RoleName;
+use claviger_policy::PrincipalRef;
+use uuid::Uuid;
+
+/// A caller that was recognised.
+#[derive(Debug, Clone)]
+pub enum Identity {
+    /// The holder of an API key.
+    ApiKey(Arc<Principal>),
+    /// The bearer of a token that this service issued as a credential for itself.
+    Subject {
+        /// Derived from the two others.
+        id: Uuid,
+        /// `iss`.
+        issuer: String,
+        /// `sub`.
+        subject: String,
+    },
+}
+
+impl Identity {
+    /// The bearer of a token.
+    #[must_use]
+    pub fn subject(issuer: String, subject: String) -> Self {
+        let digest = digest::sha256(&[issuer.as_bytes(), &[0], subject.as_bytes()].concat());
+        let mut id = [0; 16];
+        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Self::Subject { id: uuid::Builder::from_custom_bytes(id).into_uuid(), issuer, subject }
+    }
+
+    /// Identity within the deployment; scope of an `Idempotency-Key`.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        match self {
+            Self::ApiKey(principal) => principal.record.id,
+            Self::Subject { id, .. } => *id,
+        }
+    }
+
+    /// Name in records.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::ApiKey(principal) => principal.record.name.as_str(),
+            Self::Subject { subject, .. } => subject,
+        }
+    }
+
+    /// Roles it was given.
+    #[must_use]
+    pub fn roles(&self) -> &[RoleName] {
+        match self {
+            Self::ApiKey(principal) => &principal.record.roles,
+            Self::Subject { .. } => &[],
+        }
+    }
+
+    /// As policies see it.
+    #[must_use]
+    pub fn as_policy_ref(&self) -> PrincipalRef<'_> {
+        match self {
+            Self::ApiKey(principal) => principal.record.as_policy_ref(),
+            Self::Subject { issuer, subject, .. } => PrincipalRef::Subject { issuer, subject, roles: &[] },
+        }
+    }
+
+    /// Holds the role that may do everything.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.as_policy_ref().is_admin()
+    }
+}
