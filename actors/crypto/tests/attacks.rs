@@ -191,6 +191,20 @@ fn numbers_that_parsers_round_differently() {
 }
 
 #[test]
+fn more_than_one_key_in_a_pem() {
+    let one = |key_type| Material::generate(key_type, None).unwrap().secret.expose().to_vec();
+    for key_type in [KeyType::Rs256, KeyType::Es256, KeyType::Eddsa] {
+        let (der, other) = (one(key_type), one(key_type));
+        let pem = |der: &[u8]| pem::encode(&pem::Pem::new("PRIVATE KEY", der));
+        let refused = |text: &str| Material::import_pem(key_type, text, None).is_err();
+        assert!(!refused(&pem(&der)) && !refused(&format!("a comment\n{}", pem(&der))), "{key_type}");
+        assert!(refused(&[pem(&der), pem(&other)].concat()), "{key_type} twice");
+        assert!(refused(&pem(&[&der[..], &[0]].concat())), "{key_type} with a tail");
+        assert!(refused(&pem(&[der, other].concat())), "{key_type} with another behind it");
+    }
+}
+
+#[test]
 fn ecdsa_zero_r_or_s() {
     for (key_type, half) in [(KeyType::Es256, 32), (KeyType::Es384, 48)] {
         let made = key(key_type);
