@@ -2,8 +2,9 @@
 
 CARGO ?= cargo
 NEXTEST_PROFILE ?= default
+TARGET ?= jws
 
-.PHONY: run test test-full bench lint fmt deny openapi tools
+.PHONY: run test test-full fuzz bench lint fmt deny openapi tools
 
 run: ## Serve on 127.0.0.1:7420 with SQLite in ./data
 	$(CARGO) build --release
@@ -17,17 +18,26 @@ test-full: tools ## Every test at full volume, on the release build
 	$(CARGO) build --release
 	TEST_FULL=1 $(CARGO) nextest run --workspace --release --profile $(NEXTEST_PROFILE)
 
+fuzz: tools ## One parser under libFuzzer until it fails or is stopped: make fuzz TARGET=jws
+	mkdir -p target/fuzz/corpus/$(TARGET)
+	$(CARGO) fuzz run -s none --fuzz-dir tests/fuzz --target-dir target/fuzz $(TARGET) \
+		target/fuzz/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) -- -max_len=65536 -rss_limit_mb=512 \
+		$(patsubst %,-dict=%,$(wildcard tests/fuzz/dictionaries/$(TARGET).dict)) $(FUZZ_FLAGS)
+
 bench: ## Figures, as ratios within one run
 	$(CARGO) build --release
 	$(CARGO) run --release -p claviger-tests --bin bench
 
 lint: ## Formatting, lints, generated files
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
 	$(CARGO) run --quiet -- openapi | diff docs/openapi.json -
 
 fmt: ## Format everything
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml
 
 deny: ## Licences, bans and sources of dependencies
 	command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
@@ -38,5 +48,7 @@ openapi: ## Regenerate docs/openapi.json
 
 tools: ## What the tests need and this machine lacks
 	command -v cargo-nextest >/dev/null || $(CARGO) install cargo-nextest --locked
+	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
+	command -v c++ >/dev/null || (apt-get update && apt-get install -y g++)
 	python3 -c 'import ensurepip' 2>/dev/null || (apt-get update && apt-get install -y python3 python3-venv)
 	command -v npm >/dev/null || (apt-get update && apt-get install -y nodejs npm)

@@ -11,6 +11,7 @@
 mod configuration;
 mod crypto_ops;
 mod doors;
+mod fuzz;
 mod idempotency;
 mod imports;
 mod interop;

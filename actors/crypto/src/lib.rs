@@ -17,6 +17,7 @@ pub mod jwk;
 pub mod jws;
 pub mod material;
 pub mod prepared;
+pub mod public;
 pub mod random;
 pub mod secret;
 pub mod token;

@@ -134,11 +134,13 @@ impl Material {
         if !key_type.is_asymmetric() {
             return Err(MaterialError::Unfit("material of a symmetric key must be raw bytes in base64"));
         }
-        let parsed = pem::parse(text).map_err(|_| UNFIT)?;
-        if parsed.tag() != "PRIVATE KEY" {
+        // All of them are parsed: of two keys, another reader may take the other.
+        let mut found = pem::parse_many(text).map_err(|_| UNFIT)?;
+        let parsed = found.pop().filter(|parsed| parsed.tag() == "PRIVATE KEY").ok_or(UNFIT)?;
+        let der = SecretBytes::new(parsed.into_contents());
+        if !found.is_empty() || has_a_tail(key_type, der.expose()) {
             return Err(UNFIT);
         }
-        let der = SecretBytes::new(parsed.into_contents());
         let kid = kid.map(|kid| concealing(kid, &der)).transpose()?;
         Self::from_pkcs8(key_type, der.expose(), kid)
     }
@@ -231,6 +233,11 @@ impl Material {
         };
         Ok(Self { kid, secret: SecretBytes::new(der.to_vec()), public_spki: Some(spki), bits })
     }
+}
+
+/// The library stops at the end of a key. What is still a key without its last byte had something behind it.
+fn has_a_tail(key_type: KeyType, der: &[u8]) -> bool {
+    der.split_last().is_some_and(|(_, shorter)| Material::from_pkcs8(key_type, shorter, None).is_ok())
 }
 
 const NO_LEGACY: MaterialError =

@@ -4,15 +4,13 @@
 //! They implement jsonwebtoken's signer and verifier traits: the algorithm always comes from here, never from a token.
 
 use aws_lc_rs::{
-    digest::{self, Digest},
+    encoding::{AsDer, PublicKeyX509Der},
     hmac,
     rand::SystemRandom,
     signature::{
-        self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED,
-        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_ASN1_SIGNING,
-        ECDSA_P384_SHA384_FIXED, ECDSA_P384_SHA384_FIXED_SIGNING, ED25519, EcdsaKeyPair,
-        EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, Ed25519KeyPair, KeyPair as _, ParsedPublicKey,
-        RsaEncoding, RsaKeyPair, RsaParameters, VerificationAlgorithm,
+        self, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING,
+        ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+        Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaKeyPair,
     },
 };
 use claviger_entity::{Algorithm, KeyType};
@@ -21,18 +19,14 @@ use jsonwebtoken::{
     signature::{Error as SignatureError, Signer, Verifier},
 };
 
-use crate::{CryptoError, MaterialError, aead::Aead, fernet::FernetKey, secret::SecretBytes};
-
-/// How an ECDSA signature is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SignatureEncoding {
-    /// r ‖ s (RFC 7518 §3.4).
-    #[default]
-    Jose,
-    /// ASN.1 DER.
-    Der,
-}
+pub use crate::public::SignatureEncoding;
+use crate::{
+    CryptoError, MaterialError,
+    aead::Aead,
+    fernet::FernetKey,
+    public::{DER_IS_ECDSA, NO_PREHASH, NO_SIGNATURES, PublicKey, import_digest},
+    secret::SecretBytes,
+};
 
 /// A key ready for use. No `Debug`: it is a secret.
 pub struct PreparedKey {
@@ -42,9 +36,9 @@ pub struct PreparedKey {
 
 enum Inner {
     Hmac(Box<hmac::Key>),
-    Rsa { pair: RsaKeyPair, public: ParsedPublicKey, encoding: &'static dyn RsaEncoding },
-    Ecdsa { pair: EcdsaKeyPair, public: ParsedPublicKey, curve: &'static Curve },
-    Ed25519 { pair: Ed25519KeyPair, public: ParsedPublicKey },
+    Rsa { pair: RsaKeyPair, public: PublicKey, encoding: &'static dyn RsaEncoding },
+    Ecdsa { pair: EcdsaKeyPair, public: PublicKey, curve: &'static Curve },
+    Ed25519 { pair: Ed25519KeyPair, public: PublicKey },
     Aead(Box<Aead>),
     Fernet(FernetKey),
 }
@@ -52,25 +46,12 @@ enum Inner {
 struct Curve {
     fixed: &'static EcdsaSigningAlgorithm,
     asn1: &'static EcdsaSigningAlgorithm,
-    verify_fixed: &'static EcdsaVerificationAlgorithm,
-    verify_asn1: &'static EcdsaVerificationAlgorithm,
 }
 
-static P256: Curve = Curve {
-    fixed: &ECDSA_P256_SHA256_FIXED_SIGNING,
-    asn1: &ECDSA_P256_SHA256_ASN1_SIGNING,
-    verify_fixed: &ECDSA_P256_SHA256_FIXED,
-    verify_asn1: &ECDSA_P256_SHA256_ASN1,
-};
-static P384: Curve = Curve {
-    fixed: &ECDSA_P384_SHA384_FIXED_SIGNING,
-    asn1: &ECDSA_P384_SHA384_ASN1_SIGNING,
-    verify_fixed: &ECDSA_P384_SHA384_FIXED,
-    verify_asn1: &ECDSA_P384_SHA384_ASN1,
-};
+static P256: Curve = Curve { fixed: &ECDSA_P256_SHA256_FIXED_SIGNING, asn1: &ECDSA_P256_SHA256_ASN1_SIGNING };
+static P384: Curve = Curve { fixed: &ECDSA_P384_SHA384_FIXED_SIGNING, asn1: &ECDSA_P384_SHA384_ASN1_SIGNING };
 
 const UNFIT: MaterialError = MaterialError::Unfit("material does not fit the key's type");
-const NO_SIGNATURES: CryptoError = CryptoError::Unsupported("a key of this type does not sign");
 
 impl PreparedKey {
     /// Parses material of a type.
@@ -84,23 +65,17 @@ impl PreparedKey {
             }
             KeyType::Hs384 => Inner::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA384, secret.expose()))),
             KeyType::Hs512 => Inner::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA512, secret.expose()))),
-            KeyType::Rs256 => {
-                rsa(secret, &signature::RSA_PKCS1_SHA256, &signature::RSA_PKCS1_2048_8192_SHA256)?
-            }
-            KeyType::Rs384 => {
-                rsa(secret, &signature::RSA_PKCS1_SHA384, &signature::RSA_PKCS1_2048_8192_SHA384)?
-            }
-            KeyType::Rs512 => {
-                rsa(secret, &signature::RSA_PKCS1_SHA512, &signature::RSA_PKCS1_2048_8192_SHA512)?
-            }
-            KeyType::Ps256 => rsa(secret, &signature::RSA_PSS_SHA256, &signature::RSA_PSS_2048_8192_SHA256)?,
-            KeyType::Ps384 => rsa(secret, &signature::RSA_PSS_SHA384, &signature::RSA_PSS_2048_8192_SHA384)?,
-            KeyType::Ps512 => rsa(secret, &signature::RSA_PSS_SHA512, &signature::RSA_PSS_2048_8192_SHA512)?,
-            KeyType::Es256 => ecdsa(secret, &P256)?,
-            KeyType::Es384 => ecdsa(secret, &P384)?,
+            KeyType::Rs256 => rsa(key_type, secret, &signature::RSA_PKCS1_SHA256)?,
+            KeyType::Rs384 => rsa(key_type, secret, &signature::RSA_PKCS1_SHA384)?,
+            KeyType::Rs512 => rsa(key_type, secret, &signature::RSA_PKCS1_SHA512)?,
+            KeyType::Ps256 => rsa(key_type, secret, &signature::RSA_PSS_SHA256)?,
+            KeyType::Ps384 => rsa(key_type, secret, &signature::RSA_PSS_SHA384)?,
+            KeyType::Ps512 => rsa(key_type, secret, &signature::RSA_PSS_SHA512)?,
+            KeyType::Es256 => ecdsa(key_type, secret, &P256)?,
+            KeyType::Es384 => ecdsa(key_type, secret, &P384)?,
             KeyType::Eddsa => {
                 let pair = Ed25519KeyPair::from_pkcs8(secret.expose()).map_err(|_| UNFIT)?;
-                let public = public(&ED25519, pair.public_key().as_ref())?;
+                let public = public(key_type, pair.public_key())?;
                 Inner::Ed25519 { pair, public }
             }
             KeyType::Aes256Gcm => Inner::Aead(Box::new(Aead::new(secret).map_err(|_| UNFIT)?)),
@@ -142,7 +117,7 @@ impl PreparedKey {
         match &self.inner {
             Inner::Hmac(key) => hmac::verify(key, input, signature).is_ok(),
             Inner::Rsa { public, .. } | Inner::Ecdsa { public, .. } | Inner::Ed25519 { public, .. } => {
-                public.verify_sig(input, signature).is_ok()
+                public.verify(input, signature)
             }
             Inner::Aead(_) | Inner::Fernet(_) => false,
         }
@@ -173,7 +148,8 @@ impl PreparedKey {
             }
             (Inner::Rsa { pair, encoding, .. }, SignatureEncoding::Jose) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                let signed = pair.sign_digest(*encoding, &self.digest(input)?, &mut signature);
+                let signed =
+                    pair.sign_digest(*encoding, &import_digest(self.key_type, input)?, &mut signature);
                 signed.map(|()| signature).map_err(|_| CryptoError::Primitive)
             }
             (Inner::Ed25519 { .. }, SignatureEncoding::Jose) => Err(NO_PREHASH),
@@ -191,27 +167,11 @@ impl PreparedKey {
         prehashed: bool,
         encoding: SignatureEncoding,
     ) -> Result<bool, CryptoError> {
-        let verify = |public: &ParsedPublicKey| -> Result<bool, CryptoError> {
-            Ok(if prehashed {
-                public.verify_digest_sig(&self.digest(input)?, signature).is_ok()
-            } else {
-                public.verify_sig(input, signature).is_ok()
-            })
-        };
-        match (&self.inner, encoding) {
-            (Inner::Hmac(_) | Inner::Aead(_) | Inner::Fernet(_), _) => Err(NO_SIGNATURES),
-            (Inner::Rsa { .. } | Inner::Ed25519 { .. }, SignatureEncoding::Der) => Err(DER_IS_ECDSA),
-            (Inner::Ed25519 { .. }, SignatureEncoding::Jose) if prehashed => Err(NO_PREHASH),
-            (Inner::Ecdsa { pair, curve, .. }, SignatureEncoding::Der) => {
-                let bytes = pair.public_key().as_ref();
-                let public =
-                    ParsedPublicKey::new(curve.verify_asn1, bytes).map_err(|_| CryptoError::Primitive)?;
-                verify(&public)
+        match &self.inner {
+            Inner::Hmac(_) | Inner::Aead(_) | Inner::Fernet(_) => Err(NO_SIGNATURES),
+            Inner::Rsa { public, .. } | Inner::Ecdsa { public, .. } | Inner::Ed25519 { public, .. } => {
+                public.verify_raw(input, signature, prehashed, encoding)
             }
-            (
-                Inner::Rsa { public, .. } | Inner::Ecdsa { public, .. } | Inner::Ed25519 { public, .. },
-                SignatureEncoding::Jose,
-            ) => verify(public),
         }
     }
 
@@ -247,50 +207,36 @@ impl PreparedKey {
 
     fn sign_ecdsa(&self, pair: &EcdsaKeyPair, input: &[u8], prehashed: bool) -> Result<Vec<u8>, CryptoError> {
         let signature = if prehashed {
-            pair.sign_digest(&self.digest(input)?)
+            pair.sign_digest(&import_digest(self.key_type, input)?)
         } else {
             pair.sign(&SystemRandom::new(), input)
         };
         Ok(signature.map_err(|_| CryptoError::Primitive)?.as_ref().to_vec())
     }
-
-    fn digest(&self, input: &[u8]) -> Result<Digest, CryptoError> {
-        let algorithm = match self.key_type {
-            KeyType::Rs256 | KeyType::Ps256 | KeyType::Es256 => &digest::SHA256,
-            KeyType::Rs384 | KeyType::Ps384 | KeyType::Es384 => &digest::SHA384,
-            KeyType::Rs512 | KeyType::Ps512 => &digest::SHA512,
-            KeyType::Hs256 | KeyType::Hs384 | KeyType::Hs512 | KeyType::HmacSha256 => return Err(NO_PREHASH),
-            KeyType::Eddsa | KeyType::Aes256Gcm | KeyType::Fernet => return Err(NO_PREHASH),
-        };
-        Digest::import_less_safe(input, algorithm)
-            .map_err(|_| CryptoError::Malformed("a prehashed input has the length of the algorithm's hash"))
-    }
 }
 
-const DER_IS_ECDSA: CryptoError = CryptoError::Unsupported("encoding der is for ECDSA keys");
-const NO_PREHASH: CryptoError = CryptoError::Unsupported("a key of this type does not sign digests");
-
 fn rsa(
+    key_type: KeyType,
     secret: &SecretBytes,
     encoding: &'static dyn RsaEncoding,
-    parameters: &'static RsaParameters,
 ) -> Result<Inner, MaterialError> {
     let pair = RsaKeyPair::from_pkcs8(secret.expose()).map_err(|_| UNFIT)?;
-    let public = public(parameters, pair.public_key().as_ref())?;
+    let public = public(key_type, pair.public_key())?;
     Ok(Inner::Rsa { pair, public, encoding })
 }
 
-fn ecdsa(secret: &SecretBytes, curve: &'static Curve) -> Result<Inner, MaterialError> {
+fn ecdsa(key_type: KeyType, secret: &SecretBytes, curve: &'static Curve) -> Result<Inner, MaterialError> {
     let pair = EcdsaKeyPair::from_pkcs8(curve.fixed, secret.expose()).map_err(|_| UNFIT)?;
-    let public = public(curve.verify_fixed, pair.public_key().as_ref())?;
+    let public = public(key_type, pair.public_key())?;
     Ok(Inner::Ecdsa { pair, public, curve })
 }
 
 fn public(
-    algorithm: &'static dyn VerificationAlgorithm,
-    bytes: &[u8],
-) -> Result<ParsedPublicKey, MaterialError> {
-    ParsedPublicKey::new(algorithm, bytes).map_err(|_| UNFIT)
+    key_type: KeyType,
+    half: &impl AsDer<PublicKeyX509Der<'static>>,
+) -> Result<PublicKey, MaterialError> {
+    let spki = half.as_der().map_err(|_| MaterialError::Primitive)?;
+    PublicKey::from_spki(key_type, spki.as_ref())
 }
 
 impl Signer<Vec<u8>> for PreparedKey {

@@ -174,6 +174,36 @@ fn duplicate_members() {
     assert!(is_malformed(&text, made));
 }
 
+/// A number that changes when it is written and read is two numbers to two parsers. Integers that fit no machine word become such
+/// numbers.
+#[test]
+fn numbers_that_parsers_round_differently() {
+    let made = key(KeyType::Hs256);
+    for number in ["1.2345678901234567e-301", "-9.223372036845773e+33", "9223372036854775807999", "5e-324"] {
+        let payload = format!(r#"{{"n":{number}}}"#);
+        let input = format!("{}.{}", encode(r#"{"alg":"HS256","kid":"k"}"#), encode(payload));
+        let text = format!("{input}.{}", encode(made.key.sign(input.as_bytes()).unwrap()));
+        let read = judge(&text, made).unwrap();
+        assert_eq!(read["n"].as_f64(), number.parse::<f64>().ok(), "{number}");
+        let again = jws::issue(&made.key, &made.kid, &read).unwrap();
+        assert_eq!(judge(&again, made).unwrap(), read, "{number}");
+    }
+}
+
+#[test]
+fn more_than_one_key_in_a_pem() {
+    let one = |key_type| Material::generate(key_type, None).unwrap().secret.expose().to_vec();
+    for key_type in [KeyType::Rs256, KeyType::Es256, KeyType::Eddsa] {
+        let (der, other) = (one(key_type), one(key_type));
+        let pem = |der: &[u8]| pem::encode(&pem::Pem::new("PRIVATE KEY", der));
+        let refused = |text: &str| Material::import_pem(key_type, text, None).is_err();
+        assert!(!refused(&pem(&der)) && !refused(&format!("a comment\n{}", pem(&der))), "{key_type}");
+        assert!(refused(&[pem(&der), pem(&other)].concat()), "{key_type} twice");
+        assert!(refused(&pem(&[&der[..], &[0]].concat())), "{key_type} with a tail");
+        assert!(refused(&pem(&[der, other].concat())), "{key_type} with another behind it");
+    }
+}
+
 #[test]
 fn ecdsa_zero_r_or_s() {
     for (key_type, half) in [(KeyType::Es256, 32), (KeyType::Es384, 48)] {
