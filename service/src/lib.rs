@@ -1,6 +1,5 @@
-//! The service: configuration, doors, REST.
+//! The service: doors, REST, startup.
 
-pub mod config;
 pub mod files;
 pub mod hardening;
 pub mod http;
@@ -8,3 +7,5 @@ pub mod lock;
 pub mod startup;
 pub mod telemetry;
 pub mod tls;
+
+pub use claviger_config as config;

@@ -2,6 +2,9 @@
 //!
 //! Every setting stands in one table. A name that is not in it stops the start, wherever it was written; so does a setting given
 //! both as itself and as a file. Errors are one line that names the setting as the operator wrote it, and never its value.
+//!
+//! A pure function of its input: texts, the environment and a way to read files are parameters, so it is fuzzed in isolation.
+//! [`Settings::load`] is for whoever runs with the settings, [`survey`] for whoever wants to know everything that is wrong.
 
 mod error;
 mod layers;
@@ -11,4 +14,6 @@ mod settings;
 mod tests;
 
 pub use error::ConfigError;
-pub use settings::{Settings, Tls};
+pub use layers::{Given, Layers};
+pub use master::{MasterSecrets, lines_of_secret, weakness};
+pub use settings::{Settings, Tls, survey};
