@@ -1,5 +1,6 @@
-//! The service: doors, REST, startup.
+//! The service: command line, doors, REST, startup.
 
+pub mod cli;
 pub mod files;
 pub mod hardening;
 pub mod http;
