@@ -1,6 +1,7 @@
 //! The service: command line, doors, REST, startup.
 
 pub mod cli;
+pub mod doctor;
 pub mod files;
 pub mod hardening;
 pub mod http;

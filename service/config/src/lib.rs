@@ -10,10 +10,12 @@ mod error;
 mod layers;
 mod master;
 mod settings;
+mod survey;
 #[cfg(test)]
 mod tests;
 
 pub use error::ConfigError;
 pub use layers::{Given, Layers};
-pub use master::{MasterSecrets, lines_of_secret, weakness};
-pub use settings::{Settings, Tls, survey};
+pub use master::{MasterSecrets, MasterWeakness, lines_of_secret};
+pub use settings::{Settings, Tls};
+pub use survey::{Outline, Survey, survey};

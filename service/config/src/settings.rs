@@ -89,34 +89,19 @@ impl Settings {
     }
 }
 
-/// Everything that was given, and everything that is wrong with it, for whoever must not stop at the first mistake.
-pub fn survey(
-    file: Option<&str>,
-    environment: impl IntoIterator<Item = (String, String)>,
-    read_file: impl Fn(&Path) -> io::Result<String>,
-) -> (Layers, Vec<ConfigError>) {
-    let mut problems = Vec::new();
-    let layers = Layers::merge(file, environment, &read_file, &mut problems);
-    // The settings may rest on defaults in place of what is wrong, so nobody gets them.
-    let _unfit = Judge { layers: &layers, problems: &mut problems }.settings(read_file);
-    (layers, problems)
-}
-
 /// Turns texts into settings and takes down what is wrong; a default stands in for it, so that the rest is judged too.
-struct Judge<'a> {
-    layers: &'a Layers,
-    problems: &'a mut Vec<ConfigError>,
+pub(crate) struct Judge<'a> {
+    pub(crate) layers: &'a Layers,
+    pub(crate) problems: &'a mut Vec<ConfigError>,
 }
 
 impl Judge<'_> {
-    fn settings(mut self, read_file: impl Fn(&Path) -> io::Result<String>) -> Option<Settings> {
+    pub(crate) fn settings(mut self, read_file: impl Fn(&Path) -> io::Result<String>) -> Option<Settings> {
         let judge = &mut self;
         let development = judge
             .parse("server.development", "must be true or false", |text| text.parse().ok())
             .unwrap_or(false);
-        let listen = judge
-            .parse("server.listen", "must be an address such as 127.0.0.1:7420", |text| text.parse().ok())
-            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7_420)));
+        let listen = judge.listen();
         if development && !listen.ip().is_loopback() {
             judge.problem("server.development", "is for loopback only; set server.listen to 127.0.0.1");
         }
@@ -145,9 +130,7 @@ impl Judge<'_> {
             signing_key: judge.key_name("tokens.signing_key", "default-signing")?,
             encryption_key: judge.key_name("tokens.encryption_key", "default-encryption")?,
             tls: judge.tls(),
-            audit_dir: judge
-                .parse("audit.dir", "must be a path", path)
-                .unwrap_or_else(|| database.parent().unwrap_or(Path::new(".")).join("audit")),
+            audit_dir: judge.audit_dir(&database),
             database,
             rotation_tick: judge.parse("rotation.tick", SECONDS, duration).unwrap_or(Duration::from_secs(1)),
             deletion_waiting_period: judge
@@ -180,7 +163,17 @@ impl Judge<'_> {
         self.problems.push(ConfigError::new(setting, rule));
     }
 
-    fn database(&mut self) -> PathBuf {
+    pub(crate) fn listen(&mut self) -> SocketAddr {
+        self.parse("server.listen", "must be an address such as 127.0.0.1:7420", |text| text.parse().ok())
+            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7_420)))
+    }
+
+    pub(crate) fn audit_dir(&mut self, database: &Path) -> PathBuf {
+        self.parse("audit.dir", "must be a path", path)
+            .unwrap_or_else(|| database.parent().unwrap_or(Path::new(".")).join("audit"))
+    }
+
+    pub(crate) fn database(&mut self) -> PathBuf {
         let path = self.layers.get("database.url").and_then(|given| {
             let url = given.text.trim();
             let rule = if url.starts_with("postgres") {
@@ -199,7 +192,7 @@ impl Judge<'_> {
 
     fn masters(&mut self) -> Option<MasterSecrets> {
         let given = self.layers.get("seal.master_key")?;
-        master::parse(&given.text).map_err(|rule| self.problem(given.origin.clone(), rule)).ok()
+        master::parse(&given.text).map_err(|rule| self.problem(given.origin.clone(), &rule)).ok()
     }
 
     fn bootstrap_token(&mut self) -> Option<SecretBytes> {
@@ -228,7 +221,7 @@ impl Judge<'_> {
         }
     }
 
-    fn tls(&mut self) -> Option<Tls> {
+    pub(crate) fn tls(&mut self) -> Option<Tls> {
         let mut file = |setting| self.parse(setting, "must be a path", path);
         match (file("tls.cert"), file("tls.key"), file("tls.client_ca")) {
             (Some(cert), Some(key), client_ca) => return Some(Tls { cert, key, client_ca }),

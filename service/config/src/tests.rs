@@ -111,7 +111,7 @@ fn a_survey_names_every_mistake_and_keeps_what_was_given() {
         ("CLAVIGER_TLS__KEY", "k.pem"),
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let (layers, problems) = survey(Some(file), environment, |path| match path.to_str() {
+    let Survey { layers, problems, outline } = survey(Some(file), environment, |path| match path.to_str() {
         Some("/secret") => Ok("0123456789abcdefghijklmnopqrstuvwxyz\r\n".to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
     });
@@ -129,14 +129,16 @@ fn a_survey_names_every_mistake_and_keeps_what_was_given() {
         "tls.cert",
     ];
     assert_eq!(named, expected);
+    assert!(outline.listen.ip().is_loopback() && !outline.tls);
+    assert_eq!(outline.database, Path::new("data/claviger.db"));
     let token = layers.get("bootstrap_token").unwrap();
     assert_eq!(token.text.as_str(), "0123456789abcdefghijklmnopqrstuvwxyz");
     assert_eq!(token.file.as_deref(), Some(Path::new("/secret")));
     assert!(layers.get("seal.master_key").is_some() && layers.get("server.listen").is_none());
-    let (_, problems) = survey(Some("= nonsense"), [("CLAVIGER_X".to_owned(), String::new())], |_| {
+    let survey = survey(Some("= nonsense"), [("CLAVIGER_X".to_owned(), String::new())], |_| {
         Err(io::ErrorKind::NotFound.into())
     });
-    assert_eq!(problems.len(), 2);
+    assert_eq!(survey.problems.len(), 2);
 }
 
 #[test]

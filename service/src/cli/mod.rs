@@ -8,6 +8,7 @@ mod body;
 mod client;
 mod configuration;
 mod credential;
+mod doctor;
 mod failure;
 mod healthcheck;
 mod input;
@@ -42,6 +43,8 @@ enum Command {
     Serve(configuration::File),
     /// Bring the database's schema up to date without serving.
     Migrate(configuration::File),
+    /// Look for weaknesses in the configuration and in the files it names.
+    Doctor(doctor::Doctor),
     /// Ask a server whether it is ready: exit code 0 or 1, within 5 s.
     Healthcheck(healthcheck::Healthcheck),
     /// Print the OpenAPI document.
@@ -72,6 +75,7 @@ impl Command {
         match self {
             Self::Serve(file) => serve::run(&file).await,
             Self::Migrate(file) => migrate::run(&file).await,
+            Self::Doctor(doctor) => doctor.run(),
             Self::Healthcheck(healthcheck) => healthcheck.run().await,
             Self::Openapi => output::bytes(openapi::text().as_bytes()).map(|()| ExitCode::SUCCESS),
             Self::Keys(keys) => keys.run().await,

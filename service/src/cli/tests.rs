@@ -15,6 +15,7 @@ fn every_command_is_understood() {
         "serve --config c.toml",
         "openapi",
         "migrate",
+        "doctor --json --strict --config c.toml",
         "healthcheck --url http://h:1",
         "keys list --tier data --label a=b --url https://h --ca-file f",
         "keys --url https://h get k",

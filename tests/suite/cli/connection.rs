@@ -145,7 +145,13 @@ fn usage_errors_are_claps_own() {
         assert_eq!((ran.code, ran.output.len()), (Some(2), 0), "{line:?}");
     }
     let url = [("CLAVIGER_URL", "http://u:hunter2@h"), ("CLAVIGER_TOKEN", node::TOKEN)];
-    for line in [&["--help"][..], &["keys", "--help"], &["keys", "create", "--help"], &["--version"]] {
+    for line in [
+        &["--help"][..],
+        &["keys", "--help"],
+        &["keys", "create", "--help"],
+        &["doctor", "--help"],
+        &["--version"],
+    ] {
         let ran = run(Path::new("/"), line, b"", &url);
         assert_eq!(ran.code, Some(0), "{line:?}");
         assert!(!ran.text().contains("hunter2") && !ran.text().contains(node::TOKEN), "{line:?}");

@@ -1,6 +1,7 @@
 //! The command line, run as its users run it.
 
 mod connection;
+mod doctor;
 mod keys;
 mod local;
 mod tokens;
