@@ -1,5 +1,6 @@
 //! The command line, run as its users run it.
 
+mod access;
 mod connection;
 mod doctor;
 mod keys;
