@@ -1,7 +1,8 @@
-//! The service: configuration, doors, REST.
+//! The service: command line, doors, REST, startup.
 
 pub mod auth;
-pub mod config;
+pub mod cli;
+pub mod doctor;
 pub mod files;
 pub mod hardening;
 pub mod http;
@@ -9,3 +10,5 @@ pub mod lock;
 pub mod startup;
 pub mod telemetry;
 pub mod tls;
+
+pub use claviger_config as config;

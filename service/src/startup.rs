@@ -155,8 +155,9 @@ impl Application {
 }
 
 fn masters(settings: &Settings, folder: &Path) -> io::Result<MasterKeys> {
+    let none = || io::Error::from(io::ErrorKind::InvalidData);
     if let Some(masters) = &settings.masters {
-        return Ok(masters.clone());
+        return MasterKeys::new(masters.as_slice().to_vec()).ok_or_else(none);
     }
     let path = folder.join("master.key");
     let has_data = std::fs::metadata(&settings.database).is_ok_and(|database| database.len() > 0);
@@ -171,7 +172,7 @@ fn masters(settings: &Settings, folder: &Path) -> io::Result<MasterKeys> {
     if made {
         tracing::warn!(file = %path.display(), "master key generated; back it up, nothing opens without it");
     }
-    MasterKeys::new(vec![secret]).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    MasterKeys::new(vec![secret]).ok_or_else(none)
 }
 
 fn bootstrap_token(

@@ -8,6 +8,7 @@
     reason = "a test that can't go on stops"
 )]
 
+mod cli;
 mod configuration;
 mod crypto_ops;
 mod doors;

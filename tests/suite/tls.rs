@@ -11,7 +11,7 @@ use claviger_tests::Node;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::CertificateDer};
 
 /// Writes a fresh self-signed pair and returns the certificate.
-fn write_pair(folder: &Path) -> CertificateDer<'static> {
+pub(crate) fn write_pair(folder: &Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
     std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();

@@ -20,12 +20,29 @@ pub struct Database {
 impl Database {
     /// Opens a SQLite file, makes it when absent, and brings its schema up to date.
     ///
-    /// One connection: the ring has one writer and readers never come here. WAL with `synchronous=FULL`, because an acknowledged
-    /// key must survive the loss of power; `secure_delete`, because erased material must not stay in free pages.
-    ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn open_sqlite(path: &Path) -> Result<Self, StoreError> {
+        let database = Self::connect_sqlite(path).await?;
+        Migrator::up(&database.connection, None).await?;
+        Ok(database)
+    }
+
+    /// Brings the schema of a SQLite file up to date and closes it; answers with the number of steps that were missing.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn migrate_sqlite(path: &Path) -> Result<usize, StoreError> {
+        let database = Self::connect_sqlite(path).await?;
+        let missing = Migrator::get_pending_migrations(&database.connection).await?.len();
+        Migrator::up(&database.connection, None).await?;
+        database.close().await;
+        Ok(missing)
+    }
+
+    /// One connection: the ring has one writer and readers never come here. WAL with `synchronous=FULL`, because an acknowledged
+    /// key must survive the loss of power; `secure_delete`, because erased material must not stay in free pages.
+    async fn connect_sqlite(path: &Path) -> Result<Self, StoreError> {
         let mut options = ConnectOptions::new(format!("sqlite://{}?mode=rwc", path.display()));
         options
             .max_connections(1)
@@ -39,9 +56,7 @@ impl Database {
                 .pragma("secure_delete", "ON")
                 .busy_timeout(Duration::from_secs(2))
         });
-        let connection = sea_orm::Database::connect(options).await?;
-        Migrator::up(&connection, None).await?;
-        Ok(Self { connection })
+        Ok(Self { connection: sea_orm::Database::connect(options).await? })
     }
 
     /// Asks for a sign of life.

@@ -99,3 +99,55 @@ proptest! {
         let _ = load(Some(&file), &[(&name, &value)]);
     }
 }
+
+#[test]
+fn a_survey_names_every_mistake_and_keeps_what_was_given() {
+    let file = "nonsense = 1\n[server]\nlisten = [1]\nworkers = 0\n[seal]\nmaster_key = \"in the file\"\n";
+    let environment = [
+        ("CLAVIGER_NONSENSE", "1"),
+        ("CLAVIGER_DATABASE__URL", "postgres://h/d"),
+        ("CLAVIGER_BOOTSTRAP_TOKEN_FILE", "/secret"),
+        ("CLAVIGER_LOG__FORMAT", "xml"),
+        ("CLAVIGER_TLS__KEY", "k.pem"),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let Survey { layers, problems, outline } = survey(Some(file), environment, |path| match path.to_str() {
+        Some("/secret") => Ok("0123456789abcdefghijklmnopqrstuvwxyz\r\n".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    });
+    let mut named: Vec<&str> = problems.iter().map(|problem| problem.setting.as_str()).collect();
+    named.sort_unstable();
+    let expected = [
+        "CLAVIGER_DATABASE__URL",
+        "CLAVIGER_LOG__FORMAT",
+        "CLAVIGER_NONSENSE",
+        "nonsense",
+        "seal.master_key",
+        "seal.master_key",
+        "server.listen",
+        "server.workers",
+        "tls.cert",
+    ];
+    assert_eq!(named, expected);
+    assert!(outline.listen.ip().is_loopback() && !outline.tls);
+    assert_eq!(outline.database, Path::new("data/claviger.db"));
+    let token = layers.get("bootstrap_token").unwrap();
+    assert_eq!(token.text.as_str(), "0123456789abcdefghijklmnopqrstuvwxyz");
+    assert_eq!(token.file.as_deref(), Some(Path::new("/secret")));
+    assert!(layers.get("seal.master_key").is_some() && layers.get("server.listen").is_none());
+    let survey = survey(Some("= nonsense"), [("CLAVIGER_X".to_owned(), String::new())], |_| {
+        Err(io::ErrorKind::NotFound.into())
+    });
+    assert_eq!(survey.problems.len(), 2);
+}
+
+#[test]
+fn masters_are_lines_newest_first() {
+    let (old, new) = ("0123456789abcdefghijklmnopqrstuvwxyz-old", "0123456789abcdefghijklmnopqrstuvwxyz-new");
+    let text = format!("{new}  \n\n{old}\n");
+    let settings = load(None, &[("CLAVIGER_SEAL__MASTER_KEY", &text)]).unwrap();
+    let masters = settings.masters.unwrap();
+    let texts: Vec<&[u8]> = masters.as_slice().iter().map(|secret| secret.expose()).collect();
+    assert_eq!(texts, [new.as_bytes(), old.as_bytes()]);
+    assert_eq!(lines_of_secret(&text).map(|(number, _)| number).collect::<Vec<_>>(), [1, 3]);
+}

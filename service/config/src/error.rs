@@ -11,7 +11,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn new(setting: impl Into<String>, rule: impl Into<String>) -> Self {
+    pub(crate) fn new(setting: impl Into<String>, rule: impl Into<String>) -> Self {
         Self { setting: setting.into(), rule: rule.into() }
     }
 }

@@ -2,13 +2,20 @@
 //!
 //! Every setting stands in one table. A name that is not in it stops the start, wherever it was written; so does a setting given
 //! both as itself and as a file. Errors are one line that names the setting as the operator wrote it, and never its value.
+//!
+//! A pure function of its input: texts, the environment and a way to read files are parameters, so it is fuzzed in isolation.
+//! [`Settings::load`] is for whoever runs with the settings, [`survey`] for whoever wants to know everything that is wrong.
 
 mod error;
 mod layers;
 mod master;
 mod settings;
+mod survey;
 #[cfg(test)]
 mod tests;
 
 pub use error::ConfigError;
+pub use layers::{Given, Layers};
+pub use master::{MasterSecrets, MasterWeakness, lines_of_secret};
 pub use settings::{Settings, Tls};
+pub use survey::{Outline, Survey, survey};

@@ -1,0 +1,202 @@
+//! The layers of configuration, merged into one text per setting.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Figment,
+    providers::{Format as _, Toml},
+    value::{Dict, Value},
+};
+use zeroize::Zeroizing;
+
+use crate::ConfigError;
+
+/// Every setting there is; `true` marks secrets.
+const SETTINGS: &[(&str, bool)] = &[
+    ("server.listen", false),
+    ("server.development", false),
+    ("server.workers", false),
+    ("server.body_limit", false),
+    ("server.request_timeout", false),
+    ("server.shutdown_timeout", false),
+    ("database.url", false),
+    ("seal.master_key", true),
+    ("bootstrap_token", true),
+    ("node.name", false),
+    ("tokens.issuer", false),
+    ("tokens.signing_key", false),
+    ("tokens.encryption_key", false),
+    ("tls.cert", false),
+    ("tls.key", false),
+    ("tls.client_ca", false),
+    ("audit.dir", false),
+    ("rotation.tick", false),
+    ("deletion.waiting_period", false),
+    ("log.filter", false),
+    ("log.format", false),
+];
+
+const PREFIX: &str = "CLAVIGER_";
+/// Variables of client commands and of this very option, which the server leaves alone.
+const FOREIGN: &[&str] = &["CLAVIGER_URL", "CLAVIGER_TOKEN", "CLAVIGER_TOKEN_FILE", "CLAVIGER_CA_FILE"];
+
+/// A setting's text and where it came from.
+pub struct Given {
+    /// The setting as written: an environment variable or `section.key`.
+    pub origin: String,
+    /// Its text, as it was given.
+    pub text: Zeroizing<String>,
+    /// The file that the text was read from, of a `_FILE` variable.
+    pub file: Option<PathBuf>,
+}
+
+/// What was given for each setting, and by whom the last word was spoken.
+pub struct Layers(BTreeMap<&'static str, Given>);
+
+impl Layers {
+    /// Merges the layers. What does not fit is added to the problems and left out, so that one mistake does not hide another.
+    pub(crate) fn merge(
+        file: Option<&str>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        read_file: impl Fn(&Path) -> io::Result<String>,
+        problems: &mut Vec<ConfigError>,
+    ) -> Self {
+        let mut given = BTreeMap::new();
+        from_file(file.unwrap_or_default(), &mut given, problems);
+        let (direct, by_file) = from_environment(environment, problems);
+        for (setting, (variable, path)) in by_file {
+            if let Some((other, _)) = direct.get(setting) {
+                problems
+                    .push(ConfigError::new(variable, format!("and {other} are both set; keep one of them")));
+                continue;
+            }
+            let path = PathBuf::from(path);
+            match read_file(&path).map(Zeroizing::new) {
+                Ok(text) => {
+                    let text = without_newline(&text).to_owned().into();
+                    given.insert(setting, Given { origin: variable, text, file: Some(path) });
+                }
+                Err(error) => problems.push(ConfigError::new(
+                    variable,
+                    format!("names a file that can't be read ({})", error.kind()),
+                )),
+            }
+        }
+        for (setting, (variable, value)) in direct {
+            given.insert(setting, Given { origin: variable, text: value.into(), file: None });
+        }
+        Self(given)
+    }
+
+    /// What was given for a setting.
+    #[must_use]
+    pub fn get(&self, setting: &str) -> Option<&Given> {
+        self.0.get(setting)
+    }
+
+    /// Every setting that was given, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Given)> {
+        self.0.iter().map(|(setting, given)| (*setting, given))
+    }
+}
+
+/// Settings of the TOML file.
+fn from_file(text: &str, given: &mut BTreeMap<&'static str, Given>, problems: &mut Vec<ConfigError>) {
+    let flat = match flatten(text) {
+        Ok(flat) => flat,
+        Err(problem) => return problems.push(problem),
+    };
+    for (name, text) in flat {
+        let known = text.and_then(|text| Ok((known(&name)?, text)));
+        let ((setting, secret), text) = match known {
+            Ok(known) => known,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        if secret {
+            problems.push(ConfigError::new(
+                name.clone(),
+                "is a secret; give it by environment or file, not in the configuration file",
+            ));
+        }
+        given.insert(setting, Given { origin: name, text: text.into(), file: None });
+    }
+}
+
+/// Variable and value of each setting.
+type Variables = BTreeMap<&'static str, (String, String)>;
+
+/// Settings of the environment: as themselves, and as files.
+fn from_environment(
+    environment: impl IntoIterator<Item = (String, String)>,
+    problems: &mut Vec<ConfigError>,
+) -> (Variables, Variables) {
+    let (mut direct, mut by_file) = (BTreeMap::new(), BTreeMap::new());
+    for (variable, value) in environment {
+        let Some(name) = variable.strip_prefix(PREFIX) else { continue };
+        if FOREIGN.contains(&variable.as_str()) {
+            continue;
+        }
+        let name = name.replace("__", ".").to_ascii_lowercase();
+        match (lookup(&name), name.strip_suffix("_file").and_then(lookup)) {
+            (Some((setting, _)), _) => drop(direct.insert(setting, (variable, value))),
+            (None, Some((setting, true))) => drop(by_file.insert(setting, (variable, value))),
+            (None, Some((_, false)) | None) => problems
+                .push(ConfigError::new(variable, "is no setting of this service; see docs/configuration.md")),
+        }
+    }
+    (direct, by_file)
+}
+
+fn without_newline(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
+}
+
+fn lookup(name: &str) -> Option<(&'static str, bool)> {
+    SETTINGS.iter().find(|(setting, _)| *setting == name).copied()
+}
+
+fn known(name: &str) -> Result<(&'static str, bool), ConfigError> {
+    lookup(name)
+        .ok_or_else(|| ConfigError::new(name, "is no setting of this service; see docs/configuration.md"))
+}
+
+/// `section.key` of every value in a TOML file, and its text if it has one.
+type Flat = Vec<(String, Result<String, ConfigError>)>;
+
+fn flatten(text: &str) -> Result<Flat, ConfigError> {
+    let dict: Dict = Figment::from(Toml::string(text))
+        .extract()
+        .map_err(|_| ConfigError::new("the configuration file", "is not valid TOML"))?;
+    let mut flat = Vec::new();
+    let scalar = |name: &str, value: &Value| {
+        scalar(value).ok_or_else(|| ConfigError::new(name, "must be a text, number or boolean"))
+    };
+    for (name, value) in dict {
+        if let Value::Dict(_, section) = &value {
+            for (key, value) in section {
+                let name = format!("{name}.{key}");
+                let text = scalar(&name, value);
+                flat.push((name, text));
+            }
+        } else {
+            let text = scalar(&name, &value);
+            flat.push((name, text));
+        }
+    }
+    Ok(flat)
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    value
+        .as_str()
+        .map(str::to_owned)
+        .or_else(|| value.to_bool().map(|value| value.to_string()))
+        .or_else(|| value.to_i128().map(|value| value.to_string()))
+}

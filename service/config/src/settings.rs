@@ -1,0 +1,276 @@
+//! What the service runs with.
+
+use std::{
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use claviger_crypto::{random, secret::SecretBytes};
+use claviger_entity::{HumanDuration, KeyName};
+
+use crate::{ConfigError, Layers, MasterSecrets, master};
+
+/// All settings, judged. No `Debug`: some are secrets.
+pub struct Settings {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Development mode.
+    pub development: bool,
+    /// HTTP workers.
+    pub workers: usize,
+    /// Longest request body, in bytes.
+    pub body_limit: usize,
+    /// Longest time for one request.
+    pub request_timeout: Duration,
+    /// Longest time for requests to finish at shutdown.
+    pub shutdown_timeout: Duration,
+    /// The SQLite file.
+    pub database: PathBuf,
+    /// Master secrets; absent = the key file beside the database.
+    pub masters: Option<MasterSecrets>,
+    /// First administrator's token; absent = the token file beside the database.
+    pub bootstrap_token: Option<SecretBytes>,
+    /// Name of this node.
+    pub node: String,
+    /// `iss` of tokens.
+    pub issuer: Option<String>,
+    /// Key that signs when a request names none.
+    pub signing_key: KeyName,
+    /// Key that encrypts tokens when a request names none.
+    pub encryption_key: KeyName,
+    /// TLS.
+    pub tls: Option<Tls>,
+    /// Where audit records go.
+    pub audit_dir: PathBuf,
+    /// How often the schedule is looked at.
+    pub rotation_tick: Duration,
+    /// Waiting period of a deletion.
+    pub deletion_waiting_period: HumanDuration,
+    /// Filter of log lines.
+    pub log_filter: String,
+    /// Log lines as JSON.
+    pub log_json: bool,
+}
+
+/// PEM files of the listener.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+    /// Authorities of client certificates; set = a client must have one.
+    pub client_ca: Option<PathBuf>,
+}
+
+const SECONDS: &str = "must be a duration such as \"30s\", at least one second";
+
+impl Settings {
+    /// Merges and judges. The process environment and the file system are parameters.
+    ///
+    /// # Errors
+    /// The first setting that is not right.
+    pub fn load(
+        file: Option<&str>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        read_file: impl Fn(&Path) -> io::Result<String>,
+    ) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let layers = Layers::merge(file, environment, &read_file, &mut problems);
+        let settings = Judge { layers: &layers, problems: &mut problems }.settings(read_file);
+        match (problems.into_iter().next(), settings) {
+            (None, Some(settings)) => Ok(settings),
+            (Some(problem), _) => Err(problem),
+            (None, None) => Err(ConfigError::new("the configuration", "has no settings")),
+        }
+    }
+}
+
+/// Turns texts into settings and takes down what is wrong; a default stands in for it, so that the rest is judged too.
+pub(crate) struct Judge<'a> {
+    pub(crate) layers: &'a Layers,
+    pub(crate) problems: &'a mut Vec<ConfigError>,
+}
+
+impl Judge<'_> {
+    pub(crate) fn settings(mut self, read_file: impl Fn(&Path) -> io::Result<String>) -> Option<Settings> {
+        let judge = &mut self;
+        let development = judge
+            .parse("server.development", "must be true or false", |text| text.parse().ok())
+            .unwrap_or(false);
+        let listen = judge.listen();
+        if development && !listen.ip().is_loopback() {
+            judge.problem("server.development", "is for loopback only; set server.listen to 127.0.0.1");
+        }
+        let database = judge.database();
+        Some(Settings {
+            listen,
+            development,
+            workers: judge
+                .parse("server.workers", "must be a whole number from 1 to 512", |text| bounded(text, 1, 512))
+                .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, NonZeroUsize::get)),
+            body_limit: judge
+                .parse("server.body_limit", "must be bytes, from 1024 to 67108864", |text| {
+                    bounded(text, 1_024, 64 << 20)
+                })
+                .unwrap_or(2 << 20),
+            request_timeout: judge
+                .parse("server.request_timeout", SECONDS, duration)
+                .unwrap_or(Duration::from_secs(30)),
+            shutdown_timeout: judge
+                .parse("server.shutdown_timeout", SECONDS, duration)
+                .unwrap_or(Duration::from_secs(10)),
+            masters: judge.masters(),
+            bootstrap_token: judge.bootstrap_token(),
+            node: judge.node(read_file),
+            issuer: judge.parse("tokens.issuer", "must be an https URL, or an http URL on loopback", issuer),
+            signing_key: judge.key_name("tokens.signing_key", "default-signing")?,
+            encryption_key: judge.key_name("tokens.encryption_key", "default-encryption")?,
+            tls: judge.tls(),
+            audit_dir: judge.audit_dir(&database),
+            database,
+            rotation_tick: judge.parse("rotation.tick", SECONDS, duration).unwrap_or(Duration::from_secs(1)),
+            deletion_waiting_period: judge
+                .parse("deletion.waiting_period", SECONDS, |text| text.parse().ok())
+                .unwrap_or(HumanDuration::from_days(7)),
+            log_filter: judge
+                .parse("log.filter", "must be a filter such as info", |text| Some(text.to_owned()))
+                .unwrap_or_else(|| "info".to_owned()),
+            log_json: judge
+                .parse("log.format", "must be json or text", |text| match text {
+                    "json" => Some(true),
+                    "text" => Some(false),
+                    _ => None,
+                })
+                .unwrap_or(!development),
+        })
+    }
+
+    /// Parses a setting, if given and right.
+    fn parse<T>(&mut self, setting: &str, rule: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let given = self.layers.get(setting)?;
+        let parsed = parse(given.text.trim());
+        if parsed.is_none() {
+            self.problem(given.origin.clone(), rule);
+        }
+        parsed
+    }
+
+    fn problem(&mut self, setting: impl Into<String>, rule: &str) {
+        self.problems.push(ConfigError::new(setting, rule));
+    }
+
+    pub(crate) fn listen(&mut self) -> SocketAddr {
+        self.parse("server.listen", "must be an address such as 127.0.0.1:7420", |text| text.parse().ok())
+            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7_420)))
+    }
+
+    pub(crate) fn audit_dir(&mut self, database: &Path) -> PathBuf {
+        self.parse("audit.dir", "must be a path", path)
+            .unwrap_or_else(|| database.parent().unwrap_or(Path::new(".")).join("audit"))
+    }
+
+    pub(crate) fn database(&mut self) -> PathBuf {
+        let path = self.layers.get("database.url").and_then(|given| {
+            let url = given.text.trim();
+            let rule = if url.starts_with("postgres") {
+                "names PostgreSQL, which this release does not support yet; use sqlite://path"
+            } else {
+                "must be sqlite://path"
+            };
+            let path = sqlite(url);
+            if path.is_none() {
+                self.problem(given.origin.clone(), rule);
+            }
+            path
+        });
+        path.unwrap_or_else(|| PathBuf::from("data/claviger.db"))
+    }
+
+    fn masters(&mut self) -> Option<MasterSecrets> {
+        let given = self.layers.get("seal.master_key")?;
+        master::parse(&given.text).map_err(|rule| self.problem(given.origin.clone(), &rule)).ok()
+    }
+
+    fn bootstrap_token(&mut self) -> Option<SecretBytes> {
+        let rule = "must be at least 16 visible ASCII characters";
+        let fits = |text: &str| text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic());
+        self.parse("bootstrap_token", rule, |text| {
+            fits(text).then(|| SecretBytes::new(text.as_bytes().to_vec()))
+        })
+    }
+
+    fn node(&mut self, read_file: impl Fn(&Path) -> io::Result<String>) -> String {
+        let rule = "must be 1-128 of A-Z a-z 0-9 . _ - and start with a letter or digit";
+        let given = self.parse("node.name", rule, |text| text.parse::<KeyName>().ok());
+        given.map_or_else(|| generated_node(read_file), |name| name.as_str().to_owned())
+    }
+
+    /// `None` only if the default is no name.
+    fn key_name(&mut self, setting: &str, default: &str) -> Option<KeyName> {
+        let given = self.parse(setting, "must be the name of a key", |text| text.parse().ok());
+        match given.map_or_else(|| default.parse::<KeyName>(), Ok) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                self.problem(setting, error.rule);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn tls(&mut self) -> Option<Tls> {
+        let mut file = |setting| self.parse(setting, "must be a path", path);
+        match (file("tls.cert"), file("tls.key"), file("tls.client_ca")) {
+            (Some(cert), Some(key), client_ca) => return Some(Tls { cert, key, client_ca }),
+            (None, None, None) => {}
+            (Some(_), None, _) => self.problem("tls.key", "is missing beside tls.cert"),
+            (None, _, _) => self.problem("tls.cert", "is missing beside tls.key or tls.client_ca"),
+        }
+        None
+    }
+}
+
+fn sqlite(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite://")?;
+    (!path.is_empty() && !path.contains(['?', '%'])).then(|| PathBuf::from(path))
+}
+
+fn generated_node(read_file: impl Fn(&Path) -> io::Result<String>) -> String {
+    let host = read_file(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default();
+    let host: String = host
+        .trim()
+        .chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-')
+        .take(64)
+        .collect();
+    let suffix = random::text(4).unwrap_or_default();
+    format!("{}-{suffix}", if host.is_empty() { "node" } else { &host })
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let seconds = text.parse::<HumanDuration>().ok()?.as_secs();
+    (seconds > 0).then(|| Duration::from_secs(seconds))
+}
+
+fn bounded(text: &str, least: usize, most: usize) -> Option<usize> {
+    text.parse().ok().filter(|number| (least..=most).contains(number))
+}
+
+/// Plain http is for loopback: whoever can read the JWKS on its way can exchange it.
+fn issuer(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let host = rest.split('/').next().unwrap_or_default();
+    let local = ["localhost", "127.0.0.1", "[::1]"]
+        .iter()
+        .any(|name| host == *name || host.starts_with(&format!("{name}:")));
+    let clean =
+        !host.is_empty() && text.len() <= 512 && !text.contains(['?', '#', ' ', '@']) && text.is_ascii();
+    (clean && (scheme == "https" || scheme == "http" && local)).then(|| text.trim_end_matches('/').to_owned())
+}

@@ -1,0 +1,25 @@
+//! From arguments to requests.
+
+use serde_json::{Map, Value};
+
+/// Adds a member that was given.
+pub(super) fn put(body: &mut Map<String, Value>, member: &str, value: Option<impl Into<Value>>) {
+    body.extend(value.map(|value| (member.to_owned(), value.into())));
+}
+
+/// An argument that is a JSON object.
+///
+/// # Errors
+/// It is none.
+pub(super) fn object(text: &str) -> Result<Map<String, Value>, &'static str> {
+    serde_json::from_str(text).map_err(|_| "must be a JSON object")
+}
+
+/// An argument that becomes a segment of the path; an empty one, or dots, would lead to another route.
+///
+/// # Errors
+/// It is none.
+pub(super) fn segment(text: &str) -> Result<String, &'static str> {
+    let fits = !matches!(text, "" | "." | "..") && !text.contains(char::is_control);
+    fits.then(|| text.to_owned()).ok_or("must be a name")
+}

@@ -1,0 +1,90 @@
+//! The `claviger` command: the server, and clients of it.
+//!
+//! One file a group of commands. Client commands speak to a server as any client would, print JSON on standard output, and say what
+//! went wrong in one line on standard error. Secrets come from the environment, files and standard input, never from arguments.
+
+mod api_keys;
+mod body;
+mod client;
+mod configuration;
+mod credential;
+mod doctor;
+mod failure;
+mod healthcheck;
+mod input;
+mod keys;
+mod migrate;
+mod output;
+mod policies;
+mod serve;
+mod target;
+mod tokens;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::http::openapi;
+use failure::Failure;
+
+/// Key-management service.
+///
+/// Client commands take their token from CLAVIGER_TOKEN_FILE or CLAVIGER_TOKEN.
+#[derive(Debug, Parser)]
+#[command(name = "claviger", version, about)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(configuration::File),
+    /// Bring the database's schema up to date without serving.
+    Migrate(configuration::File),
+    /// Look for weaknesses in the configuration and in the files it names.
+    Doctor(doctor::Doctor),
+    /// Ask a server whether it is ready: exit code 0 or 1, within 5 s.
+    Healthcheck(healthcheck::Healthcheck),
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Keys: create, look, rotate, use.
+    Keys(keys::Keys),
+    /// Tokens: issue, verify.
+    Tokens(tokens::Tokens),
+    /// API keys: create, list, rotate, delete.
+    ApiKeys(api_keys::ApiKeys),
+    /// Policies: list, look, put, delete.
+    Policies(policies::Policies),
+}
+
+impl Arguments {
+    /// Does what was asked; a failure is one line on standard error.
+    pub async fn run(self) -> ExitCode {
+        self.command.run().await.unwrap_or_else(|failure| {
+            // The operator reads one line; the causes are in it or in the log.
+            let _closed = writeln!(std::io::stderr(), "claviger: {failure}");
+            ExitCode::FAILURE
+        })
+    }
+}
+
+impl Command {
+    async fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Serve(file) => serve::run(&file).await,
+            Self::Migrate(file) => migrate::run(&file).await,
+            Self::Doctor(doctor) => doctor.run(),
+            Self::Healthcheck(healthcheck) => healthcheck.run().await,
+            Self::Openapi => output::bytes(openapi::text().as_bytes()).map(|()| ExitCode::SUCCESS),
+            Self::Keys(keys) => keys.run().await,
+            Self::Tokens(tokens) => tokens.run().await,
+            Self::ApiKeys(api_keys) => api_keys.run().await,
+            Self::Policies(policies) => policies.run().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! Weaknesses of a deployment, told by its configuration and its files.
+//!
+//! A pure function: the layers of configuration and a way to look at files go in, findings come out. It goes on after a finding, so
+//! that one run names everything. No finding holds a secret or a part of one.
+
+mod database;
+mod files;
+mod finding;
+mod secrets;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::{io, path::Path};
+
+use claviger_config::{Survey, survey};
+
+pub use files::Files;
+pub use finding::{Finding, Severity};
+
+/// What is examined, file system aside.
+#[derive(Debug, Default)]
+pub struct Deployment<'a> {
+    /// The configuration file, if one was named.
+    pub config: Option<&'a Path>,
+    /// Variables that start with `CLAVIGER_`.
+    pub environment: Vec<(String, String)>,
+    /// Names of those whose value is no text.
+    pub broken: Vec<String>,
+}
+
+/// Everything that is wrong, errors first.
+pub fn examine(deployment: &Deployment<'_>, files: &impl Files) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(deployment.broken.iter().map(|name| Finding::invalid(name, "is not UTF-8")));
+    let text = deployment.config.map(|path| files.read(path)).transpose().unwrap_or_else(|error| {
+        found.push(Finding::invalid(
+            "--config",
+            &format!("names a file that can't be read ({})", error.kind()),
+        ));
+        None
+    });
+    let read = |path: &Path| -> io::Result<String> { files.read(path) };
+    let survey = survey(text.as_deref(), deployment.environment.iter().cloned(), read);
+    let mut examiner = Examiner { deployment, survey: &survey, files, found };
+    examiner.secrets();
+    examiner.settings();
+    examiner.listener();
+    examiner.database();
+    examiner.files();
+    let mut found = examiner.found;
+    found.sort_by_key(|finding| finding.severity);
+    found
+}
+
+/// Goes through a deployment, one file a subject.
+struct Examiner<'a, F> {
+    deployment: &'a Deployment<'a>,
+    survey: &'a Survey,
+    files: &'a F,
+    found: Vec<Finding>,
+}
+
+impl<F: Files> Examiner<'_, F> {
+    /// What the configuration says of itself.
+    fn settings(&mut self) {
+        // Weak master secrets have been named line by line.
+        let named = self.survey.layers.get("seal.master_key").map(|given| given.origin.as_str());
+        let named = named.filter(|origin| self.found.iter().any(|finding| finding.setting == *origin));
+        let problems = self.survey.problems.iter().filter(|problem| named != Some(&problem.setting));
+        let problems: Vec<_> =
+            problems.map(|problem| Finding::invalid(&problem.setting, &problem.rule)).collect();
+        self.found.extend(problems);
+    }
+
+    fn listener(&mut self) {
+        let outline = &self.survey.outline;
+        if outline.tls || outline.listen.ip().is_loopback() {
+            return;
+        }
+        self.found.push(Finding::error(
+            "listen-without-tls",
+            "server.listen",
+            "is an address of the network and there is no TLS; set tls.cert and tls.key, or listen on 127.0.0.1",
+        ));
+    }
+}
