@@ -11,11 +11,11 @@ run: ## Serve on 127.0.0.1:7420 with SQLite in ./data
 	./target/release/claviger serve
 
 test: tools ## Every test; volumes a tenth of the full ones
-	$(CARGO) build
+	$(CARGO) build --workspace
 	$(CARGO) nextest run --workspace --profile $(NEXTEST_PROFILE)
 
 test-full: tools ## Every test at full volume, on the release build
-	$(CARGO) build --release
+	$(CARGO) build --release --workspace
 	TEST_FULL=1 $(CARGO) nextest run --workspace --release --profile $(NEXTEST_PROFILE)
 
 fuzz: tools ## One parser under libFuzzer until it fails or is stopped: make fuzz TARGET=jws

@@ -128,7 +128,7 @@ impl ResourceRef<'_> {
                 PrincipalRef::ApiKey { id: *id, name, roles }.entity(&fixed.types)
             }
             Self::Policy(name) => entity(uid, &[("name", name.as_str())], HashSet::new(), []),
-            Self::Deployment => entity(uid, &[], HashSet::new(), []),
+            Self::Deployment => entity(uid, &[("name", "deployment")], HashSet::new(), []),
         }
     }
 }

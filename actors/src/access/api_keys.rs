@@ -81,9 +81,7 @@ impl ApiKeyCommand {
     /// See [`AccessError`].
     pub fn decide(self, access: &Access, now: Time) -> Result<ApiKeyChange, AccessError> {
         match self {
-            Self::Create { id, name, mut roles, expires_at, secret } => {
-                roles.sort();
-                roles.dedup();
+            Self::Create { id, name, roles, expires_at, secret } => {
                 if roles.len() > ROLES_MAX {
                     return Err(AccessError::Invalid("roles must be at most 16"));
                 }

@@ -106,7 +106,9 @@ fn admit(
     let identity = auth::authenticate(&snapshot, state.issuer(), request.headers(), state.clock.now());
     let identity = identity.map_err(|refusal| (None, unauthorized(refusal)))?;
     let caller = Caller::new(identity, id.to_owned());
-    let segment = |name: &str| request.match_info().get(name).map(str::to_owned);
+    // The router has not split the path yet, so this does it, on the same decoded text.
+    let path = request.match_info().as_str();
+    let segment = |name: &str| table::segment(route.pattern, path, name).map(str::to_owned);
     let admitted = authority::at_the_door(state, &snapshot, &caller, (route, permission), segment)
         .and_then(|()| reached(request, snapshot.epoch.0));
     match admitted {

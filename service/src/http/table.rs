@@ -161,3 +161,26 @@ pub fn allowed(pattern: &str) -> String {
     let methods = ROUTES.iter().filter(|route| route.pattern == pattern).map(|route| route.method.as_str());
     methods.collect::<Vec<_>>().join(", ")
 }
+
+/// The segment of a path that stands for `{name}` in the pattern that it matched.
+#[must_use]
+pub fn segment<'a>(pattern: &str, path: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = pattern.split('/').zip(path.split('/'));
+    let is_named = |part: &str| part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) == Some(name);
+    pairs.find(|(part, _)| is_named(part)).map(|(_, segment)| segment).filter(|segment| !segment.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_taken_by_their_place() {
+        let pattern = "/v1/keys/{name}/versions/{version}/public.pem";
+        let path = "/v1/keys/a.b/versions/7/public.pem";
+        assert_eq!(segment(pattern, path, "name"), Some("a.b"));
+        assert_eq!(segment(pattern, path, "version"), Some("7"));
+        assert_eq!(segment(pattern, path, "id"), None);
+        assert_eq!(segment("/v1/keys/{name}", "/v1/keys/", "name"), None);
+    }
+}
