@@ -8,6 +8,7 @@
     reason = "a test that can't go on stops"
 )]
 
+mod access;
 mod cli;
 mod configuration;
 mod crypto_ops;
@@ -23,5 +24,6 @@ mod promises;
 mod scale;
 mod sealing;
 mod states;
+mod tampered;
 mod tls;
 mod tokens;

@@ -1,49 +1,10 @@
 //! What happens to a database that somebody else wrote to.
 
 use claviger_tests::{Node, node};
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
-use serde_json::{Value, json};
+use sea_orm::ConnectionTrait as _;
+use serde_json::json;
 
-struct Tampered {
-    node: Node,
-}
-
-impl Tampered {
-    /// Runs SQL on a stopped node's database and starts it again.
-    fn with(sql: &[String], prepare: impl FnOnce(&Node)) -> Self {
-        let node = Node::start();
-        prepare(&node);
-        let folder = node.into_folder();
-        let path = folder.path().join("data/claviger.db");
-        run(async {
-            let connection = open(&path).await;
-            for sql in sql {
-                connection.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-            }
-            connection.close().await.unwrap();
-        });
-        Self { node: Node::within(folder, &[]) }
-    }
-
-    fn quarantined(&self) -> Vec<(String, Option<u64>)> {
-        let log = self.node.log();
-        log.lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|line| line["fields"]["message"] == "row quarantined")
-            .map(|line| {
-                (line["fields"]["key"].as_str().unwrap().to_owned(), line["fields"]["version"].as_u64())
-            })
-            .collect()
-    }
-}
-
-async fn open(path: &std::path::Path) -> DatabaseConnection {
-    Database::connect(format!("sqlite://{}", path.display())).await.unwrap()
-}
-
-fn run<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
-}
+use crate::tampered::{Tampered, changed, columns, open, run};
 
 fn keys(node: &Node) {
     let client = node.client();
@@ -52,31 +13,6 @@ fn keys(node: &Node) {
         client.post("/v1/keys", &body).expect(201);
     }
     client.post("/v1/keys/victim/rotate", &json!({"force": true, "reason": "x"})).expect(200);
-}
-
-/// A value that differs from the one that is there, by the column's type.
-fn changed(column: &str, kind: &str) -> String {
-    match kind {
-        "BLOB" | "blob" => format!(
-            "CASE WHEN {column} IS NULL THEN x'00' ELSE substr({column}, 1, length({column}) - 1) || x'07' END"
-        ),
-        kind if kind.to_ascii_lowercase().contains("int") || kind.to_ascii_lowercase().contains("bool") => {
-            format!("CASE WHEN {column} IS NULL THEN 1 ELSE 1 - {column} END")
-        }
-        _ => format!("CASE WHEN {column} IS NULL THEN 'x' ELSE {column} || 'x' END"),
-    }
-}
-
-fn columns(table: &str) -> Vec<(String, String)> {
-    let node = Node::start();
-    let path = node.database();
-    run(async {
-        let connection = open(&path).await;
-        let statement =
-            Statement::from_string(connection.get_database_backend(), format!("PRAGMA table_info({table})"));
-        let rows = connection.query_all_raw(statement).await.unwrap();
-        rows.iter().map(|row| (row.try_get("", "name").unwrap(), row.try_get("", "type").unwrap())).collect()
-    })
 }
 
 #[test]
@@ -148,7 +84,7 @@ fn an_edited_principal_is_nobody() {
 
 #[test]
 fn an_edited_deployment_stops_the_start() {
-    for column in ["deployment_id", "bootstrapped", "issuer", "key_check"] {
+    for column in ["deployment_id", "bootstrapped", "issuer", "key_check", "policies"] {
         let node = Node::start();
         let folder = node.into_folder();
         let kind = if column == "key_check" {

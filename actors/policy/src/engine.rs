@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use cedar_policy::{
-    ActionConstraint, Authorizer, Context, Decision, Effect, Entities, EntityUid, Policy, PolicySet,
-    PrincipalConstraint, Request,
+    ActionConstraint, Authorizer, Context, Decision, Effect, Entities, EntityTypeName, EntityUid, Policy,
+    PolicySet, PrincipalConstraint, Request,
 };
 
 use crate::{
@@ -31,6 +31,8 @@ pub struct Engine {
 
 struct Statement {
     policy: Policy,
+    /// About principals of this type only.
+    kind: Option<EntityTypeName>,
     permissions: Permissions,
 }
 
@@ -59,13 +61,15 @@ impl Engine {
 
     fn add(&mut self, fixed: &Fixed, policy: Policy) {
         let index = self.statements.len();
-        match policy.principal_constraint() {
-            PrincipalConstraint::Any | PrincipalConstraint::Is(_) => self.any.push(index),
-            PrincipalConstraint::In(uid)
-            | PrincipalConstraint::Eq(uid)
-            | PrincipalConstraint::IsIn(_, uid) => {
-                self.named.entry(uid).or_default().push(index);
-            }
+        let (named, kind) = match policy.principal_constraint() {
+            PrincipalConstraint::Any => (None, None),
+            PrincipalConstraint::Is(kind) => (None, Some(kind)),
+            PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) => (Some(uid), None),
+            PrincipalConstraint::IsIn(kind, uid) => (Some(uid), Some(kind)),
+        };
+        match named {
+            Some(uid) => self.named.entry(uid).or_default().push(index),
+            None => self.any.push(index),
         }
         let permissions = match policy.action_constraint() {
             ActionConstraint::Any => Permissions::ALL,
@@ -77,7 +81,7 @@ impl Engine {
             tracing::error!("two policies carry one id");
             self.damaged = true;
         }
-        self.statements.push(Statement { policy, permissions });
+        self.statements.push(Statement { policy, kind, permissions });
     }
 
     /// The principal may do this to the resource.
@@ -150,7 +154,9 @@ impl Engine {
         principal: &PrincipalRef<'_>,
         permission: Permission,
     ) -> impl Iterator<Item = &'a Policy> {
-        let named = std::iter::once(principal.uid(&fixed.types)).chain(principal.role_uids(&fixed.types));
+        let uid = principal.uid(&fixed.types);
+        let kind = uid.type_name().clone();
+        let named = std::iter::once(uid).chain(principal.role_uids(&fixed.types));
         let mut indices = self.any.clone();
         for uid in named {
             indices.extend(self.named.get(&uid).into_iter().flatten());
@@ -161,7 +167,10 @@ impl Engine {
         indices
             .into_iter()
             .filter_map(|index| self.statements.get(index))
-            .filter(move |statement| statement.permissions.contains(permission))
+            .filter(move |statement| {
+                statement.permissions.contains(permission)
+                    && statement.kind.as_ref().is_none_or(|wanted| *wanted == kind)
+            })
             .map(|statement| &statement.policy)
     }
 }

@@ -227,11 +227,11 @@ proptest! {
     /// The index leaves out only what could not have mattered.
     #[test]
     fn the_index_decides_as_the_whole_set_does(
-        picks in prop::collection::vec((0_usize..4, 0_usize..4, any::<bool>()), 0..12),
+        picks in prop::collection::vec((0_usize..6, 0_usize..4, any::<bool>()), 0..12),
         held in prop::collection::vec(0_usize..3, 0..3),
         asked in 0_usize..Permission::ALL.len(),
     ) {
-        let who = ["principal", "principal in Claviger::Role::\"a\"", "principal in Claviger::Role::\"b\"",
+        let who = ["principal", "principal is Claviger::ApiKey", "principal is Claviger::Subject", "principal in Claviger::Role::\"a\"", "principal in Claviger::Role::\"b\"",
             "principal == Claviger::ApiKey::\"00000000000000000000000000000007\""];
         let what = ["action", "action == Claviger::Action::\"key.read\"", "action in Claviger::Action::\"signing\"",
             "action in [Claviger::Action::\"key.read\", Claviger::Action::\"encrypting\"]"];

@@ -75,6 +75,13 @@ impl Principal {
         Self { record, last_used: AtomicI64::new(millis), written: AtomicI64::new(millis) }
     }
 
+    /// The same principal with another record.
+    #[must_use]
+    pub(crate) fn with(&self, record: PrincipalRecord) -> Self {
+        let copied = |from: &AtomicI64| AtomicI64::new(from.load(Ordering::Relaxed));
+        Self { record, last_used: copied(&self.last_used), written: copied(&self.written) }
+    }
+
     /// Its last request, as far as this node knows.
     #[must_use]
     pub fn last_used_at(&self) -> Option<Time> {

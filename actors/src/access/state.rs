@@ -116,15 +116,17 @@ impl Access {
     #[must_use]
     pub(crate) fn with_principal(&self, record: PrincipalRecord) -> Self {
         let mut next = self.clone();
-        let mut last_used = None;
-        if let Some(before) = self.principals.get(&record.id) {
-            next.tokens.remove_mut(&before.record.token_hash);
-            if let Some(previous) = &before.record.previous {
-                next.tokens.remove_mut(&previous.hash);
+        let principal = match self.principals.get(&record.id) {
+            Some(before) => {
+                next.tokens.remove_mut(&before.record.token_hash);
+                if let Some(previous) = &before.record.previous {
+                    next.tokens.remove_mut(&previous.hash);
+                }
+                before.with(record)
             }
-            last_used = before.last_used_at();
-        }
-        next.index(Arc::new(Principal::new(record, last_used)));
+            None => Principal::new(record, None),
+        };
+        next.index(Arc::new(principal));
         next
     }
 

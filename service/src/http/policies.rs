@@ -158,7 +158,7 @@ pub async fn delete(
 async fn given(state: &AppState, request: &HttpRequest, payload: Payload) -> Result<PolicyBody, Problem> {
     let declared = body::declared_length(request.headers());
     let bytes = body::read(state.body_limit, declared, &mut payload.into_inner()).await?;
-    if bytes.trim_ascii_start().first().is_none_or(|first| *first == b'{') {
+    if bytes.trim_ascii_start().starts_with(b"{") {
         return body::typed(body::value(&bytes)?);
     }
     let policy =

@@ -1,0 +1,153 @@
+//! Every route × role, held against the checked-in table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use claviger_tests::{Client, Node};
+use serde_json::{Value, json};
+
+use super::api_key;
+
+const TABLE: &str = include_str!("table.txt");
+
+/// Rows by (method, path), each with a verdict a role.
+fn table() -> (Vec<&'static str>, Vec<(&'static str, &'static str, Vec<&'static str>)>) {
+    let mut lines = TABLE.lines();
+    lines.next();
+    let roles = lines.next().unwrap().split_whitespace().skip(3).collect();
+    let rows = lines.map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next().unwrap(), words.next().unwrap(), words.collect())
+    });
+    (roles, rows.collect())
+}
+
+/// P8: the answer to every role on every route is the one in the table; the table has every route.
+#[test]
+fn p8_every_role_gets_what_the_table_says() {
+    let node = Node::start();
+    let admin = node.client();
+    let (roles, rows) = table();
+    let clients: BTreeMap<&str, Client> = roles
+        .iter()
+        .map(|role| {
+            (*role, api_key(&admin, if *role == "nobody" { &[] } else { std::slice::from_ref(role) }).1)
+        })
+        .collect();
+    let mut asked = 0;
+    for (method, path, verdicts) in &rows {
+        assert_eq!(verdicts.len(), roles.len(), "{method} {path}");
+        for (role, verdict) in roles.iter().zip(verdicts) {
+            // Each has objects of its own, so that nobody's success stands in another's way.
+            let (real, body) = prepared(&admin, method, path, asked);
+            let body = body.map(|body| body.to_string().into_bytes());
+            let answer = clients[role].send(method, &real, body, &[]);
+            let place = format!("{role}: {method} {real}: {}", answer.text);
+            match *verdict {
+                "yes" => assert!((200..300).contains(&answer.status), "{place}"),
+                "no" => drop(answer.refused(403, "forbidden")),
+                "hid" => {
+                    assert_eq!(answer.status, 404, "{place}");
+                    let code = answer.json()["code"].clone();
+                    assert!(code == "key_not_found" || code == "not_found", "{place}");
+                }
+                other => panic!("{other} is no verdict"),
+            }
+            asked += 1;
+        }
+    }
+    let document = admin.get("/openapi.json").expect(200);
+    let documented: BTreeSet<(String, String)> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(path, _)| path.starts_with("/v1/"))
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()))
+        })
+        .collect();
+    let in_table: BTreeSet<(String, String)> =
+        rows.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+    assert_eq!(documented, in_table);
+    assert_eq!(asked, rows.len() * roles.len());
+}
+
+/// Objects for one request, made by the administrator; the path and body that use them.
+fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String, Option<Value>) {
+    let key = format!("k{number}");
+    let reason = json!({"reason": "drill"});
+    if let Some(rest) = path.strip_prefix("/v1/keys/{name}") {
+        let body = on_a_key(admin, method, rest, &key);
+        return (path.replace("{name}", &key).replace("{version}", "1"), body.or(Some(reason)));
+    }
+    match (method, path) {
+        ("POST", "/v1/random") => (path.to_owned(), Some(json!({"bytes": 8}))),
+        ("POST", "/v1/tokens") => (path.to_owned(), Some(json!({"subject": "s"}))),
+        ("POST", "/v1/tokens/verify") => {
+            let token = admin.post("/v1/tokens", &json!({})).expect(201)["token"].clone();
+            (path.to_owned(), Some(json!({"token": token})))
+        }
+        ("POST", "/v1/keys") => (path.to_owned(), Some(json!({"name": key, "type": "aes256-gcm"}))),
+        ("POST", "/v1/keys/import") => {
+            let material = admin.post("/v1/random", &json!({"bytes": 32})).expect(200)["random"].clone();
+            (path.to_owned(), Some(json!({"name": key, "type": "aes256-gcm", "material": material})))
+        }
+        ("POST", "/v1/api-keys") => (path.to_owned(), Some(json!({"name": "another", "roles": []}))),
+        ("PUT", "/v1/policies/{name}") => (
+            path.replace("{name}", &key),
+            Some(json!({"policy": "permit (principal in Claviger::Role::\"x\", action, resource);"})),
+        ),
+        (_, path) if path.contains("/policies/{name}") => {
+            let text = "permit (principal in Claviger::Role::\"x\", action, resource);";
+            super::put_policy(admin, &key, text);
+            (path.replace("{name}", &key), None)
+        }
+        (_, path) if path.contains("{id}") => (path.replace("{id}", &api_key(admin, &[]).0), None),
+        _ => (path.to_owned(), None),
+    }
+}
+
+/// A key for what `rest` of the path does with it.
+fn on_a_key(admin: &Client, method: &str, rest: &str, key: &str) -> Option<Value> {
+    let usage = match rest {
+        "/jwks.json" | "/versions/{version}/public.pem" | "/sign" | "/verify" => "sign",
+        "/hmac" => "mac",
+        _ => "encrypt",
+    };
+    let key_type =
+        BTreeMap::from([("sign", "es256"), ("mac", "hmac-sha256"), ("encrypt", "aes256-gcm")])[usage];
+    let spec = json!({
+        "name": key, "type": key_type, "usage": usage, "exportable": true, "deletion_allowed": true,
+    });
+    admin.post("/v1/keys", &spec).expect(201);
+    let post =
+        |operation: &str, body: Value| admin.post(&format!("/v1/keys/{key}/{operation}"), &body).expect(200);
+    match (method, rest) {
+        ("PATCH", "") => Some(json!({"description": "d"})),
+        (_, "/restore") => {
+            admin.delete(&format!("/v1/keys/{key}")).expect(200);
+            Some(json!({}))
+        }
+        (_, "/rotate") => Some(json!({"force": true, "reason": "drill"})),
+        (_, "/export") => {
+            let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+            Some(json!({"recipient": recipient}))
+        }
+        (_, "/versions/{version}/resume") => {
+            post("versions/1/suspend", json!({"reason": "drill"}));
+            None
+        }
+        (_, "/versions/{version}/destroy") => {
+            post("rotate", json!({"force": true, "reason": "drill"}));
+            None
+        }
+        (_, "/encrypt") => Some(json!({"plaintext": "aGk="})),
+        (_, "/decrypt" | "/rewrap") => {
+            let ciphertext = post("encrypt", json!({"plaintext": "aGk="}))["ciphertext"].clone();
+            Some(json!({"ciphertext": ciphertext}))
+        }
+        (_, "/datakey") => Some(json!({})),
+        (_, "/sign" | "/hmac") => Some(json!({"input": "aGk="})),
+        (_, "/verify") => Some(json!({"input": "aGk=", "signature": "aGk="})),
+        _ => None,
+    }
+}
