@@ -10,6 +10,7 @@
     reason = "a test that can't go on stops"
 )]
 
+pub mod authorization;
 pub mod client;
 pub mod needles;
 pub mod node;

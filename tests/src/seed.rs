@@ -70,7 +70,7 @@ fn change_set(
     }
 }
 
-fn key(id: Uuid, name: KeyName, key_type: KeyType, now: DateTime<Utc>) -> KeyRecord {
+pub(crate) fn key(id: Uuid, name: KeyName, key_type: KeyType, now: DateTime<Utc>) -> KeyRecord {
     KeyRecord {
         id,
         name,

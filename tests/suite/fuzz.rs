@@ -29,7 +29,7 @@ macro_rules! targets {
     };
 }
 
-targets!(ciphertext, fernet, import, json, jwe, jws);
+targets!(ciphertext, config, fernet, import, json, jwe, jws, policy);
 
 #[test]
 fn every_target_is_run() {

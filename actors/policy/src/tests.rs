@@ -121,6 +121,17 @@ fn shipped_roles_hold_what_they_are_documented_to_hold() {
     }
 }
 
+/// What the documentation shows can be put as it stands there.
+#[test]
+fn examples_of_the_documentation_are_policies() {
+    let page = include_str!("../../../docs/access.md");
+    let examples: Vec<&str> = page.split("\n```\n").skip(1).step_by(2).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        assert_eq!(document(example).warnings, Vec::<String>::new(), "{example}");
+    }
+}
+
 #[test]
 fn policies_grant_by_name_pattern_label_and_type() {
     let texts = [

@@ -19,6 +19,8 @@ pub(super) struct Policies {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Print the schema that policies are held against, and the shipped roles; asks no server.
+    Schema,
     /// List policies.
     List,
     /// Print the Cedar text of a policy.
@@ -50,12 +52,20 @@ impl Policies {
     /// # Errors
     /// See [`Failure`].
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let client = Client::authenticated(&self.target)?;
+        let client = || Client::authenticated(&self.target);
         let call = async |method, name: &str, body: Option<&Value>| {
-            client.call(method, &["v1", "policies", name], &[], body).await
+            client()?.call(method, &["v1", "policies", name], &[], body).await
         };
         let answer = match &self.command {
-            Command::List => client.pages(&["v1", "policies"], &[]).await,
+            Command::Schema => {
+                output::line(&format!(
+                    "{}\n{}",
+                    claviger_policy::schema_text(),
+                    claviger_policy::roles_text()
+                ))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Command::List => client()?.pages(&["v1", "policies"], &[]).await,
             Command::Get { name } => {
                 let answer = call(Method::GET, name, None).await?;
                 let text = answer.get("policy").and_then(Value::as_str);

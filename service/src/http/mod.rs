@@ -23,73 +23,78 @@ pub mod tokens;
 
 use actix_web::web::{self, ServiceConfig};
 
-/// Registers every handler.
-pub fn configure(config: &mut ServiceConfig) {
-    config
-        .route("/healthz", web::get().to(health::healthz))
-        .route("/readyz", web::get().to(health::readyz))
-        .route("/health", web::get().to(health::health))
-        .route("/openapi.json", web::get().to(openapi::serve))
-        .route("/.well-known/jwks.json", web::get().to(discovery::jwks))
-        .route("/.well-known/openid-configuration", web::get().to(discovery::metadata))
-        .route("/v1/random", web::post().to(crypto::random::random))
-        .service(web::resource("/v1/tokens").route(web::post().to(tokens::issue::issue)))
-        .route("/v1/tokens/verify", web::post().to(tokens::verify::verify))
-        .service(
-            web::resource("/v1/keys")
-                .route(web::post().to(keys::create::create))
-                .route(web::get().to(keys::read::list)),
-        )
-        .route("/v1/keys/import", web::post().to(keys::import::import))
-        .service(
-            web::resource("/v1/keys/{name}")
-                .route(web::get().to(keys::read::key))
-                .route(web::patch().to(keys::update::update))
-                .route(web::delete().to(keys::deletion::schedule)),
-        )
-        .configure(one_key)
-        .configure(access);
+/// One line a route: what registers it also names it, so that a test can hold it against the [`table`].
+macro_rules! routes {
+    ($($method:ident $pattern:literal => $handler:path,)+) => {
+        /// Registers every handler.
+        pub fn configure(config: &mut ServiceConfig) {
+            $(config.route($pattern, web::$method().to($handler));)+
+        }
+
+        /// Method and pattern of every handler.
+        #[cfg(test)]
+        const REGISTERED: &[(&str, &str)] = &[$((stringify!($method), $pattern),)+];
+    };
 }
 
-fn access(config: &mut ServiceConfig) {
-    config
-        .service(
-            web::resource("/v1/api-keys")
-                .route(web::post().to(api_keys::create))
-                .route(web::get().to(api_keys::list)),
-        )
-        .service(
-            web::resource("/v1/api-keys/{id}")
-                .route(web::get().to(api_keys::show))
-                .route(web::delete().to(api_keys::delete)),
-        )
-        .route("/v1/api-keys/{id}/rotate", web::post().to(api_keys::rotate))
-        .route("/v1/policies", web::get().to(policies::list))
-        .service(
-            web::resource("/v1/policies/{name}")
-                .route(web::get().to(policies::show))
-                .route(web::put().to(policies::put))
-                .route(web::delete().to(policies::delete)),
-        );
+routes! {
+    get "/healthz" => health::healthz,
+    get "/readyz" => health::readyz,
+    get "/health" => health::health,
+    get "/openapi.json" => openapi::serve,
+    get "/.well-known/jwks.json" => discovery::jwks,
+    get "/.well-known/openid-configuration" => discovery::metadata,
+    post "/v1/random" => crypto::random::random,
+    post "/v1/tokens" => tokens::issue::issue,
+    post "/v1/tokens/verify" => tokens::verify::verify,
+    post "/v1/keys" => keys::create::create,
+    get "/v1/keys" => keys::read::list,
+    post "/v1/keys/import" => keys::import::import,
+    get "/v1/keys/{name}" => keys::read::key,
+    patch "/v1/keys/{name}" => keys::update::update,
+    delete "/v1/keys/{name}" => keys::deletion::schedule,
+    post "/v1/api-keys" => api_keys::create,
+    get "/v1/api-keys" => api_keys::list,
+    get "/v1/api-keys/{id}" => api_keys::show,
+    delete "/v1/api-keys/{id}" => api_keys::delete,
+    post "/v1/api-keys/{id}/rotate" => api_keys::rotate,
+    get "/v1/policies" => policies::list,
+    get "/v1/policies/{name}" => policies::show,
+    put "/v1/policies/{name}" => policies::put,
+    delete "/v1/policies/{name}" => policies::delete,
+    get "/v1/keys/{name}/versions" => keys::read::versions,
+    post "/v1/keys/{name}/restore" => keys::deletion::restore,
+    post "/v1/keys/{name}/rotate" => keys::rotate::rotate,
+    get "/v1/keys/{name}/jwks.json" => keys::public::jwks,
+    get "/v1/keys/{name}/versions/{version}/public.pem" => keys::public::pem,
+    post "/v1/keys/{name}/export" => keys::export::export,
+    post "/v1/keys/{name}/versions/{version}/suspend" => keys::versions::suspend,
+    post "/v1/keys/{name}/versions/{version}/resume" => keys::versions::resume,
+    post "/v1/keys/{name}/versions/{version}/compromise" => keys::versions::compromise,
+    post "/v1/keys/{name}/versions/{version}/destroy" => keys::versions::destroy,
+    post "/v1/keys/{name}/encrypt" => crypto::encrypt::encrypt,
+    post "/v1/keys/{name}/decrypt" => crypto::decrypt::decrypt,
+    post "/v1/keys/{name}/rewrap" => crypto::decrypt::rewrap,
+    post "/v1/keys/{name}/datakey" => crypto::datakey::datakey,
+    post "/v1/keys/{name}/sign" => crypto::sign::sign,
+    post "/v1/keys/{name}/verify" => crypto::verify::verify,
+    post "/v1/keys/{name}/hmac" => crypto::sign::hmac,
 }
 
-fn one_key(config: &mut ServiceConfig) {
-    config
-        .route("/v1/keys/{name}/versions", web::get().to(keys::read::versions))
-        .route("/v1/keys/{name}/restore", web::post().to(keys::deletion::restore))
-        .route("/v1/keys/{name}/rotate", web::post().to(keys::rotate::rotate))
-        .route("/v1/keys/{name}/jwks.json", web::get().to(keys::public::jwks))
-        .route("/v1/keys/{name}/versions/{version}/public.pem", web::get().to(keys::public::pem))
-        .route("/v1/keys/{name}/export", web::post().to(keys::export::export))
-        .route("/v1/keys/{name}/versions/{version}/suspend", web::post().to(keys::versions::suspend))
-        .route("/v1/keys/{name}/versions/{version}/resume", web::post().to(keys::versions::resume))
-        .route("/v1/keys/{name}/versions/{version}/compromise", web::post().to(keys::versions::compromise))
-        .route("/v1/keys/{name}/versions/{version}/destroy", web::post().to(keys::versions::destroy))
-        .route("/v1/keys/{name}/encrypt", web::post().to(crypto::encrypt::encrypt))
-        .route("/v1/keys/{name}/decrypt", web::post().to(crypto::decrypt::decrypt))
-        .route("/v1/keys/{name}/rewrap", web::post().to(crypto::decrypt::rewrap))
-        .route("/v1/keys/{name}/datakey", web::post().to(crypto::datakey::datakey))
-        .route("/v1/keys/{name}/sign", web::post().to(crypto::sign::sign))
-        .route("/v1/keys/{name}/verify", web::post().to(crypto::verify::verify))
-        .route("/v1/keys/{name}/hmac", web::post().to(crypto::sign::hmac));
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{REGISTERED, table::ROUTES};
+
+    /// P8: what is registered is in the table, once, and what is in the table is registered.
+    #[test]
+    fn router_and_table_name_the_same_routes() {
+        let registered: BTreeSet<(String, &str)> =
+            REGISTERED.iter().map(|(method, pattern)| (method.to_uppercase(), *pattern)).collect();
+        let table: BTreeSet<(String, &str)> =
+            ROUTES.iter().map(|route| (route.method.to_string(), route.pattern)).collect();
+        assert_eq!(registered, table);
+        assert_eq!((REGISTERED.len(), ROUTES.len()), (registered.len(), table.len()));
+    }
 }

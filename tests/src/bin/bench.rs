@@ -9,7 +9,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use claviger_tests::{Client, Node, seed};
+use claviger::auth::Authorizer;
+use claviger_tests::{
+    Client, Node,
+    authorization::{About, World},
+    seed,
+};
 use serde_json::json;
 
 const ROUNDS: usize = 7;
@@ -17,6 +22,8 @@ const SIGNATURES: usize = 2_000;
 const KEYS: usize = 10_000;
 /// The seed makes every twentieth key of one type; these are hs256.
 const HS256: usize = 9;
+const POLICIES: usize = 2_000;
+const DECIDED_KEYS: usize = 200;
 
 fn main() {
     let (small, _) = start(10);
@@ -35,6 +42,21 @@ fn main() {
         many * 1e6,
         many / few
     );
+    authorization();
+}
+
+/// Who may do what, under as many policies as a large deployment has.
+fn authorization() {
+    for about in [About::Roles, About::Anybody] {
+        let world = World::new(DECIDED_KEYS, POLICIES, about);
+        let cold = (0..ROUNDS).map(|_| world.cold(&Authorizer::default()).as_secs_f64()).collect();
+        let warm = (0..ROUNDS).map(|_| world.warm(&Authorizer::default(), 100).as_secs_f64()).collect();
+        println!(
+            "authorization with {POLICIES} policies about {about:?}: cold {:.1} us (bound 2000), warm {:.3} us (bound 1)",
+            median(cold) * 1e6,
+            median(warm) * 1e6
+        );
+    }
 }
 
 fn start(keys: usize) -> (Node, Duration) {
