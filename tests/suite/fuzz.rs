@@ -14,6 +14,8 @@ use claviger_tests::volume;
 const RUNS: usize = 1_000_000;
 /// Longest input: as long as the longest token.
 const MAX_LEN: usize = 64 << 10;
+/// Longest policy: each word is judged for some eighty kinds of request, so long ones would leave time for few.
+const POLICY_MAX_LEN: usize = 1 << 10;
 /// Memory of the whole process; an execution's own bound is lower.
 const RSS_LIMIT_MB: usize = 512;
 /// Wall time after which an execution hangs; its bound on CPU time is judged when it ends.
@@ -57,9 +59,10 @@ fn run(target: &str) {
     let _ = std::fs::remove_dir_all(&learnt);
     std::fs::create_dir_all(&learnt).unwrap();
     let runs = volume(RUNS);
+    let max_len = if target == "policy" { POLICY_MAX_LEN } else { MAX_LEN };
     let mut command = cargo_fuzz(target);
     command.arg(&learnt).arg(corpus(target)).args(["--", "-seed=1", "-len_control=0"]);
-    command.arg(format!("-runs={runs}")).arg(format!("-max_len={MAX_LEN}"));
+    command.arg(format!("-runs={runs}")).arg(format!("-max_len={max_len}"));
     command.arg(format!("-rss_limit_mb={RSS_LIMIT_MB}")).arg(format!("-timeout={TIMEOUT_SECONDS}"));
     let dictionary = home().join("dictionaries").join(format!("{target}.dict"));
     if dictionary.exists() {

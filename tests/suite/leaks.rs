@@ -62,6 +62,7 @@ fn p5_no_secret_leaves() {
         }
     }
     use_everything(&node, &mut needles, &mut errors);
+    use_api_keys(&node, &mut needles, &mut errors);
     let kids = kids(&node);
     assert!(kids.len() > 20);
     assert!(errors.len() > 30 && errors.iter().all(|answer| (400..500).contains(&answer.status)));
@@ -106,6 +107,28 @@ fn use_everything(node: &Node, needles: &mut Needles, errors: &mut Vec<Answer>) 
         errors.push(client.post("/v1/tokens/verify", &json!({"token": [text]})));
         errors.push(client.with_token(Some(text)).get("/v1/keys"));
         errors.push(client.get(&format!("/v1/{text}")));
+    }
+}
+
+fn use_api_keys(node: &Node, needles: &mut Needles, errors: &mut Vec<Answer>) {
+    let client = node.client();
+    let body = json!({"name": "app", "roles": ["signer"]}).to_string().into_bytes();
+    let made = client.send("POST", "/v1/api-keys", Some(body), &[("Idempotency-Key", "app")]).expect(201);
+    let rotate = format!("/v1/api-keys/{}/rotate", made["id"].as_str().unwrap());
+    let rotated = client.post(&rotate, &json!({"overlap": "1h"})).expect(200);
+    for made in [&made, &rotated] {
+        let secret = made["secret"].as_str().unwrap();
+        needles.add("API key", secret.as_bytes());
+        needles.add("secret of an API key", secret.rsplit('_').next().unwrap().as_bytes());
+        client.with_token(Some(secret)).get("/v1/keys").expect(200);
+        errors.push(client.with_token(Some(secret)).get("/v1/policies"));
+        errors.push(client.with_token(Some(&format!("{secret}x"))).get("/v1/keys"));
+        errors.push(client.get(&format!("/v1/api-keys/{secret}")));
+        errors.push(client.delete(&format!("/v1/policies/{secret}")));
+        errors.push(client.post("/v1/api-keys", &json!({"name": "x", "roles": [format!("={secret}")]})));
+        errors.push(client.post("/v1/api-keys", &json!({"name": format!("={secret}"), "roles": []})));
+        errors.push(client.post("/v1/api-keys", &json!({"name": "x", secret: 1})));
+        errors.push(client.post(&rotate, &json!({"overlap": secret})));
     }
 }
 

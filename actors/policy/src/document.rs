@@ -10,8 +10,10 @@ use crate::schema::fixed;
 
 /// Longest text of one policy.
 pub const TEXT_MAX_BYTES: usize = 64 << 10;
-/// Most statements in one policy.
-const STATEMENTS_MAX: usize = 256;
+/// Deepest nesting of brackets. Cedar's parser takes milliseconds for each level of a text that it can't read.
+const NESTING_MAX: usize = 24;
+/// Most words and signs of one policy. Each is judged once for every kind of request, some eighty times, so that they bound the time.
+const TOKENS_MAX: usize = 1_536;
 /// Longest explanation.
 const EXPLANATION_MAX_CHARS: usize = 512;
 
@@ -27,8 +29,11 @@ pub struct PolicyDocument {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// Longer than it may be.
-    #[error("a policy has at most 65536 bytes and 256 statements")]
+    #[error("a policy has at most 65536 bytes, and 1536 words and signs; write it as several policies")]
     TooLong,
+    /// Nested deeper than it may be.
+    #[error("the policy is nested more than 24 brackets deep")]
+    TooDeep,
     /// No statement at all.
     #[error("the policy holds no statement; write permit (…); or forbid (…);")]
     Empty,
@@ -56,6 +61,13 @@ impl PolicyDocument {
         if text.len() > TEXT_MAX_BYTES {
             return Err(PolicyError::TooLong);
         }
+        let (nesting, tokens) = measure(text);
+        if nesting > NESTING_MAX {
+            return Err(PolicyError::TooDeep);
+        }
+        if tokens > TOKENS_MAX {
+            return Err(PolicyError::TooLong);
+        }
         let set =
             PolicySet::from_str(text).map_err(|errors| PolicyError::Syntax(explain(&errors, Some(text))))?;
         if set.templates().next().is_some() {
@@ -63,9 +75,6 @@ impl PolicyDocument {
         }
         if set.is_empty() {
             return Err(PolicyError::Empty);
-        }
-        if set.num_of_policies() > STATEMENTS_MAX {
-            return Err(PolicyError::TooLong);
         }
         let judged = Validator::new(fixed.schema.clone()).validate(&set, ValidationMode::Strict);
         if let Some(error) = judged.validation_errors().next() {
@@ -87,6 +96,26 @@ impl PolicyDocument {
     pub fn forbids(&self) -> bool {
         self.statements.iter().any(|policy| policy.effect() == Effect::Forbid)
     }
+}
+
+/// How deep brackets are nested and how many words and signs there are. Quotes and comments are no exception: whoever leaves one open
+/// would have the parser read otherwise than this does.
+fn measure(text: &str) -> (usize, usize) {
+    let (mut depth, mut deepest, mut tokens, mut in_word) = (0_usize, 0, 0, false);
+    for letter in text.chars() {
+        let is_word = letter.is_alphanumeric() || letter == '_';
+        tokens += usize::from(!letter.is_whitespace() && !(is_word && in_word));
+        in_word = is_word;
+        match letter {
+            '(' | '[' | '{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    (deepest, tokens)
 }
 
 /// One sentence, with line and column where they are known.

@@ -228,8 +228,13 @@ fn texts_that_are_no_policies_are_refused_with_a_place() {
         parse("permit (principal, action, resource);\npermit (principal, bogus, resource);").unwrap_err();
     assert!(error.to_string().contains("(line 2, column "), "{error}");
     assert_eq!(parse(&"x".repeat(TEXT_MAX_BYTES + 1)), Err(PolicyError::TooLong));
-    let many = "permit (principal, action, resource);".repeat(257);
-    assert_eq!(parse(&many), Err(PolicyError::TooLong));
+    let nested = |depth: usize| {
+        let (open, close) = ("(".repeat(depth), ")".repeat(depth));
+        format!("permit (principal, action, resource) when {{ {open}true{close} }};")
+    };
+    assert_eq!((parse(&nested(23)), parse(&nested(24))), (Ok(()), Err(PolicyError::TooDeep)));
+    let many = |statements: usize| "permit (principal, action, resource);".repeat(statements);
+    assert_eq!((parse(&many(170)), parse(&many(171))), (Ok(()), Err(PolicyError::TooLong)));
     assert!(document("forbid (principal, action, resource);").forbids());
     assert!(!document("permit (principal, action, resource);").forbids());
 }

@@ -60,7 +60,10 @@ pub async fn door(
                 let (response, request) = run(&state, request, next, (route, &id), caller.clone()).await;
                 (response, request, caller)
             }
-            Err((caller, problem)) => (problem.response(Some(&id)), Some(request.into_parts().0), caller),
+            Err(refused) => {
+                let (caller, problem) = *refused;
+                (problem.response(Some(&id)), Some(request.into_parts().0), caller)
+            }
         },
     };
     if let Found::Route(route) = found
@@ -94,17 +97,20 @@ fn request_id(request: &ServiceRequest) -> String {
     given.filter(harmless).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
+/// Whom the door turned away, if they were recognised, and what they are told.
+type Refused = (Option<Caller>, Problem);
+
 /// Who may come in. A refusal names whom it was, if they were recognised, for the record.
 fn admit(
     state: &AppState,
     request: &ServiceRequest,
     route: &Route,
     id: &str,
-) -> Result<Option<Caller>, (Option<Caller>, Problem)> {
+) -> Result<Option<Caller>, Box<Refused>> {
     let Access::Needs(permission) = route.access else { return Ok(None) };
     let snapshot = state.ring.snapshot();
     let identity = auth::authenticate(&snapshot, state.issuer(), request.headers(), state.clock.now());
-    let identity = identity.map_err(|refusal| (None, unauthorized(refusal)))?;
+    let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
     let caller = Caller::new(identity, id.to_owned());
     // The router has not split the path yet, so this does it, on the same decoded text.
     let path = request.match_info().as_str();
@@ -113,7 +119,7 @@ fn admit(
         .and_then(|()| reached(request, snapshot.epoch.0));
     match admitted {
         Ok(()) => Ok(Some(caller)),
-        Err(problem) => Err((Some(caller), problem)),
+        Err(problem) => Err(Box::new((Some(caller), problem))),
     }
 }
 

@@ -6,4 +6,4 @@
 pub mod bounds;
 pub mod keys;
 
-pub use bounds::bounded;
+pub use bounds::{CPU_LIMIT, bounded, bounded_within};

@@ -9,8 +9,11 @@ use super::api_key;
 
 const TABLE: &str = include_str!("table.txt");
 
-/// Rows by (method, path), each with a verdict a role.
-fn table() -> (Vec<&'static str>, Vec<(&'static str, &'static str, Vec<&'static str>)>) {
+/// Method, path, and a verdict a role.
+type Row = (&'static str, &'static str, Vec<&'static str>);
+
+/// Roles and rows.
+fn table() -> (Vec<&'static str>, Vec<Row>) {
     let mut lines = TABLE.lines();
     lines.next();
     let roles = lines.next().unwrap().split_whitespace().skip(3).collect();
