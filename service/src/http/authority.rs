@@ -2,7 +2,10 @@
 //!
 //! What a caller may not even see is not there: the answer is the one for a name that names nothing. The audit log says which it was.
 
-use claviger_actors::keyring::{Snapshot, record::KeyRecord};
+use claviger_actors::{
+    audit::Subject,
+    keyring::{Snapshot, record::KeyRecord},
+};
 use claviger_entity::KeyName;
 use claviger_policy::{Permission, ResourceRef, Target};
 use uuid::Uuid;
@@ -46,6 +49,34 @@ pub(super) fn at_the_door(
         Scope::Handler if state.authorizer.might(snapshot, &caller.identity, permission) => Ok(()),
         Scope::Handler => Err(forbidden(permission)),
     }
+}
+
+/// What a path names, if it is there.
+pub(super) fn wanted(
+    snapshot: &Snapshot,
+    route: &Route,
+    permission: Permission,
+    segment: impl Fn(&str) -> Option<String>,
+) -> Subject {
+    let mut subject = Subject::default();
+    match route.scope(permission) {
+        Scope::Path(Target::Key) => {
+            let name = segment("name").and_then(|name| name.parse().ok());
+            subject.key = name.filter(|name| snapshot.key(name).is_ok()).map(|name| name.to_string());
+        }
+        Scope::Path(Target::ApiKey) => {
+            let id = segment("id").as_deref().and_then(api_key_id);
+            let id = id.filter(|id| snapshot.access().api_key(*id).is_some());
+            subject.api_key = id.map(|id| id.simple().to_string());
+        }
+        Scope::Path(Target::Policy | Target::Deployment) => {
+            let name = segment("name").and_then(|name| name.parse().ok());
+            let name = name.filter(|name| snapshot.access().policy(name).is_some());
+            subject.policy = name.map(|name| name.to_string());
+        }
+        Scope::Deployment | Scope::Handler => {}
+    }
+    subject
 }
 
 /// The key that a path names.

@@ -112,9 +112,14 @@ fn admit(
     let identity = auth::authenticate(&snapshot, state.issuer(), request.headers(), state.clock.now());
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
     let caller = Caller::new(identity, id.to_owned());
+    let noted = request.extensions().get::<Noted>().cloned();
     // The router has not split the path yet, so this does it, on the same decoded text.
     let path = request.match_info().as_str();
     let segment = |name: &str| table::segment(route.pattern, path, name).map(str::to_owned);
+    if let Some(noted) = noted {
+        // Whoever is turned away is on record with what they wanted, unless it is not there: then it may be a secret in the wrong place.
+        noted.note(authority::wanted(&snapshot, route, permission, segment));
+    }
     let admitted = authority::at_the_door(state, &snapshot, &caller, (route, permission), segment)
         .and_then(|()| reached(request, snapshot.epoch.0));
     match admitted {
