@@ -9,10 +9,12 @@ use claviger_entity::{
 };
 use claviger_policy::{KeyFacts, Permission};
 use serde::Deserialize;
+use utoipa::openapi::Object;
 use uuid::Uuid;
 
 use crate::http::{
     authority,
+    openapi::schemas::one_of_or_null,
     problem::Problem,
     state::{AppState, Caller},
 };
@@ -26,12 +28,14 @@ pub struct NewKey {
     pub(super) key_type: KeyType,
     #[serde(default)]
     usage: Option<Usage>,
-    /// RSA modulus length: 2048, 3072 or 4096.
+    /// RSA modulus length; 2048 unless given.
     #[serde(default)]
+    #[schema(schema_with = rsa_bits)]
     bits: Option<u32>,
     #[serde(default)]
     tier: Option<Tier>,
     #[serde(default)]
+    #[schema(max_length = 1024)]
     description: Option<String>,
     #[serde(default)]
     rotation: Option<RotationPolicy>,
@@ -45,6 +49,10 @@ pub struct NewKey {
     deletion_allowed: Option<bool>,
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
+}
+
+fn rsa_bits() -> Object {
+    one_of_or_null(&[2_048, 3_072, 4_096])
 }
 
 impl From<NewKey> for CreateKey {
