@@ -5,6 +5,7 @@ pub mod claims;
 pub mod duration;
 mod key_type;
 mod names;
+pub mod object;
 pub mod rotation;
 mod state;
 pub mod temporary;

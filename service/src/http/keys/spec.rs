@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use claviger_actors::keyring::core::CreateKey;
 use claviger_entity::{
     KeyName, KeyType, RotationPolicy, Tier, Usage,
-    domain::{claims::ClaimRules, temporary::TemporaryPolicy},
+    domain::{claims::ClaimRules, object, temporary::TemporaryPolicy},
 };
 use claviger_policy::{KeyFacts, Permission};
 use serde::Deserialize;
@@ -37,11 +37,11 @@ pub struct NewKey {
     #[serde(default)]
     #[schema(max_length = 1024)]
     description: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     rotation: Option<RotationPolicy>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     claims: Option<ClaimRules>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     temporary: Option<TemporaryPolicy>,
     #[serde(default)]
     exportable: Option<bool>,
