@@ -8,18 +8,12 @@ use std::{
 
 use claviger_tests::{Node, node};
 
+use crate::python::{self, run};
+
 #[test]
 fn pyjwt_joserfc_and_cryptography_agree() {
     let folder = interop("python");
-    let home = home("python");
-    let python = home.join("bin/python");
-    if !python.exists() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&home));
-    }
-    let requirements = folder.join("requirements.txt");
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-        .arg(requirements));
+    let python = python::with(&folder.join("requirements.txt"), "interop");
     judge(Command::new(&python).arg(folder.join("interop.py")));
 }
 
@@ -48,12 +42,4 @@ fn judge(command: &mut Command) {
     let url = format!("http://{}", node.address());
     let output = run(command.env("URL", url).env("TOKEN", node::TOKEN));
     assert!(output.ends_with("agreed\n"), "{output}");
-}
-
-/// What it printed; a command that fails, or is not there, fails the test with what it said.
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?} can't be run: {error}"));
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {out}{err}");
-    out.into_owned()
 }

@@ -139,3 +139,20 @@ fn p9_malformed_requests_are_refused_and_break_nothing() {
     let sealed = client.post("/v1/keys/stores/encrypt", &json!({"plaintext": "aGVsbG8="})).expect(200);
     client.post("/v1/keys/stores/decrypt", &json!({"ciphertext": sealed["ciphertext"]})).expect(200);
 }
+
+#[test]
+fn an_array_is_no_object() {
+    let node = Node::start();
+    let client = node.client();
+    client.post("/v1/random", &json!([16])).refused(400, "invalid_request");
+    client.post("/v1/keys", &json!(["data", "aes256-gcm"])).refused(400, "invalid_request");
+    for member in ["rotation", "claims", "temporary"] {
+        let key = json!({"name": "data", "type": "aes256-gcm", member: []});
+        client.post("/v1/keys", &key).refused(400, "invalid_request");
+    }
+    for member in ["rotation", "claims"] {
+        client.patch("/v1/keys/stores", &json!({member: [null, null]})).refused(400, "invalid_request");
+    }
+    let answer = client.post("/v1/keys/stores/encrypt", &json!({"batch": [["aGVsbG8="]]})).expect(200);
+    assert_eq!(answer["batch"][0]["error"]["code"], "invalid_request");
+}

@@ -5,9 +5,23 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 /// A length of time with a resolution of one second, at most 100 years.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
-#[schema(value_type = String, example = "90d")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HumanDuration(u64);
+
+impl utoipa::PartialSchema for HumanDuration {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Type};
+        let text = ObjectBuilder::new().schema_type(Type::String).examples(["90d"]);
+        let seconds =
+            ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(Self::MAX.0));
+        let either = OneOfBuilder::new().item(text).item(seconds);
+        either
+            .description(Some("A length of time: text such as `1h30m`, or whole seconds; at most 100 years."))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for HumanDuration {}
 
 impl HumanDuration {
     /// The longest that is accepted: 100 years of 365.25 days.

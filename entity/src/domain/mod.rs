@@ -5,6 +5,7 @@ pub mod claims;
 pub mod duration;
 mod key_type;
 mod names;
+pub mod object;
 pub mod rotation;
 mod state;
 pub mod temporary;
@@ -24,9 +25,10 @@ pub struct InvalidValue {
     pub rule: &'static str,
 }
 
-/// Declares an enum with one stable text form a variant, used in JSON, in columns and in `Display`.
+/// Declares an enum with one stable text form a variant, used in JSON, in columns and in `Display`. The texts are tokens, not literals:
+/// utoipa does not see through what a macro makes of a literal, and would document the names of the variants.
 macro_rules! text_enum {
-    ($(#[$meta:meta])* $vis:vis enum $name:ident ($what:literal) { $($(#[$vmeta:meta])* $variant:ident = $text:literal,)+ }) => {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident ($what:literal) { $($(#[$vmeta:meta])* $variant:ident = $text:tt,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
         $vis enum $name {

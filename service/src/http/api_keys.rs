@@ -18,7 +18,7 @@ use super::{
     body::{StrictJson, StrictQuery},
     keys::note,
     page::{self, from_cursor, limit, page},
-    problem::{Code, Problem, ProblemBody},
+    problem::{Code, Problem},
     state::{AppState, Caller},
 };
 
@@ -29,6 +29,7 @@ pub struct NewApiKey {
     name: ApiKeyName,
     /// Shipped roles (`admin`, `operator`, `signer`, `verifier`, `encrypter`, `auditor`) or any that policies give a meaning; at most 16.
     #[serde(default)]
+    #[schema(max_items = 16)]
     roles: Vec<RoleName>,
     /// When it ends; never unless given.
     #[serde(default)]
@@ -99,8 +100,8 @@ impl ApiKeyView {
 /// # Errors
 /// `invalid_request`, `forbidden`.
 #[utoipa::path(post, path = "/v1/api-keys", tag = "access", request_body = NewApiKey, responses(
-    (status = 201, description = "The API key and its secret", body = ApiKeyWithSecret),
-    (status = "default", description = "A problem", body = ProblemBody),
+    (status = 201, description = "The API key and its secret", body = ApiKeyWithSecret,
+        headers(("Location" = String, description = "The API key"))),
 ))]
 pub async fn create(
     request: HttpRequest,
@@ -121,7 +122,6 @@ pub async fn create(
 /// `invalid_request`.
 #[utoipa::path(get, path = "/v1/api-keys", tag = "access", params(page::Listing), responses(
     (status = 200, description = "A page", body = ApiKeyPage),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn list(
     state: Data<AppState>,
@@ -146,9 +146,8 @@ pub async fn list(
 ///
 /// # Errors
 /// `not_found`.
-#[utoipa::path(get, path = "/v1/api-keys/{id}", tag = "access", params(("id" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/api-keys/{id}", tag = "access", params(("id" = String, Path, pattern = "^[0-9a-f]{32}$")), responses(
     (status = 200, description = "The API key", body = ApiKeyView),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn show(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let snapshot = state.ring.snapshot();
@@ -160,9 +159,8 @@ pub async fn show(request: HttpRequest, state: Data<AppState>) -> Result<HttpRes
 ///
 /// # Errors
 /// `not_found`, `key_state_conflict` for the last administrator whose credential does not expire.
-#[utoipa::path(delete, path = "/v1/api-keys/{id}", tag = "access", params(("id" = String, Path)), responses(
+#[utoipa::path(delete, path = "/v1/api-keys/{id}", tag = "access", params(("id" = String, Path, pattern = "^[0-9a-f]{32}$")), responses(
     (status = 204, description = "Deleted"),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn delete(
     request: HttpRequest,
@@ -179,9 +177,8 @@ pub async fn delete(
 ///
 /// # Errors
 /// `not_found`, `forbidden`, `invalid_request`.
-#[utoipa::path(post, path = "/v1/api-keys/{id}/rotate", tag = "access", params(("id" = String, Path)), request_body = RotateApiKey, responses(
+#[utoipa::path(post, path = "/v1/api-keys/{id}/rotate", tag = "access", params(("id" = String, Path, pattern = "^[0-9a-f]{32}$")), request_body = RotateApiKey, responses(
     (status = 200, description = "The API key and its new secret", body = ApiKeyWithSecret),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn rotate(
     request: HttpRequest,

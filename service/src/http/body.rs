@@ -100,6 +100,10 @@ pub(super) fn value(body: &[u8]) -> Result<Value, Problem> {
 /// # Errors
 /// `invalid_request`.
 pub fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    // serde would take an array for a struct, its members by their place.
+    if !value.is_object() {
+        return Err(Problem::invalid("the body must be a JSON object"));
+    }
     serde_json::from_value(value).map_err(|error| Problem::invalid(rule_of(&error.to_string())))
 }
 

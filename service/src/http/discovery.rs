@@ -12,8 +12,9 @@ use serde_json::json;
 use super::state::AppState;
 
 /// Public keys of all token keys (RFC 7517).
-#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "discovery", responses(
-    (status = 200, description = "The set"),
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "discovery",
+    params(("If-None-Match" = Option<String>, Header, description = "The ETag of the set that the caller has")), responses(
+    (status = 200, description = "The set", body = Object, headers(("ETag" = String, description = "For If-None-Match"))),
     (status = 304, description = "Unchanged"),
 ))]
 pub async fn jwks(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
@@ -22,7 +23,7 @@ pub async fn jwks(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
 
 /// Issuer metadata (OpenID Connect Discovery 1.0).
 #[utoipa::path(get, path = "/.well-known/openid-configuration", tag = "discovery", responses(
-    (status = 200, description = "The metadata"),
+    (status = 200, description = "The metadata", body = Object),
 ))]
 pub async fn metadata(state: Data<AppState>) -> HttpResponse {
     let snapshot = state.ring.snapshot();

@@ -7,10 +7,7 @@ use actix_web::{
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
-    http::{
-        Method,
-        header::{self, HeaderName, HeaderValue},
-    },
+    http::header::{self, HeaderName, HeaderValue},
     middleware::Next,
     web::Data,
 };
@@ -205,8 +202,7 @@ async fn retry(
     route: &Route,
     caller: &Caller,
 ) -> Result<(Option<IdempotencyTicket>, Option<HttpResponse>), Problem> {
-    let keyed = route.method == Method::POST && route.kind != Kind::Read;
-    let Some(key) = request.headers().get(IDEMPOTENCY_KEY).filter(|_| keyed).cloned() else {
+    let Some(key) = request.headers().get(IDEMPOTENCY_KEY).filter(|_| route.is_retried()).cloned() else {
         return Ok((None, None));
     };
     let declared = body::declared_length(request.headers());

@@ -12,15 +12,16 @@ use super::{
 };
 
 /// The process runs.
-#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, description = "The process runs")))]
+#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, description = "The process runs", body = Object)))]
 pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
 /// The node may be sent requests.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses(
-    (status = 200, description = "Ready"),
-    (status = 503, description = "Not ready", body = super::problem::ProblemBody),
+    (status = 200, description = "Ready", body = Object),
+    (status = 503, description = "Not ready", body = super::problem::ProblemBody, content_type = "application/problem+json",
+        headers(("Retry-After" = u64, description = "Seconds"))),
 ))]
 pub async fn readyz(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     if state.is_draining() {
@@ -34,8 +35,8 @@ pub async fn readyz(state: Data<AppState>) -> Result<HttpResponse, Problem> {
 
 /// State of the node and of what it depends on.
 #[utoipa::path(get, path = "/health", tag = "operations", responses(
-    (status = 200, description = "Healthy or degraded"),
-    (status = 503, description = "Something that is needed is down"),
+    (status = 200, description = "Healthy or degraded", body = Object),
+    (status = 503, description = "Something that is needed is down", body = Object),
 ))]
 pub async fn health(state: Data<AppState>) -> HttpResponse {
     let began = Instant::now();

@@ -6,6 +6,13 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
+mod answers;
+pub(crate) mod schemas;
+
+use self::{
+    answers::Answers,
+    schemas::{Flattened, OptionalBodies},
+};
 use super::{api_keys, crypto, discovery, health, keys, policies, tokens};
 
 /// The document.
@@ -25,7 +32,8 @@ use super::{api_keys, crypto, discovery, health, keys, policies, tokens};
         api_keys::create, api_keys::list, api_keys::show, api_keys::delete, api_keys::rotate,
         policies::list, policies::show, policies::put, policies::delete,
     ),
-    modifiers(&Bearer),
+    components(schemas(super::problem::ProblemBody)),
+    modifiers(&Bearer, &Flattened, &OptionalBodies, &Answers),
     security(("bearer" = [])),
 )]
 pub struct Document;
@@ -48,7 +56,7 @@ pub fn text() -> String {
 }
 
 /// The OpenAPI document of this service.
-#[utoipa::path(get, path = "/openapi.json", tag = "operations", responses((status = 200, description = "The document")))]
+#[utoipa::path(get, path = "/openapi.json", tag = "operations", responses((status = 200, description = "The document", body = Object)))]
 pub async fn serve(document: Data<String>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/json")

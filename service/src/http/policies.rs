@@ -15,7 +15,7 @@ use super::{
     body::{self, StrictQuery},
     keys::note,
     page::{self, from_cursor, limit, page},
-    problem::{Code, Problem, ProblemBody},
+    problem::{Code, Problem},
     state::{AppState, Caller},
 };
 
@@ -30,6 +30,7 @@ pub struct PolicyBody {
     policy: String,
     /// What it is for.
     #[serde(default)]
+    #[schema(max_length = 1024)]
     description: Option<String>,
 }
 
@@ -75,7 +76,6 @@ impl PolicyView {
 /// `invalid_request`.
 #[utoipa::path(get, path = "/v1/policies", tag = "access", params(page::Listing), responses(
     (status = 200, description = "A page", body = PolicyPage),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn list(
     state: Data<AppState>,
@@ -99,9 +99,9 @@ pub async fn list(
 ///
 /// # Errors
 /// `not_found`.
-#[utoipa::path(get, path = "/v1/policies/{name}", tag = "access", params(("name" = String, Path)), responses(
-    (status = 200, description = "The policy", body = PolicyView),
-    (status = "default", description = "A problem", body = ProblemBody),
+#[utoipa::path(get, path = "/v1/policies/{name}", tag = "access", params(("name" = PolicyName, Path)), responses(
+    (status = 200, description = "The policy", body = PolicyView,
+        headers(("ETag" = String, description = "For If-Match"))),
 ))]
 pub async fn show(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let name = name_of(&request)?;
@@ -112,10 +112,11 @@ pub async fn show(request: HttpRequest, state: Data<AppState>) -> Result<HttpRes
 ///
 /// # Errors
 /// `invalid_request` with the place in the text, `precondition_failed`.
-#[utoipa::path(put, path = "/v1/policies/{name}", tag = "access", params(("name" = String, Path)), request_body = PolicyBody, responses(
-    (status = 200, description = "The policy, which was there before", body = PolicyView),
-    (status = 201, description = "The policy, which is new", body = PolicyView),
-    (status = "default", description = "A problem", body = ProblemBody),
+#[utoipa::path(put, path = "/v1/policies/{name}", tag = "access", params(("name" = PolicyName, Path)), request_body(content((PolicyBody = "application/json"), (String = "text/plain"))), responses(
+    (status = 200, description = "The policy, which was there before", body = PolicyView,
+        headers(("ETag" = String, description = "For If-Match"))),
+    (status = 201, description = "The policy, which is new", body = PolicyView,
+        headers(("ETag" = String, description = "For If-Match"))),
 ))]
 pub async fn put(
     request: HttpRequest,
@@ -140,9 +141,8 @@ pub async fn put(
 ///
 /// # Errors
 /// `not_found`.
-#[utoipa::path(delete, path = "/v1/policies/{name}", tag = "access", params(("name" = String, Path)), responses(
+#[utoipa::path(delete, path = "/v1/policies/{name}", tag = "access", params(("name" = PolicyName, Path)), responses(
     (status = 204, description = "Removed"),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn delete(
     request: HttpRequest,

@@ -1,6 +1,6 @@
 //! Errors as callers see them: RFC 9457 problem details out of one table.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder, ResponseError,
@@ -11,6 +11,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::openapi::{Object, ObjectBuilder, Type};
 
 /// One row of the table.
 macro_rules! codes {
@@ -91,6 +92,7 @@ pub struct ProblemBody<'a> {
     /// What is wrong and what to do.
     detail: &'a str,
     /// Stable code.
+    #[schema(schema_with = codes)]
     code: &'a str,
     /// `X-Request-Id` of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,6 +100,11 @@ pub struct ProblemBody<'a> {
     #[serde(flatten)]
     #[schema(ignore)]
     extra: &'a Map<String, Value>,
+}
+
+fn codes() -> Object {
+    let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes)).build()
 }
 
 impl Problem {

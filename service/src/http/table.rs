@@ -117,6 +117,12 @@ pub const ROUTES: &[Route] = &[
 ];
 
 impl Route {
+    /// An `Idempotency-Key` is honoured.
+    #[must_use]
+    pub fn is_retried(&self) -> bool {
+        self.method == Method::POST && self.kind != Kind::Read
+    }
+
     /// What its permission is asked about.
     #[must_use]
     pub fn scope(&self, permission: Permission) -> Scope {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use claviger_entity::{RotationPolicy, VersionNumber, domain::claims::ClaimRules};
+use claviger_entity::{
+    RotationPolicy, VersionNumber,
+    domain::{claims::ClaimRules, object},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,11 +15,11 @@ use super::{Change, Ring, RingError, Time, UpdateKey, create::validate, draft::D
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Changeable {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::only")]
     rotation: RotationPolicy,
     #[serde(default)]
     labels: BTreeMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::only")]
     claims: ClaimRules,
     #[serde(default)]
     description: Option<String>,

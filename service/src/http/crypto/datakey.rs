@@ -2,14 +2,16 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_crypto::{ciphertext, random};
-use claviger_entity::{KeyType, Kid, Usage};
+use claviger_entity::{KeyName, KeyType, Kid, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::openapi::Object;
 
-use super::operation::{Done, Operation};
+use super::operation::{Done, OneOrBatch, OneOrBatchAnswer, Operation};
 use crate::http::{
     body::{Base64, PathName, StrictJson, StrictQuery},
-    problem::{Code, Problem, ProblemBody},
+    openapi::schemas::one_of,
+    problem::{Code, Problem},
     state::{AppState, Caller},
 };
 
@@ -17,9 +19,14 @@ use crate::http::{
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatakeyRequest {
-    /// 128, 192, 256 or 512.
+    /// 256 unless given.
     #[serde(default = "default_bits")]
+    #[schema(schema_with = data_key_bits)]
     bits: u32,
+}
+
+fn data_key_bits() -> Object {
+    one_of(&[128, 192, 256, 512])
 }
 
 const fn default_bits() -> u32 {
@@ -50,10 +57,9 @@ pub struct DatakeyAnswer {
 ///
 /// # Errors
 /// `key_not_found`, `unsupported_operation`, `key_state_conflict`, `invalid_request`.
-#[utoipa::path(post, path = "/v1/keys/{name}/datakey", tag = "crypto", params(("name" = String, Path), DatakeyQuery),
-    request_body(content = DatakeyRequest, description = "Or {batch: [...]} of these"), responses(
-    (status = 200, description = "The result, or {batch: [...]} of these", body = DatakeyAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
+#[utoipa::path(post, path = "/v1/keys/{name}/datakey", tag = "crypto", params(("name" = KeyName, Path), DatakeyQuery),
+    request_body = OneOrBatch<DatakeyRequest>, responses(
+    (status = 200, description = "The result, or those of the batch", body = OneOrBatchAnswer<DatakeyAnswer>),
 ))]
 pub async fn datakey(
     request: HttpRequest,

@@ -3,16 +3,16 @@
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_actors::keyring::{Unusable, Usable, core::Use};
 use claviger_crypto::{ciphertext, json, secret::SecretBytes};
-use claviger_entity::{KeyState, KeyType, Kid, Usage};
+use claviger_entity::{KeyName, KeyState, KeyType, Kid, Usage};
 use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::operation::{Done, Operation};
+use super::operation::{Done, OneOrBatch, OneOrBatchAnswer, Operation};
 use crate::http::{
     authority,
     body::{Base64, PathName, StrictJson},
-    problem::{Code, Problem, ProblemBody},
+    problem::{Code, Problem},
     state::{AppState, Caller},
 };
 
@@ -74,10 +74,9 @@ pub struct RewrapAnswer {
 ///
 /// # Errors
 /// `decryption_failed`, `key_not_found`, `unsupported_operation`, `key_state_conflict`, `forbidden`, `invalid_request`.
-#[utoipa::path(post, path = "/v1/keys/{name}/decrypt", tag = "crypto", params(("name" = String, Path)),
-    request_body(content = DecryptRequest, description = "Or {batch: [...]} of these"), responses(
-    (status = 200, description = "The result, or {batch: [...]} of these", body = DecryptAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
+#[utoipa::path(post, path = "/v1/keys/{name}/decrypt", tag = "crypto", params(("name" = KeyName, Path)),
+    request_body = OneOrBatch<DecryptRequest>, responses(
+    (status = 200, description = "The result, or those of the batch", body = OneOrBatchAnswer<DecryptAnswer>),
 ))]
 pub async fn decrypt(
     request: HttpRequest,
@@ -93,10 +92,9 @@ pub async fn decrypt(
 ///
 /// # Errors
 /// `decryption_failed`, `key_not_found`, `unsupported_operation`, `key_state_conflict`, `invalid_request`.
-#[utoipa::path(post, path = "/v1/keys/{name}/rewrap", tag = "crypto", params(("name" = String, Path)),
-    request_body(content = RewrapRequest, description = "Or {batch: [...]} of these"), responses(
-    (status = 200, description = "The result, or {batch: [...]} of these", body = RewrapAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
+#[utoipa::path(post, path = "/v1/keys/{name}/rewrap", tag = "crypto", params(("name" = KeyName, Path)),
+    request_body = OneOrBatch<RewrapRequest>, responses(
+    (status = 200, description = "The result, or those of the batch", body = OneOrBatchAnswer<RewrapAnswer>),
 ))]
 pub async fn rewrap(
     request: HttpRequest,

@@ -2,14 +2,14 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_crypto::{ciphertext, fernet};
-use claviger_entity::{KeyType, Kid, Usage};
+use claviger_entity::{KeyName, KeyType, Kid, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::operation::{Done, Operation};
+use super::operation::{Done, OneOrBatch, OneOrBatchAnswer, Operation};
 use crate::http::{
     body::{Base64, PathName, StrictJson},
-    problem::{Code, Problem, ProblemBody},
+    problem::{Code, Problem},
     state::{AppState, Caller},
 };
 
@@ -41,10 +41,9 @@ pub(super) const FERNET_HAS_NO_CONTEXT: &str = "a fernet key knows no context";
 ///
 /// # Errors
 /// `key_not_found`, `unsupported_operation`, `key_state_conflict`, `invalid_request`.
-#[utoipa::path(post, path = "/v1/keys/{name}/encrypt", tag = "crypto", params(("name" = String, Path)),
-    request_body(content = EncryptRequest, description = "Or {batch: [...]} of these"), responses(
-    (status = 200, description = "The result, or {batch: [...]} of these", body = EncryptAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
+#[utoipa::path(post, path = "/v1/keys/{name}/encrypt", tag = "crypto", params(("name" = KeyName, Path)),
+    request_body = OneOrBatch<EncryptRequest>, responses(
+    (status = 200, description = "The result, or those of the batch", body = OneOrBatchAnswer<EncryptAnswer>),
 ))]
 pub async fn encrypt(
     request: HttpRequest,

@@ -26,11 +26,32 @@ const BATCH_MAX: usize = 1_000;
 /// Longest slice of a batch before other requests of the worker have their turn.
 const SLICE: Duration = Duration::from_millis(1);
 
+/// A request body of an operation, in the document.
+#[derive(utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum OneOrBatch<T> {
+    /// Alone.
+    One(T),
+    /// Several.
+    Batch(Batch),
+}
+
+/// An answer of an operation, in the document.
+#[derive(utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum OneOrBatchAnswer<T> {
+    /// Of one.
+    One(T),
+    /// Of several.
+    Batch(BatchAnswer),
+}
+
 /// A batch, as any operation takes it.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Batch {
-    /// Bodies of the operation, at most 1,000.
+    /// Bodies of the operation, at most 1,000. Each is judged for itself, so that one that is not valid has its problem in its place.
+    #[schema(max_items = 1000)]
     batch: Vec<Value>,
 }
 

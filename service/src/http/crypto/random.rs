@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::{
     body::{Base64, StrictJson},
-    problem::{Problem, ProblemBody},
+    problem::Problem,
 };
 
 /// Most bytes of one answer.
@@ -16,7 +16,8 @@ const MAX_BYTES: usize = 1 << 20;
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RandomRequest {
-    /// 1 to 1,048,576.
+    /// How many.
+    #[schema(minimum = 1, maximum = 1_048_576)]
     bytes: usize,
 }
 
@@ -32,7 +33,6 @@ pub struct RandomAnswer {
 /// `invalid_request`.
 #[utoipa::path(post, path = "/v1/random", tag = "crypto", request_body = RandomRequest, responses(
     (status = 200, description = "The bytes", body = RandomAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn random(StrictJson(given): StrictJson<RandomRequest>) -> Result<HttpResponse, Problem> {
     if given.bytes == 0 || given.bytes > MAX_BYTES {

@@ -2,14 +2,14 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_crypto::prepared::SignatureEncoding;
-use claviger_entity::{Algorithm, Kid, Usage};
+use claviger_entity::{Algorithm, KeyName, Kid, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::operation::{Done, Operation};
+use super::operation::{Done, OneOrBatch, OneOrBatchAnswer, Operation};
 use crate::http::{
     body::{Base64, PathName, StrictJson},
-    problem::{Problem, ProblemBody},
+    problem::Problem,
     state::{AppState, Caller},
 };
 
@@ -23,7 +23,7 @@ pub struct SignRequest {
     prehashed: bool,
     /// `jose` (r ‖ s) unless given; `der` for ECDSA keys.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String, pattern = "^(jose|der)$")]
     encoding: SignatureEncoding,
 }
 
@@ -53,10 +53,9 @@ pub struct HmacAnswer {
 ///
 /// # Errors
 /// `key_not_found`, `unsupported_operation`, `key_state_conflict`, `invalid_request`.
-#[utoipa::path(post, path = "/v1/keys/{name}/sign", tag = "crypto", params(("name" = String, Path)),
-    request_body(content = SignRequest, description = "Or {batch: [...]} of these"), responses(
-    (status = 200, description = "The result, or {batch: [...]} of these", body = SignAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
+#[utoipa::path(post, path = "/v1/keys/{name}/sign", tag = "crypto", params(("name" = KeyName, Path)),
+    request_body = OneOrBatch<SignRequest>, responses(
+    (status = 200, description = "The result, or those of the batch", body = OneOrBatchAnswer<SignAnswer>),
 ))]
 pub async fn sign(
     request: HttpRequest,
@@ -72,10 +71,9 @@ pub async fn sign(
 ///
 /// # Errors
 /// `key_not_found`, `unsupported_operation`, `key_state_conflict`, `invalid_request`.
-#[utoipa::path(post, path = "/v1/keys/{name}/hmac", tag = "crypto", params(("name" = String, Path)),
-    request_body(content = HmacRequest, description = "Or {batch: [...]} of these"), responses(
-    (status = 200, description = "The result, or {batch: [...]} of these", body = HmacAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
+#[utoipa::path(post, path = "/v1/keys/{name}/hmac", tag = "crypto", params(("name" = KeyName, Path)),
+    request_body = OneOrBatch<HmacRequest>, responses(
+    (status = 200, description = "The result, or those of the batch", body = OneOrBatchAnswer<HmacAnswer>),
 ))]
 pub async fn hmac(
     request: HttpRequest,

@@ -3,14 +3,14 @@
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_actors::keyring::{Unusable, Usable, core::Use};
 use claviger_crypto::prepared::SignatureEncoding;
-use claviger_entity::{Kid, Usage};
+use claviger_entity::{KeyName, Kid, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::operation::{Done, Operation};
+use super::operation::{Done, OneOrBatch, OneOrBatchAnswer, Operation};
 use crate::http::{
     body::{Base64, PathName, StrictJson},
-    problem::{Problem, ProblemBody},
+    problem::Problem,
     state::{AppState, Caller},
 };
 
@@ -34,7 +34,7 @@ pub struct VerifyRequest {
     prehashed: bool,
     /// As it was signed.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String, pattern = "^(jose|der)$")]
     encoding: SignatureEncoding,
 }
 
@@ -50,10 +50,9 @@ pub struct VerifyAnswer {
 ///
 /// # Errors
 /// `key_not_found`, `unsupported_operation`, `key_state_conflict`, `invalid_request`.
-#[utoipa::path(post, path = "/v1/keys/{name}/verify", tag = "crypto", params(("name" = String, Path)),
-    request_body(content = VerifyRequest, description = "Or {batch: [...]} of these"), responses(
-    (status = 200, description = "The result, or {batch: [...]} of these", body = VerifyAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
+#[utoipa::path(post, path = "/v1/keys/{name}/verify", tag = "crypto", params(("name" = KeyName, Path)),
+    request_body = OneOrBatch<VerifyRequest>, responses(
+    (status = 200, description = "The result, or those of the batch", body = OneOrBatchAnswer<VerifyAnswer>),
 ))]
 pub async fn verify(
     request: HttpRequest,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::http::{
     body::StrictJson,
-    problem::{Problem, ProblemBody},
+    problem::Problem,
     state::{AppState, Caller},
 };
 
@@ -20,8 +20,8 @@ use crate::http::{
 /// # Errors
 /// `invalid_request`, `key_exists`.
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = NewKey, responses(
-    (status = 201, description = "The key", body = KeyView),
-    (status = "default", description = "A problem", body = ProblemBody),
+    (status = 201, description = "The key", body = KeyView,
+        headers(("Location" = String, description = "The key"), ("ETag" = String, description = "For If-Match"))),
 ))]
 pub async fn create(
     request: HttpRequest,

@@ -1,13 +1,13 @@
 //! Deletion after a waiting period, and its way back.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use claviger_entity::HumanDuration;
+use claviger_entity::{HumanDuration, KeyName};
 use serde::Deserialize;
 
 use super::{after_change, note_key, shown, view::KeyView};
 use crate::http::{
     body::{PathName, StrictQuery},
-    problem::{Problem, ProblemBody},
+    problem::Problem,
     state::{AppState, Caller},
 };
 
@@ -24,9 +24,9 @@ pub struct Waiting {
 ///
 /// # Errors
 /// `key_not_found`, `key_state_conflict`, `invalid_request`.
-#[utoipa::path(delete, path = "/v1/keys/{name}", tag = "keys", params(("name" = String, Path), Waiting), responses(
-    (status = 200, description = "The key, with deletion_at", body = KeyView),
-    (status = "default", description = "A problem", body = ProblemBody),
+#[utoipa::path(delete, path = "/v1/keys/{name}", tag = "keys", params(("name" = KeyName, Path), Waiting), responses(
+    (status = 200, description = "The key, with deletion_at", body = KeyView,
+        headers(("ETag" = String, description = "For If-Match"))),
 ))]
 pub async fn schedule(
     request: HttpRequest,
@@ -50,9 +50,9 @@ pub async fn schedule(
 ///
 /// # Errors
 /// `key_not_found`, `key_state_conflict`.
-#[utoipa::path(post, path = "/v1/keys/{name}/restore", tag = "keys", params(("name" = String, Path)), responses(
-    (status = 200, description = "The key", body = KeyView),
-    (status = "default", description = "A problem", body = ProblemBody),
+#[utoipa::path(post, path = "/v1/keys/{name}/restore", tag = "keys", params(("name" = KeyName, Path)), responses(
+    (status = 200, description = "The key", body = KeyView,
+        headers(("ETag" = String, description = "For If-Match"))),
 ))]
 pub async fn restore(
     request: HttpRequest,

@@ -5,13 +5,13 @@ use std::{io::Write as _, str::FromStr as _};
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use age::armor::{ArmoredWriter, Format};
 use claviger_actors::audit::Subject;
-use claviger_entity::{Kid, VersionNumber};
+use claviger_entity::{KeyName, Kid, VersionNumber};
 use serde::{Deserialize, Serialize};
 
 use super::{note, note_key};
 use crate::http::{
     body::{PathName, StrictJson},
-    problem::{Code, Problem, ProblemBody},
+    problem::{Code, Problem},
     state::AppState,
 };
 
@@ -41,9 +41,8 @@ pub struct Exported {
 ///
 /// # Errors
 /// `key_not_found`, `version_not_found`, `key_state_conflict`, `unsupported_operation`, `invalid_request`.
-#[utoipa::path(post, path = "/v1/keys/{name}/export", tag = "keys", params(("name" = String, Path)), request_body = ExportRequest, responses(
+#[utoipa::path(post, path = "/v1/keys/{name}/export", tag = "keys", params(("name" = KeyName, Path)), request_body = ExportRequest, responses(
     (status = 200, description = "The sealed material", body = Exported),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn export(
     request: HttpRequest,

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::http::{
     body::StrictJson,
-    problem::{Code, Problem, ProblemBody},
+    problem::{Code, Problem},
     state::{AppState, Caller},
 };
 
@@ -82,8 +82,8 @@ const VERIFY_ONLY: &str = "the secret is shorter than 32 bytes, so it only verif
 /// # Errors
 /// `invalid_request`, `key_exists`.
 #[utoipa::path(post, path = "/v1/keys/import", tag = "keys", request_body = ImportedKey, responses(
-    (status = 201, description = "The key", body = ImportAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
+    (status = 201, description = "The key", body = ImportAnswer,
+        headers(("Location" = String, description = "The key"), ("ETag" = String, description = "For If-Match"))),
 ))]
 pub async fn import(
     request: HttpRequest,

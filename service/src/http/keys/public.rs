@@ -3,12 +3,13 @@
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_actors::{audit::Subject, keyring::Jwks};
 use claviger_crypto::jwk;
+use claviger_entity::{KeyName, VersionNumber};
 
 use super::{note, note_key};
 use crate::http::{
     body::{PathName, PathVersion},
     discovery,
-    problem::{Code, Problem, ProblemBody},
+    problem::{Code, Problem},
     state::AppState,
 };
 
@@ -18,10 +19,10 @@ const NO_PUBLIC_HALF: &str = "a symmetric key has no public half";
 ///
 /// # Errors
 /// `key_not_found`, `unsupported_operation`.
-#[utoipa::path(get, path = "/v1/keys/{name}/jwks.json", tag = "keys", params(("name" = String, Path)), responses(
-    (status = 200, description = "The set"),
+#[utoipa::path(get, path = "/v1/keys/{name}/jwks.json", tag = "keys",
+    params(("name" = KeyName, Path), ("If-None-Match" = Option<String>, Header, description = "The ETag of the set that the caller has")), responses(
+    (status = 200, description = "The set", body = Object, headers(("ETag" = String, description = "For If-None-Match"))),
     (status = 304, description = "Unchanged"),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn jwks(
     request: HttpRequest,
@@ -42,9 +43,8 @@ pub async fn jwks(
 /// # Errors
 /// `key_not_found`, `version_not_found`, `unsupported_operation`.
 #[utoipa::path(get, path = "/v1/keys/{name}/versions/{version}/public.pem", tag = "keys",
-    params(("name" = String, Path), ("version" = u32, Path)), responses(
-    (status = 200, description = "The PEM", content_type = "application/x-pem-file"),
-    (status = "default", description = "A problem", body = ProblemBody),
+    params(("name" = KeyName, Path), ("version" = VersionNumber, Path)), responses(
+    (status = 200, description = "The PEM", body = String, content_type = "application/x-pem-file"),
 ))]
 pub async fn pem(
     request: HttpRequest,

@@ -12,7 +12,7 @@ use super::{
 use crate::http::{
     body::{PathName, StrictQuery},
     page::{self, from_cursor, limit, page},
-    problem::{Problem, ProblemBody},
+    problem::Problem,
     state::{AppState, Caller},
 };
 
@@ -22,6 +22,7 @@ use crate::http::{
 #[into_params(parameter_in = Query)]
 pub struct KeyListing {
     /// Items of a page: 100 unless given, at most 1,000.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -53,7 +54,6 @@ pub struct VersionPage {
 /// `invalid_request`.
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", params(KeyListing), responses(
     (status = 200, description = "A page", body = KeyPage),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn list(
     state: Data<AppState>,
@@ -89,9 +89,9 @@ pub async fn list(
 ///
 /// # Errors
 /// `key_not_found`.
-#[utoipa::path(get, path = "/v1/keys/{name}", tag = "keys", params(("name" = String, Path)), responses(
-    (status = 200, description = "The key", body = KeyView),
-    (status = "default", description = "A problem", body = ProblemBody),
+#[utoipa::path(get, path = "/v1/keys/{name}", tag = "keys", params(("name" = KeyName, Path)), responses(
+    (status = 200, description = "The key", body = KeyView,
+        headers(("ETag" = String, description = "For If-Match"))),
 ))]
 pub async fn key(
     request: HttpRequest,
@@ -108,9 +108,8 @@ pub async fn key(
 ///
 /// # Errors
 /// `key_not_found`, `invalid_request`.
-#[utoipa::path(get, path = "/v1/keys/{name}/versions", tag = "keys", params(("name" = String, Path), page::Listing), responses(
+#[utoipa::path(get, path = "/v1/keys/{name}/versions", tag = "keys", params(("name" = KeyName, Path), page::Listing), responses(
     (status = 200, description = "A page", body = VersionPage),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn versions(
     request: HttpRequest,

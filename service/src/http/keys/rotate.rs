@@ -8,13 +8,13 @@ use claviger_actors::{
     audit::Subject,
     keyring::{Applied, core::Rotate},
 };
-use claviger_entity::{Kid, VersionNumber};
+use claviger_entity::{KeyName, Kid, VersionNumber};
 use serde::{Deserialize, Serialize};
 
 use super::note;
 use crate::http::{
     body::{PathName, StrictJson},
-    problem::{Problem, ProblemBody},
+    problem::Problem,
     state::{AppState, Caller},
 };
 
@@ -35,6 +35,7 @@ pub enum Consistency {
 pub struct RotateRequest {
     /// Why; needed with `force`.
     #[serde(default)]
+    #[schema(max_length = 1024)]
     reason: Option<String>,
     /// Do not wait for the standby's lead.
     #[serde(default)]
@@ -78,9 +79,8 @@ impl ChangeAnswer {
 ///
 /// # Errors
 /// `standby_too_young`, `key_state_conflict`, `key_not_found`, `invalid_request`.
-#[utoipa::path(post, path = "/v1/keys/{name}/rotate", tag = "keys", params(("name" = String, Path)), request_body = RotateRequest, responses(
+#[utoipa::path(post, path = "/v1/keys/{name}/rotate", tag = "keys", params(("name" = KeyName, Path)), request_body = RotateRequest, responses(
     (status = 200, description = "The new primary", body = ChangeAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn rotate(
     request: HttpRequest,

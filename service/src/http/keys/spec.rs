@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use claviger_actors::keyring::core::CreateKey;
 use claviger_entity::{
     KeyName, KeyType, RotationPolicy, Tier, Usage,
-    domain::{claims::ClaimRules, temporary::TemporaryPolicy},
+    domain::{claims::ClaimRules, object, temporary::TemporaryPolicy},
 };
 use claviger_policy::{KeyFacts, Permission};
 use serde::Deserialize;
+use utoipa::openapi::Object;
 use uuid::Uuid;
 
 use crate::http::{
     authority,
+    openapi::schemas::one_of_or_null,
     problem::Problem,
     state::{AppState, Caller},
 };
@@ -26,18 +28,20 @@ pub struct NewKey {
     pub(super) key_type: KeyType,
     #[serde(default)]
     usage: Option<Usage>,
-    /// RSA modulus length: 2048, 3072 or 4096.
+    /// RSA modulus length; 2048 unless given.
     #[serde(default)]
+    #[schema(schema_with = rsa_bits)]
     bits: Option<u32>,
     #[serde(default)]
     tier: Option<Tier>,
     #[serde(default)]
+    #[schema(max_length = 1024)]
     description: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     rotation: Option<RotationPolicy>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     claims: Option<ClaimRules>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     temporary: Option<TemporaryPolicy>,
     #[serde(default)]
     exportable: Option<bool>,
@@ -45,6 +49,10 @@ pub struct NewKey {
     deletion_allowed: Option<bool>,
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
+}
+
+fn rsa_bits() -> Object {
+    one_of_or_null(&[2_048, 3_072, 4_096])
 }
 
 impl From<NewKey> for CreateKey {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::http::{
     body::{PathName, PathVersion, StrictJson},
-    problem::{Problem, ProblemBody},
+    problem::Problem,
     state::{AppState, Caller},
 };
 
@@ -21,6 +21,7 @@ use crate::http::{
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
+    #[schema(min_length = 1, max_length = 1024)]
     reason: String,
 }
 
@@ -28,6 +29,7 @@ pub struct Reason {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompromiseRequest {
+    #[schema(min_length = 1, max_length = 1024)]
     reason: String,
     /// `store`: the standby leaked too, so it is replaced.
     #[serde(default)]
@@ -57,9 +59,8 @@ async fn change(
 /// # Errors
 /// `key_state_conflict`, `version_not_found`, `key_not_found`, `invalid_request`.
 #[utoipa::path(post, path = "/v1/keys/{name}/versions/{version}/suspend", tag = "keys",
-    params(("name" = String, Path), ("version" = u32, Path)), request_body = Reason, responses(
+    params(("name" = KeyName, Path), ("version" = VersionNumber, Path)), request_body = Reason, responses(
     (status = 200, description = "The version", body = ChangeAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn suspend(
     request: HttpRequest,
@@ -77,9 +78,8 @@ pub async fn suspend(
 /// # Errors
 /// `key_state_conflict`, `version_not_found`, `key_not_found`, `invalid_request`.
 #[utoipa::path(post, path = "/v1/keys/{name}/versions/{version}/resume", tag = "keys",
-    params(("name" = String, Path), ("version" = u32, Path)), request_body = Reason, responses(
+    params(("name" = KeyName, Path), ("version" = VersionNumber, Path)), request_body = Reason, responses(
     (status = 200, description = "The version", body = ChangeAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn resume(
     request: HttpRequest,
@@ -97,9 +97,8 @@ pub async fn resume(
 /// # Errors
 /// `key_state_conflict`, `version_not_found`, `key_not_found`, `invalid_request`.
 #[utoipa::path(post, path = "/v1/keys/{name}/versions/{version}/compromise", tag = "keys",
-    params(("name" = String, Path), ("version" = u32, Path)), request_body = CompromiseRequest, responses(
+    params(("name" = KeyName, Path), ("version" = VersionNumber, Path)), request_body = CompromiseRequest, responses(
     (status = 200, description = "The version", body = ChangeAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn compromise(
     request: HttpRequest,
@@ -125,9 +124,8 @@ pub async fn compromise(
 /// # Errors
 /// `key_state_conflict`, `version_not_found`, `key_not_found`, `invalid_request`.
 #[utoipa::path(post, path = "/v1/keys/{name}/versions/{version}/destroy", tag = "keys",
-    params(("name" = String, Path), ("version" = u32, Path)), request_body = Reason, responses(
+    params(("name" = KeyName, Path), ("version" = VersionNumber, Path)), request_body = Reason, responses(
     (status = 200, description = "The version", body = ChangeAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn destroy(
     request: HttpRequest,

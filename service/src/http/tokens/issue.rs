@@ -18,7 +18,7 @@ use crate::http::{
     authority,
     body::StrictJson,
     keys::{note, note_key},
-    problem::{Code, Problem, ProblemBody},
+    problem::{Code, Problem},
     state::{AppState, Caller},
 };
 
@@ -91,7 +91,6 @@ pub struct IssueAnswer {
 /// `invalid_request`, `unsupported_operation`, `key_not_found`, `key_state_conflict`, `forbidden`.
 #[utoipa::path(post, path = "/v1/tokens", tag = "tokens", request_body = IssueRequest, responses(
     (status = 201, description = "The token", body = IssueAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn issue(
     request: HttpRequest,

@@ -26,7 +26,7 @@ use crate::http::{
     authority,
     body::StrictJson,
     keys::note,
-    problem::{Code, Problem, ProblemBody},
+    problem::{Code, Problem},
     state::{AppState, Caller},
 };
 
@@ -108,7 +108,6 @@ fn unknown() -> Invalid {
 /// `invalid_request`.
 #[utoipa::path(post, path = "/v1/tokens/verify", tag = "tokens", request_body = TokenVerifyRequest, responses(
     (status = 200, description = "The verdict", body = TokenVerifyAnswer),
-    (status = "default", description = "A problem", body = ProblemBody),
 ))]
 pub async fn verify(
     request: HttpRequest,
