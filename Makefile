@@ -25,15 +25,16 @@ fuzz: tools ## One parser under libFuzzer until it fails or is stopped: make fuz
 		$(patsubst %,-dict=%,$(wildcard tests/fuzz/dictionaries/$(TARGET).dict)) $(FUZZ_FLAGS)
 
 bench: ## Figures, as ratios within one run
-	$(CARGO) build --release
-	$(CARGO) run --release -p claviger-tests --bin bench
+	$(CARGO) build --release --workspace
+	./target/release/bench
 
 lint: ## Formatting, lints, generated files
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
-	$(CARGO) run --quiet -- openapi | diff docs/openapi.json -
+	$(CARGO) build --workspace
+	./target/debug/claviger openapi | diff docs/openapi.json -
 
 fmt: ## Format everything
 	$(CARGO) fmt --all
@@ -44,7 +45,8 @@ deny: ## Licences, bans and sources of dependencies
 	cargo-deny --offline check bans licenses sources
 
 openapi: ## Regenerate docs/openapi.json
-	$(CARGO) run --quiet -- openapi > docs/openapi.json
+	$(CARGO) build --workspace
+	./target/debug/claviger openapi > docs/openapi.json
 
 tools: ## What the tests need and this machine lacks
 	command -v cargo-nextest >/dev/null || $(CARGO) install cargo-nextest --locked

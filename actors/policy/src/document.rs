@@ -104,7 +104,7 @@ fn measure(text: &str) -> (usize, usize) {
     let (mut depth, mut deepest, mut tokens, mut in_word) = (0_usize, 0, 0, false);
     for letter in text.chars() {
         let is_word = letter.is_alphanumeric() || letter == '_';
-        tokens += usize::from(!letter.is_whitespace() && !(is_word && in_word));
+        tokens += usize::from(!(letter.is_whitespace() || is_word && in_word));
         in_word = is_word;
         match letter {
             '(' | '[' | '{' => {
