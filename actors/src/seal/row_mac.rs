@@ -54,3 +54,72 @@ fn part(bytes: &mut Vec<u8>, kind: u8, content: &[u8]) {
     bytes.extend_from_slice(&(content.len() as u64).to_be_bytes());
     bytes.extend_from_slice(content);
 }
+
+#[cfg(test)]
+mod tests {
+    use claviger_crypto::secret::SecretBytes;
+    use claviger_entity::tables::principal;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::seal::MasterKeys;
+
+    /// The table as it was before a second token.
+    mod before {
+        use sea_orm::entity::prelude::*;
+
+        #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+        #[sea_orm(table_name = "principals")]
+        pub(super) struct Model {
+            #[sea_orm(primary_key, auto_increment = false)]
+            pub(super) id: String,
+            pub(super) name: String,
+            pub(super) token_hash: Vec<u8>,
+            pub(super) roles: String,
+            pub(super) created_at: i64,
+            pub(super) expires_at: Option<i64>,
+            pub(super) disabled_at: Option<i64>,
+            pub(super) mac: Vec<u8>,
+        }
+
+        #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+        pub(super) enum Relation {}
+
+        impl ActiveModelBehavior for ActiveModel {}
+    }
+
+    #[test]
+    fn a_later_column_changes_the_mac_only_once_it_is_set() {
+        let masters = MasterKeys::new(vec![SecretBytes::new(vec![7; 32])]).unwrap();
+        let (keychain, _) = Keychain::create(&masters.newest(Uuid::nil()).unwrap(), 0).unwrap();
+        let old = before::Model {
+            id: "i".to_owned(),
+            name: "n".to_owned(),
+            token_hash: vec![1; 32],
+            roles: "[]".to_owned(),
+            created_at: 1,
+            expires_at: None,
+            disabled_at: None,
+            mac: Vec::new(),
+        };
+        let mut new = principal::Model {
+            id: old.id.clone(),
+            name: old.name.clone(),
+            token_hash: old.token_hash.clone(),
+            roles: old.roles.clone(),
+            created_at: old.created_at,
+            expires_at: old.expires_at,
+            disabled_at: old.disabled_at,
+            previous_hash: None,
+            previous_until: None,
+            mac: Vec::new(),
+        };
+        let mac = |model: &principal::Model| mac_of_row(&keychain, "principals", model, &[]);
+        assert_eq!(mac_of_row(&keychain, "principals", &old, &[]), mac(&new));
+        let unset = mac(&new);
+        new.previous_until = Some(0);
+        let set = mac(&new);
+        new.expires_at = Some(0);
+        assert!(unset != set && set != mac(&new));
+    }
+}
