@@ -132,11 +132,20 @@ pub fn command(folder: &Path) -> Command {
 /// Runs a node that is expected not to start: exit code and what it wrote on stderr.
 #[must_use]
 pub fn refused_start(folder: &Path, environment: &[(&str, &str)]) -> (Option<i32>, String) {
-    let output = command(folder)
+    let mut child = command(folder)
         .env("CLAVIGER_SERVER__LISTEN", "127.0.0.1:0")
         .envs(environment.iter().copied())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    // One that starts after all says so, and would go on for ever.
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        if line.unwrap().contains("\"listening\"") {
+            child.kill().unwrap();
+        }
+    }
+    let output = child.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 

@@ -49,7 +49,9 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
 pub(crate) fn changed(column: &str, kind: &str) -> String {
     match kind {
         "BLOB" | "blob" => format!(
-            "CASE WHEN {column} IS NULL THEN x'00' ELSE substr({column}, 1, length({column}) - 1) || x'07' END"
+            // The last byte may be any already.
+            "CASE WHEN {column} IS NULL THEN x'00' ELSE substr({column}, 1, length({column}) - 1) || \
+             CASE WHEN substr({column}, -1) = x'07' THEN x'08' ELSE x'07' END END"
         ),
         kind if kind.to_ascii_lowercase().contains("int") || kind.to_ascii_lowercase().contains("bool") => {
             format!("CASE WHEN {column} IS NULL THEN 1 ELSE 1 - {column} END")
