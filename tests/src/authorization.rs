@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use claviger::auth::{Authorizer, Identity};
 use claviger_actors::{
-    access::{Access, Manifest, PolicyRecord, Principal, PrincipalRecord},
+    access::{Access, Expected, Manifest, PolicyRecord, Principal, PrincipalRecord},
     keyring::{
         Epoch, Snapshot,
         core::Ring,
@@ -51,8 +51,12 @@ impl World {
             .collect();
         let ring = records.iter().map(|record| Key { record: record.clone(), versions: Default::default() });
         let policies: Vec<PolicyRecord> = (0..policies).map(|index| policy(index, about, now)).collect();
-        let manifest: Manifest =
-            policies.iter().map(|policy| (policy.name.as_str().to_owned(), false)).collect();
+        let manifest: Manifest = policies
+            .iter()
+            .map(|policy| {
+                (policy.name.as_str().to_owned(), Expected { forbids: false, revision: policy.revision })
+            })
+            .collect();
         let principal = PrincipalRecord {
             id: Uuid::now_v7(),
             name: "asker".parse().unwrap(),

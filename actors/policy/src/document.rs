@@ -5,6 +5,7 @@ use std::str::FromStr as _;
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, Validator};
 use claviger_entity::PolicyName;
 use miette::Diagnostic;
+use serde_json::Value;
 
 use crate::schema::fixed;
 
@@ -20,9 +21,17 @@ const EXPLANATION_MAX_CHARS: usize = 512;
 /// A policy that was read and fits the schema.
 #[derive(Debug, Clone)]
 pub struct PolicyDocument {
-    pub(crate) statements: Vec<Policy>,
+    pub(crate) statements: Vec<StatementText>,
     /// What is legal but hardly meant.
     pub warnings: Vec<String>,
+}
+
+/// One statement of a policy.
+#[derive(Debug, Clone)]
+pub(crate) struct StatementText {
+    pub(crate) policy: Policy,
+    /// A condition tells one principal from another.
+    pub(crate) asks_who: bool,
 }
 
 /// Why a text is no policy. The sentences quote the policy, which is no secret.
@@ -86,16 +95,41 @@ impl PolicyDocument {
         statements
             .sort_by_key(|policy| policy.id().to_string().trim_start_matches("policy").parse::<usize>().ok());
         let numbered = (1..).zip(statements);
-        let statements =
-            numbered.map(|(number, policy)| policy.new_id(PolicyId::new(format!("{name}#{number}"))));
+        let statements = numbered.map(|(number, policy)| StatementText {
+            asks_who: asks_who(policy),
+            policy: policy.new_id(PolicyId::new(format!("{name}#{number}"))),
+        });
         Ok(Self { statements: statements.collect(), warnings })
     }
 
     /// Takes rights away somewhere, so its loss would give them back.
     #[must_use]
     pub fn forbids(&self) -> bool {
-        self.statements.iter().any(|policy| policy.effect() == Effect::Forbid)
+        self.statements.iter().any(|statement| statement.policy.effect() == Effect::Forbid)
     }
+}
+
+/// A condition tells one principal from another. A text that can't be looked into counts as one that does.
+fn asks_who(policy: &Policy) -> bool {
+    fn names_principal(value: &Value) -> bool {
+        match value {
+            Value::Object(members) => members.iter().any(|(name, value)| match name.as_str() {
+                "Var" => value == "principal",
+                // `principal == resource` is true of everybody in the same way.
+                "==" => !is_self(value) && names_principal(value),
+                _ => names_principal(value),
+            }),
+            Value::Array(items) => items.iter().any(names_principal),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        }
+    }
+    fn is_self(sides: &Value) -> bool {
+        let mut names =
+            ["left", "right"].map(|side| sides.get(side).and_then(|side| side.get("Var")?.as_str()));
+        names.sort_unstable();
+        names == [Some("principal"), Some("resource")]
+    }
+    policy.to_json().map_or(true, |json| json.get("conditions").is_none_or(names_principal))
 }
 
 /// How deep brackets are nested and how many words and signs there are. Quotes and comments are no exception: whoever leaves one open

@@ -1,6 +1,6 @@
 //! Decisions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cedar_policy::{
     ActionConstraint, Authorizer, Context, Decision, Effect, Entities, EntityTypeName, EntityUid, Policy,
@@ -34,6 +34,8 @@ struct Statement {
     /// About principals of this type only.
     kind: Option<EntityTypeName>,
     permissions: Permissions,
+    /// It tells one holder of a role from another: by identity or by a condition on the principal.
+    individual: bool,
 }
 
 impl Engine {
@@ -51,15 +53,16 @@ impl Engine {
             damaged,
         };
         let Some(fixed) = fixed() else { return engine };
-        let shipped = fixed.roles.policies().cloned();
-        let own = documents.into_iter().flat_map(|document| document.statements.iter().cloned());
-        for policy in shipped.chain(own) {
-            engine.add(fixed, policy);
+        for policy in fixed.roles.policies() {
+            engine.add(fixed, policy, false);
+        }
+        for statement in documents.into_iter().flat_map(|document| &document.statements) {
+            engine.add(fixed, &statement.policy, statement.asks_who);
         }
         engine
     }
 
-    fn add(&mut self, fixed: &Fixed, policy: Policy) {
+    fn add(&mut self, fixed: &Fixed, policy: &Policy, asks_who: bool) {
         let index = self.statements.len();
         let (named, kind) = match policy.principal_constraint() {
             PrincipalConstraint::Any => (None, None),
@@ -67,6 +70,7 @@ impl Engine {
             PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) => (Some(uid), None),
             PrincipalConstraint::IsIn(kind, uid) => (Some(uid), Some(kind)),
         };
+        let individual = asks_who || named.as_ref().is_some_and(|uid| *uid.type_name() != fixed.types.role);
         match named {
             Some(uid) => self.named.entry(uid).or_default().push(index),
             None => self.any.push(index),
@@ -81,7 +85,7 @@ impl Engine {
             tracing::error!("two policies carry one id");
             self.damaged = true;
         }
-        self.statements.push(Statement { policy, kind, permissions });
+        self.statements.push(Statement { policy: policy.clone(), kind, permissions, individual });
     }
 
     /// The principal may do this to the resource.
@@ -108,7 +112,27 @@ impl Engine {
         let Some(fixed) = fixed() else { return false };
         principal.is_admin()
             || !self.damaged
-                && self.about(fixed, principal, permission).any(|policy| policy.effect() == Effect::Permit)
+                && self.about(fixed, principal).any(|(_, statement)| {
+                    statement.permissions.contains(permission) && statement.policy.effect() == Effect::Permit
+                })
+    }
+
+    /// A policy gives this principal something that others with its roles do not have.
+    #[must_use]
+    pub fn favours(&self, principal: &PrincipalRef<'_>) -> bool {
+        self.singles_out(principal, Effect::Permit)
+    }
+
+    /// A policy takes something from this principal that others with its roles keep.
+    #[must_use]
+    pub fn restrains(&self, principal: &PrincipalRef<'_>) -> bool {
+        self.singles_out(principal, Effect::Forbid)
+    }
+
+    fn singles_out(&self, principal: &PrincipalRef<'_>, effect: Effect) -> bool {
+        let Some(fixed) = fixed() else { return true };
+        self.about(fixed, principal)
+            .any(|(_, statement)| statement.individual && statement.policy.effect() == effect)
     }
 
     fn decide(
@@ -118,8 +142,13 @@ impl Engine {
         resource: &ResourceRef<'_>,
     ) -> Option<bool> {
         let fixed = fixed()?;
-        let policies: Vec<&Policy> = self.about(fixed, principal, permission).collect();
-        if !policies.iter().any(|policy| policy.effect() == Effect::Permit) {
+        // A role given twice counts once.
+        let policies: BTreeMap<usize, &Policy> = self
+            .about(fixed, principal)
+            .filter(|(_, statement)| statement.permissions.contains(permission))
+            .map(|(index, statement)| (index, &statement.policy))
+            .collect();
+        if !policies.values().any(|policy| policy.effect() == Effect::Permit) {
             return Some(false);
         }
         let action = fixed.uids.get(permission.index())?.clone();
@@ -135,7 +164,7 @@ impl Engine {
         let set = if policies.len() * 2 > self.statements.len() {
             &self.whole
         } else {
-            few = PolicySet::from_policies(policies.into_iter().cloned()).ok()?;
+            few = PolicySet::from_policies(policies.into_values().cloned()).ok()?;
             &few
         };
         let response = Authorizer::new().is_authorized(&request, set, &entities);
@@ -147,31 +176,23 @@ impl Engine {
         Some(response.decision() == Decision::Allow)
     }
 
-    /// Statements whose scope fits principal and permission.
+    /// Statements whose scope fits the principal, each with its index; one may come twice.
     fn about<'a>(
         &'a self,
-        fixed: &Fixed,
-        principal: &PrincipalRef<'_>,
-        permission: Permission,
-    ) -> impl Iterator<Item = &'a Policy> {
+        fixed: &'a Fixed,
+        principal: &'a PrincipalRef<'a>,
+    ) -> impl Iterator<Item = (usize, &'a Statement)> {
         let uid = principal.uid(&fixed.types);
         let kind = uid.type_name().clone();
-        let named = std::iter::once(uid).chain(principal.role_uids(&fixed.types));
-        let mut indices = self.any.clone();
-        for uid in named {
-            indices.extend(self.named.get(&uid).into_iter().flatten());
-        }
-        // A role given twice counts once.
-        indices.sort_unstable();
-        indices.dedup();
-        indices
-            .into_iter()
-            .filter_map(|index| self.statements.get(index))
-            .filter(move |statement| {
-                statement.permissions.contains(permission)
-                    && statement.kind.as_ref().is_none_or(|wanted| *wanted == kind)
-            })
-            .map(|statement| &statement.policy)
+        let named = std::iter::once(uid)
+            .chain(principal.role_uids(&fixed.types))
+            .filter_map(|uid| self.named.get(&uid))
+            .flatten();
+        self.any
+            .iter()
+            .chain(named)
+            .filter_map(|index| Some((*index, self.statements.get(*index)?)))
+            .filter(move |(_, statement)| statement.kind.as_ref().is_none_or(|wanted| *wanted == kind))
     }
 }
 

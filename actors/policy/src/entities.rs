@@ -73,7 +73,9 @@ impl PrincipalRef<'_> {
         self.roles().iter().any(|role| role.as_str() == ADMIN)
     }
 
-    const fn roles(&self) -> &[RoleName] {
+    /// Roles it was given.
+    #[must_use]
+    pub const fn roles(&self) -> &[RoleName] {
         match self {
             Self::ApiKey { roles, .. } | Self::Subject { roles, .. } => roles,
         }

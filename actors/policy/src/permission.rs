@@ -49,6 +49,8 @@ permissions! {
     KeyReadPublic = "key.read_public" Key,
     /// Change settings.
     KeyUpdate = "key.update" Key,
+    /// Change labels, which policies may ask about.
+    KeyLabel = "key.label" Key,
     /// Schedule destruction.
     KeyDelete = "key.delete" Key,
     /// Cancel a scheduled destruction.

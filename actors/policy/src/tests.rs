@@ -183,6 +183,54 @@ fn an_api_key_may_be_allowed_to_rotate_itself_only() {
 }
 
 #[test]
+fn policies_that_single_somebody_out_are_known() {
+    let me: ApiKeyName = "ci".parse().unwrap();
+    let roles = roles(&["deployer"]);
+    let ci = PrincipalRef::ApiKey { id: Uuid::from_u128(7), name: &me, roles: &roles };
+    let permit = |who: &str, when: &str| format!("permit ({who}, action, resource) {when};");
+    let table = [
+        (permit("principal in Claviger::Role::\"deployer\"", ""), false),
+        (permit("principal", "when { resource.name == \"principal\" }"), false),
+        (permit("principal", "when { principal == resource }"), false),
+        (permit("principal", "unless { resource == principal }"), false),
+        (permit("principal", "when { principal == resource || principal.hasTag(\"x\") }"), true),
+        (permit("principal is Claviger::ApiKey", "when { principal.name like \"ci-*\" }"), true),
+        (
+            permit(
+                "principal is Claviger::ApiKey in Claviger::Role::\"deployer\"",
+                "when { principal.name == \"ci\" }",
+            ),
+            true,
+        ),
+        (
+            permit(
+                "principal is Claviger::ApiKey in Claviger::Role::\"other\"",
+                "when { principal.name == \"ci\" }",
+            ),
+            false,
+        ),
+        (permit("principal == Claviger::ApiKey::\"00000000000000000000000000000007\"", ""), true),
+        (permit("principal in Claviger::ApiKey::\"00000000000000000000000000000007\"", ""), true),
+        (permit("principal == Claviger::ApiKey::\"00000000000000000000000000000008\"", ""), false),
+        (permit("principal is Claviger::Subject", "when { principal.subject == \"x\" }"), false),
+    ];
+    for (text, expected) in table {
+        assert_eq!(
+            (engine(&[&text]).favours(&ci), engine(&[&text]).restrains(&ci)),
+            (expected, false),
+            "{text}"
+        );
+        let text = text.replacen("permit", "forbid", 1);
+        assert_eq!(
+            (engine(&[&text]).favours(&ci), engine(&[&text]).restrains(&ci)),
+            (false, expected),
+            "{text}"
+        );
+    }
+    assert!(!engine(&[]).favours(&ci) && !engine(&[]).restrains(&ci));
+}
+
+#[test]
 fn bearers_of_tokens_are_named_by_issuer_and_subject() {
     let engine = engine(&["permit (principal is Claviger::Subject, action, resource)
         when { principal.issuer == \"https://a\" && principal.subject == \"job\" };"]);

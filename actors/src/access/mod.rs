@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod error;
+mod handing;
 mod policies;
 mod record;
 mod state;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use api_keys::{ApiKeyChange, ApiKeyCommand, ApiKeySubject, NewSecret};
 pub use error::AccessError;
+pub use handing::{Handed, may_hand_on};
 pub use policies::{PolicyChange, PolicyCommand, PolicySubject};
 pub use record::{PolicyRecord, PreviousToken, Principal, PrincipalRecord};
-pub use state::{Access, Manifest};
+pub use state::{Access, Expected, Manifest};

@@ -3,7 +3,7 @@
 use claviger_entity::PolicyName;
 use claviger_policy::{PolicyDocument, SHIPPED_PREFIX};
 
-use super::{Access, AccessError, Manifest, PolicyRecord};
+use super::{Access, AccessError, Expected, Manifest, PolicyRecord};
 use crate::keyring::record::Time;
 
 /// Most policies of a deployment.
@@ -29,6 +29,8 @@ pub enum PolicyCommand {
     Delete {
         /// Name.
         name: PolicyName,
+        /// Revision that the caller saw.
+        if_match: Option<u64>,
     },
 }
 
@@ -54,11 +56,12 @@ pub struct PolicySubject {
 }
 
 impl PolicyCommand {
-    /// Judges the command; nothing has changed yet.
+    /// Judges the command; nothing has changed yet. `revision` is one that no policy has had: with a count of its own, a policy that
+    /// was deleted and written anew could carry the `ETag` of the one before.
     ///
     /// # Errors
     /// See [`AccessError`].
-    pub fn decide(self, access: &Access, now: Time) -> Result<PolicyChange, AccessError> {
+    pub fn decide(self, access: &Access, revision: u64, now: Time) -> Result<PolicyChange, AccessError> {
         let mut manifest = access.manifest().clone();
         match self {
             Self::Put { name, text, document, description, if_match } => {
@@ -75,7 +78,8 @@ impl PolicyCommand {
                     return Err(AccessError::RevisionMismatch);
                 }
                 // A damaged row is overwritten, that is how it is mended; only a name that was never written is new.
-                let is_new = manifest.insert(name.as_str().to_owned(), document.forbids()).is_none();
+                let expected = Expected { forbids: document.forbids(), revision };
+                let is_new = manifest.insert(name.as_str().to_owned(), expected).is_none();
                 if manifest.len() > POLICIES_MAX {
                     return Err(AccessError::Invalid("a deployment has at most 4096 policies"));
                 }
@@ -86,12 +90,17 @@ impl PolicyCommand {
                     description,
                     created_at: before.map_or(now, |policy| policy.created_at),
                     updated_at: now,
-                    revision: before.map_or(1, |policy| policy.revision.saturating_add(1)),
+                    revision,
                 };
                 Ok(PolicyChange { name, record: Some(record), is_new, manifest })
             }
-            Self::Delete { name } => {
-                manifest.remove(name.as_str()).ok_or(AccessError::PolicyNotFound)?;
+            Self::Delete { name, if_match } => {
+                if if_match.is_some() && if_match != access.policy(&name).map(|policy| policy.revision) {
+                    return Err(AccessError::RevisionMismatch);
+                }
+                if manifest.remove(name.as_str()).is_none() && !access.strays().contains(&name) {
+                    return Err(AccessError::PolicyNotFound);
+                }
                 Ok(PolicyChange { name, record: None, is_new: false, manifest })
             }
         }

@@ -124,6 +124,6 @@ pub struct PolicyRecord {
     pub created_at: Time,
     /// Last change.
     pub updated_at: Time,
-    /// Grows by one with each change; the `ETag`.
+    /// Epoch of its last change; the `ETag`.
     pub revision: u64,
 }

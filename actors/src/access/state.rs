@@ -10,9 +10,18 @@ use uuid::Uuid;
 use super::{PolicyRecord, Principal, PrincipalRecord};
 use crate::keyring::record::Time;
 
-/// Every policy there should be, and whether it forbids anything: kept in an authenticated row, so that a policy can't be taken out
-/// of the database unnoticed.
-pub type Manifest = BTreeMap<String, bool>;
+/// Every policy there should be: kept in an authenticated row, so that a policy can't be taken out of the database, or an old one put
+/// back, unnoticed.
+pub type Manifest = BTreeMap<String, Expected>;
+
+/// A policy as it should be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Expected {
+    /// It forbids something, so that its loss would give rights back.
+    pub forbids: bool,
+    /// Its revision.
+    pub revision: u64,
+}
 
 /// Principals and policies.
 #[derive(Clone)]
@@ -21,24 +30,30 @@ pub struct Access {
     tokens: HashTrieMapSync<[u8; 32], Uuid>,
     policies: Arc<BTreeMap<PolicyName, Arc<PolicyRecord>>>,
     manifest: Arc<Manifest>,
+    /// Policies that are sound but not as the manifest has them.
+    strays: Arc<[PolicyName]>,
+    stray_forbids: bool,
     engine: Arc<Engine>,
 }
 
 impl Access {
     /// From what was loaded. A policy that the manifest names and that is not there is missed; if it forbade anything, only
-    /// administrators are let in until it is back.
+    /// administrators are let in until it is back. The same goes for one that forbids and that the manifest does not know: somebody
+    /// took it out of there.
     #[must_use]
     pub fn new(principals: Vec<Principal>, policies: Vec<PolicyRecord>, manifest: Manifest) -> Self {
-        let policies = policies
-            .into_iter()
-            // A policy that nobody wrote through the service can't have a fitting row, but it may be an old one put back.
-            .filter(|policy| manifest.contains_key(policy.name.as_str()))
-            .map(|policy| (policy.name.clone(), Arc::new(policy)))
-            .collect();
+        let is_expected = |policy: &PolicyRecord| {
+            manifest.get(policy.name.as_str()).is_some_and(|expected| expected.revision == policy.revision)
+        };
+        let (policies, strays): (Vec<_>, Vec<_>) = policies.into_iter().partition(is_expected);
+        let policies = policies.into_iter().map(|policy| (policy.name.clone(), Arc::new(policy))).collect();
+        let stray_forbids = strays.iter().any(|policy| policy.document.forbids());
         let mut access = Self {
             principals: RedBlackTreeMapSync::default(),
             tokens: HashTrieMapSync::default(),
-            engine: engine(&policies, &manifest),
+            engine: engine(&policies, &manifest, stray_forbids),
+            strays: strays.into_iter().map(|policy| policy.name).collect(),
+            stray_forbids,
             policies: Arc::new(policies),
             manifest: Arc::new(manifest),
         };
@@ -108,6 +123,12 @@ impl Access {
         self.manifest.keys().map(String::as_str).filter(move |name| !there(name))
     }
 
+    /// Policies that are there and should not be, or should be of another revision.
+    #[must_use]
+    pub fn strays(&self) -> &[PolicyName] {
+        &self.strays
+    }
+
     pub(crate) fn principals(&self) -> impl Iterator<Item = &Arc<Principal>> {
         self.principals.values()
     }
@@ -143,8 +164,18 @@ impl Access {
             Some(record) => drop(policies.insert(name.clone(), Arc::new(record))),
             None => drop(policies.remove(name)),
         }
-        let engine = engine(&policies, &manifest);
-        Self { policies: Arc::new(policies), manifest: Arc::new(manifest), engine, ..self.clone() }
+        // Whoever writes a policy or removes it has settled what became of its row.
+        let strays: Arc<[PolicyName]> = self.strays.iter().filter(|stray| *stray != name).cloned().collect();
+        let stray_forbids = self.stray_forbids && !strays.is_empty();
+        let engine = engine(&policies, &manifest, stray_forbids);
+        Self {
+            policies: Arc::new(policies),
+            manifest: Arc::new(manifest),
+            strays,
+            stray_forbids,
+            engine,
+            ..self.clone()
+        }
     }
 
     fn index(&mut self, principal: Arc<Principal>) {
@@ -159,8 +190,13 @@ impl Access {
     }
 }
 
-fn engine(policies: &BTreeMap<PolicyName, Arc<PolicyRecord>>, manifest: &Manifest) -> Arc<Engine> {
+fn engine(
+    policies: &BTreeMap<PolicyName, Arc<PolicyRecord>>,
+    manifest: &Manifest,
+    stray_forbids: bool,
+) -> Arc<Engine> {
     let there: std::collections::BTreeSet<&str> = policies.keys().map(PolicyName::as_str).collect();
-    let damaged = manifest.iter().any(|(name, forbids)| *forbids && !there.contains(name.as_str()));
+    let is_lost = |(name, expected): (&String, &Expected)| expected.forbids && !there.contains(name.as_str());
+    let damaged = stray_forbids || manifest.iter().any(is_lost);
     Arc::new(Engine::new(policies.values().map(|policy| &policy.document), damaged))
 }

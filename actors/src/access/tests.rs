@@ -39,7 +39,7 @@ fn put(access: &Access, name: &str, text: &str) -> Access {
     let document = Box::new(PolicyDocument::parse(&name, text).unwrap());
     let command =
         PolicyCommand::Put { name, text: text.to_owned(), document, description: None, if_match: None };
-    let change = command.decide(access, now()).unwrap();
+    let change = command.decide(access, access.manifest().len() as u64 + 1, now()).unwrap();
     access.with_policy(&change.name, change.record, change.manifest)
 }
 
@@ -106,10 +106,10 @@ fn requests_that_break_a_rule() {
         description: None,
         if_match,
     };
-    assert!(matches!(put("claviger.admin", None).decide(&access, now()), Err(AccessError::Invalid(_))));
-    assert_eq!(put("p", Some(1)).decide(&access, now()).err(), Some(AccessError::RevisionMismatch));
-    let delete = PolicyCommand::Delete { name: "p".parse().unwrap() };
-    assert_eq!(delete.decide(&access, now()).err(), Some(AccessError::PolicyNotFound));
+    assert!(matches!(put("claviger.admin", None).decide(&access, 9, now()), Err(AccessError::Invalid(_))));
+    assert_eq!(put("p", Some(1)).decide(&access, 9, now()).err(), Some(AccessError::RevisionMismatch));
+    let delete = PolicyCommand::Delete { name: "p".parse().unwrap(), if_match: None };
+    assert_eq!(delete.decide(&access, 9, now()).err(), Some(AccessError::PolicyNotFound));
 }
 
 #[test]
@@ -143,4 +143,16 @@ fn a_policy_that_is_missing_closes_the_door_if_it_forbade_anything() {
     // A row that nobody wrote through the service is not obeyed.
     let smuggled = Access::new(Vec::new(), records(&granting, ""), Manifest::new());
     assert!(!may(&smuggled));
+    assert_eq!(smuggled.strays().iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["grant"]);
+    // A manifest without one that forbids closes the door too, until somebody says what is to become of it.
+    let mut without = both.manifest().clone();
+    without.remove("deny");
+    let forgotten = Access::new(Vec::new(), records(&both, ""), without);
+    assert!(!may(&forgotten));
+    assert!(may(&put(&forgotten, "deny", "forbid (principal is Claviger::Subject, action, resource);")));
+    // As does the row of an earlier revision.
+    let narrower = put(&both, "deny", "forbid (principal, action, resource);");
+    let rolled_back = Access::new(Vec::new(), records(&both, ""), narrower.manifest().clone());
+    assert!(!may(&rolled_back));
+    assert_eq!(rolled_back.missing().collect::<Vec<_>>(), ["deny"]);
 }

@@ -1,7 +1,7 @@
 //! One operation, for the record.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Who did what to which key, and how it ended.
 #[derive(Debug, Clone, Serialize)]
@@ -34,7 +34,7 @@ pub struct AuditRecord {
 }
 
 /// What an operation was done to.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     /// The key.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,12 +54,24 @@ pub struct Subject {
     /// Token id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
+    /// `sub` of a token that is a credential for this service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+    /// The permission that was needed beside that of the operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission: Option<String>,
     /// Items of a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
     /// Failed items of a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<usize>,
+    /// Items of a batch, or candidates of a token, that the caller had no right to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forbidden: Option<usize>,
+    /// The answer of before was given again, for the same `Idempotency-Key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<bool>,
     /// Verdict of a verification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid: Option<bool>,

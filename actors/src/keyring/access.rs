@@ -88,8 +88,9 @@ impl KeyRingHandle {
         &self,
         context: ChangeContext,
         name: PolicyName,
+        if_match: Option<u64>,
     ) -> Result<Applied<PolicySubject>, RingFailure> {
-        self.apply(context, PolicyCommand::Delete { name }).await
+        self.apply(context, PolicyCommand::Delete { name, if_match }).await
     }
 
     /// Writes down when API keys were last used.

@@ -24,6 +24,8 @@ pub struct ChangeContext {
     pub actor: String,
     /// The principal's id.
     pub actor_id: Option<String>,
+    /// The API key that asks; it must still be accepted when the change is made.
+    pub api_key: Option<uuid::Uuid>,
     /// `X-Request-Id` of the request.
     pub request_id: String,
     /// Set when the caller sent an `Idempotency-Key`.
@@ -34,7 +36,13 @@ impl ChangeContext {
     /// A change that the service makes on its own.
     #[must_use]
     pub fn system(request_id: impl Into<String>) -> Self {
-        Self { actor: "system".to_owned(), actor_id: None, request_id: request_id.into(), idempotency: None }
+        Self {
+            actor: "system".to_owned(),
+            actor_id: None,
+            api_key: None,
+            request_id: request_id.into(),
+            idempotency: None,
+        }
     }
 }
 
@@ -69,6 +77,9 @@ pub enum RingFailure {
     /// API keys or policies refused.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// Whoever asked for the change is not accepted any more.
+    #[error("the API key is not accepted any more")]
+    ActorGone,
     /// The material was refused.
     #[error(transparent)]
     Material(#[from] claviger_crypto::material::MaterialError),

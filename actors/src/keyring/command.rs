@@ -141,7 +141,7 @@ impl RingCommand for PolicyCommand {
     type Subject = PolicySubject;
 
     fn decide(self, base: &Snapshot, now: Time) -> Result<PolicyChange, RingFailure> {
-        Ok(Self::decide(self, base.access(), now)?)
+        Ok(Self::decide(self, base.access(), base.epoch.0 + 1, now)?)
     }
 
     fn subject(change: &PolicyChange) -> PolicySubject {

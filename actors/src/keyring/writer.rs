@@ -42,6 +42,10 @@ impl Writer {
         context: &ChangeContext,
         now: Time,
     ) -> Result<Written<C::Subject>, RingFailure> {
+        let is_live = |id| base.access().api_key(id).is_some_and(|principal| principal.record.is_live(now));
+        if context.api_key.is_some_and(|id| !is_live(id)) {
+            return Err(RingFailure::ActorGone);
+        }
         if let Some(ticket) = &context.idempotency
             && let Some(applied) = self.replay(ticket, now).await?
         {

@@ -32,6 +32,7 @@ pub struct LoadedRing {
 
 const EDITED: &str = "row was changed outside the service";
 const MISSING: &str = "row is missing";
+const STRAY: &str = "row is not the one that was written last";
 const ORPHAN: &str = "row belongs to no key";
 
 impl Database {
@@ -100,6 +101,9 @@ impl Database {
         let principals = self.load_principals(keychain, &mut quarantined).await?;
         let policies = self.load_policies(keychain, &mut quarantined).await?;
         let access = Access::new(principals, policies, manifest.unwrap_or_default());
+        for name in access.strays() {
+            quarantined.push(Quarantined { key: format!("policy {name}"), version: None, finding: STRAY });
+        }
         for name in access.missing() {
             let key = format!("policy {name}");
             if !quarantined.iter().any(|row| row.key == key) {

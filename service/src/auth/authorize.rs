@@ -1,6 +1,10 @@
 //! Decisions, remembered.
 
-use claviger_actors::keyring::{Snapshot, record::KeyRecord};
+use claviger_actors::{
+    access::PrincipalRecord,
+    keyring::{Snapshot, record::KeyRecord},
+};
+use claviger_entity::PolicyName;
 use claviger_policy::{KeyFacts, Permission, ResourceRef, Target};
 use moka::sync::Cache;
 use uuid::Uuid;
@@ -11,13 +15,21 @@ use super::Identity;
 const REMEMBERED: u64 = 100_000;
 
 /// A decision is a pure function of these: what a policy may ask of principal and resource changes only with the revision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Question {
     revision: u64,
     principal: Uuid,
     permission: Permission,
-    /// Id of the key; nil for the deployment.
-    resource: Uuid,
+    resource: Resource,
+}
+
+/// What a decision is about. Names and roles of API keys never change, and a change of labels moves the revision.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Resource {
+    Deployment,
+    Key(Uuid),
+    ApiKey(Uuid),
+    Policy(PolicyName),
 }
 
 /// Asks the policies, once a question.
@@ -41,7 +53,9 @@ impl Authorizer {
         permission: Permission,
         key: &KeyRecord,
     ) -> bool {
-        self.remembered(snapshot, identity, permission, key.id, &|| ResourceRef::Key(facts(key)))
+        self.remembered(snapshot, identity, permission, Resource::Key(key.id), &|| {
+            ResourceRef::Key(facts(key))
+        })
     }
 
     /// The caller may know that the key exists: it may do something to it.
@@ -61,10 +75,36 @@ impl Authorizer {
         identity: &Identity,
         permission: Permission,
     ) -> bool {
-        self.remembered(snapshot, identity, permission, Uuid::nil(), &|| ResourceRef::Deployment)
+        self.remembered(snapshot, identity, permission, Resource::Deployment, &|| ResourceRef::Deployment)
     }
 
-    /// As asked, without remembering: for what is seldom asked about.
+    /// The caller may do this to the API key.
+    #[must_use]
+    pub fn permits_api_key(
+        &self,
+        snapshot: &Snapshot,
+        identity: &Identity,
+        permission: Permission,
+        record: &PrincipalRecord,
+    ) -> bool {
+        let resource = ResourceRef::ApiKey { id: record.id, name: &record.name, roles: &record.roles };
+        self.remembered(snapshot, identity, permission, Resource::ApiKey(record.id), &|| resource)
+    }
+
+    /// The caller may do this to the policy of this name, which need not exist.
+    #[must_use]
+    pub fn permits_policy(
+        &self,
+        snapshot: &Snapshot,
+        identity: &Identity,
+        permission: Permission,
+        name: &PolicyName,
+    ) -> bool {
+        let resource = ResourceRef::Policy(name);
+        self.remembered(snapshot, identity, permission, Resource::Policy(name.clone()), &|| resource)
+    }
+
+    /// As asked, without remembering: for what is not there yet.
     #[must_use]
     pub fn permits(
         &self,
@@ -87,7 +127,7 @@ impl Authorizer {
         snapshot: &Snapshot,
         identity: &Identity,
         permission: Permission,
-        resource: Uuid,
+        resource: Resource,
         resource_ref: &dyn Fn() -> ResourceRef<'a>,
     ) -> bool {
         let revision = snapshot.access_revision();
@@ -103,7 +143,7 @@ impl Authorizer {
 
 /// What policies may ask about a key.
 #[must_use]
-fn facts(key: &KeyRecord) -> KeyFacts<'_> {
+pub fn facts(key: &KeyRecord) -> KeyFacts<'_> {
     KeyFacts {
         name: &key.name,
         key_type: key.key_type,

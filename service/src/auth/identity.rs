@@ -43,6 +43,15 @@ impl Identity {
         }
     }
 
+    /// The API key, if it is one.
+    #[must_use]
+    pub const fn api_key(&self) -> Option<&Arc<Principal>> {
+        match self {
+            Self::ApiKey(principal) => Some(principal),
+            Self::Subject { .. } => None,
+        }
+    }
+
     /// Name in records.
     #[must_use]
     pub fn name(&self) -> &str {

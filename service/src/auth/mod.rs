@@ -8,5 +8,5 @@ mod authorize;
 mod identity;
 
 pub use authenticate::{Refusal, authenticate};
-pub use authorize::Authorizer;
+pub use authorize::{Authorizer, facts};
 pub use identity::Identity;

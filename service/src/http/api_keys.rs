@@ -1,14 +1,16 @@
 //! API keys: credentials with roles, for programs and people. The secret is in the answer that makes it and nowhere else.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use chrono::{DateTime, Utc};
 use claviger_actors::{
-    access::{ApiKeySubject, Principal},
+    access::{self, ApiKeySubject, Handed, Principal},
     audit::Subject,
     keyring::{Applied, Snapshot},
 };
 use claviger_entity::{ApiKeyName, HumanDuration, RoleName};
-use claviger_policy::{Permission, ResourceRef};
+use claviger_policy::{Permission, PrincipalRef};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -95,7 +97,8 @@ impl ApiKeyView {
     }
 }
 
-/// Creates an API key. Callers who are not administrators may give only roles that they hold themselves.
+/// Creates an API key. Callers who are not administrators give at most what they hold: only roles of theirs, no longer life than their own,
+/// and nothing that a policy gives or takes by id or name.
 ///
 /// # Errors
 /// `invalid_request`, `forbidden`.
@@ -109,7 +112,11 @@ pub async fn create(
     caller: Caller,
     StrictJson(new): StrictJson<NewApiKey>,
 ) -> Result<HttpResponse, Problem> {
-    may_give(&caller, &new.roles)?;
+    let handed = Handed {
+        principal: PrincipalRef::ApiKey { id: Uuid::nil(), name: &new.name, roles: &new.roles },
+        expires_at: new.expires_at,
+    };
+    may_hand_on(&state, &caller, &handed)?;
     let made = state.ring.create_api_key(caller.context(), new.name, new.roles, new.expires_at).await?;
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, format!("/v1/api-keys/{}", made.subject.id.simple())));
@@ -132,13 +139,14 @@ pub async fn list(
     let (snapshot, now) = (state.ring.snapshot(), state.clock.now());
     let limit = limit(listing.limit)?;
     let after: Option<Uuid> = listing.cursor.as_deref().map(from_cursor).transpose()?;
-    let seen = snapshot.access().api_keys_after(after).filter(|principal| {
-        let record = &principal.record;
-        let resource = ResourceRef::ApiKey { id: record.id, name: &record.name, roles: &record.roles };
-        state.authorizer.permits(&snapshot, &caller.identity, Permission::ApiKeyRead, &resource)
-    });
-    let view = |principal: &&std::sync::Arc<Principal>| ApiKeyView::new(principal, now);
-    let (items, next_cursor) = page(seen, limit, view, |principal| principal.record.id.to_string());
+    let all = snapshot.access().api_keys_after(after);
+    let is_seen = |principal: &&Arc<Principal>| {
+        let permission = Permission::ApiKeyRead;
+        state.authorizer.permits_api_key(&snapshot, &caller.identity, permission, &principal.record)
+    };
+    let view = |principal: &&Arc<Principal>| ApiKeyView::new(principal, now);
+    let cursor = |principal: &&Arc<Principal>| principal.record.id.to_string();
+    let (items, next_cursor) = page(all, is_seen, limit, view, cursor).await;
     Ok(HttpResponse::Ok().json(ApiKeyPage { items, next_cursor }))
 }
 
@@ -173,7 +181,7 @@ pub async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Gives an API key a new secret. Callers who are not administrators may do so for API keys whose roles they hold, and for their own.
+/// Gives an API key a new secret. Callers who are not administrators may do so for their own, and for those that they could have created.
 ///
 /// # Errors
 /// `not_found`, `forbidden`, `invalid_request`.
@@ -190,7 +198,9 @@ pub async fn rotate(
         let snapshot = state.ring.snapshot();
         let (id, principal) = named(&request, &snapshot)?;
         if id != caller.identity.id() {
-            may_give(&caller, &principal.record.roles)?;
+            let record = &principal.record;
+            let handed = Handed { principal: record.as_policy_ref(), expires_at: record.expires_at };
+            may_hand_on(&state, &caller, &handed)?;
         }
         id
     };
@@ -200,19 +210,16 @@ pub async fn rotate(
     with_secret(&request, &state, made, HttpResponse::Ok())
 }
 
-/// Whoever could give a role that they do not hold could give it to themselves.
-fn may_give(caller: &Caller, roles: &[RoleName]) -> Result<(), Problem> {
-    let held = caller.identity.roles();
-    if caller.identity.is_admin() || roles.iter().all(|role| held.contains(role)) {
-        return Ok(());
-    }
-    Err(Problem::new(Code::Forbidden, "only an administrator may give roles that the caller does not hold"))
+/// Whoever could make a credential that holds more than theirs could give themselves more.
+fn may_hand_on(state: &AppState, caller: &Caller, handed: &Handed<'_>) -> Result<(), Problem> {
+    let refused = |detail| Problem::new(Code::Forbidden, detail);
+    let giver =
+        caller.identity.api_key().ok_or_else(|| refused("tokens give no API keys; use an API key"))?;
+    let snapshot = state.ring.snapshot();
+    access::may_hand_on(snapshot.access().engine(), &giver.record, handed).map_err(refused)
 }
 
-fn named<'a>(
-    request: &HttpRequest,
-    snapshot: &'a Snapshot,
-) -> Result<(Uuid, &'a std::sync::Arc<Principal>), Problem> {
+fn named<'a>(request: &HttpRequest, snapshot: &'a Snapshot) -> Result<(Uuid, &'a Arc<Principal>), Problem> {
     let missing = || Problem::new(Code::NotFound, "there is no such API key");
     let id = request.match_info().get("id").and_then(api_key_id).ok_or_else(missing)?;
     Ok((id, snapshot.access().api_key(id).ok_or_else(missing)?))

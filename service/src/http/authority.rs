@@ -2,97 +2,191 @@
 //!
 //! What a caller may not even see is not there: the answer is the one for a name that names nothing. The audit log says which it was.
 
+use std::sync::Arc;
+
 use claviger_actors::{
+    access::Principal,
     audit::Subject,
-    keyring::{Snapshot, record::KeyRecord},
+    keyring::{
+        Snapshot,
+        core::RingError,
+        record::{Key, KeyRecord},
+    },
 };
-use claviger_entity::KeyName;
+use claviger_entity::{KeyName, PolicyName};
 use claviger_policy::{Permission, ResourceRef, Target};
 use uuid::Uuid;
 
 use super::{
     problem::{Code, Problem},
     state::{AppState, Caller},
-    table::{Route, Scope},
+    table::{Access, Route, Scope},
 };
 
-/// Asks about the permission of a route, as far as the door can.
-///
-/// # Errors
-/// `forbidden`, or the code of what is not there.
-pub(super) fn at_the_door(
-    state: &AppState,
-    snapshot: &Snapshot,
-    caller: &Caller,
-    (route, permission): (&Route, Permission),
-    segment: impl Fn(&str) -> Option<String>,
-) -> Result<(), Problem> {
-    match route.scope(permission) {
-        Scope::Deployment => {
-            if state.authorizer.permits_deployment(snapshot, &caller.identity, permission) {
-                caller.decided();
-                Ok(())
-            } else {
-                Err(forbidden(permission))
+/// What a route's permission is asked about, looked up once.
+pub(super) enum Named<'a> {
+    /// The deployment.
+    Deployment,
+    /// What the handler finds in the body or lists.
+    Later,
+    /// The key that the path names.
+    Key(Result<&'a Arc<Key>, RingError>),
+    /// The API key that the path names.
+    ApiKey(Option<&'a Arc<Principal>>),
+    /// The policy that the path names, and whether there is one.
+    Policy(Option<PolicyName>, bool),
+}
+
+impl<'a> Named<'a> {
+    /// Looks up what a request to a route names.
+    pub(super) fn find(
+        snapshot: &'a Snapshot,
+        route: &Route,
+        permission: Permission,
+        segment: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        match route.scope(permission) {
+            Scope::Deployment => Self::Deployment,
+            Scope::Handler => Self::Later,
+            Scope::Path(Target::Key) => {
+                let name = segment("name").and_then(|name| name.parse::<KeyName>().ok());
+                Self::Key(name.ok_or(RingError::KeyNotFound).and_then(|name| snapshot.key(&name)))
+            }
+            Scope::Path(Target::ApiKey) => {
+                let id = segment("id").as_deref().and_then(api_key_id);
+                Self::ApiKey(id.and_then(|id| snapshot.access().api_key(id)))
+            }
+            Scope::Path(Target::Policy | Target::Deployment) => {
+                let name: Option<PolicyName> = segment("name").and_then(|name| name.parse().ok());
+                let exists = name.as_ref().is_some_and(|name| snapshot.access().policy(name).is_some());
+                Self::Policy(name, exists)
             }
         }
-        Scope::Path(Target::Key) => {
-            let name = segment("name").and_then(|name| name.parse::<KeyName>().ok());
-            key_in_path(state, snapshot, caller, permission, name.as_ref())
+    }
+
+    /// For the record. What is not there is not named: it may be a secret in the wrong place.
+    pub(super) fn subject(&self) -> Subject {
+        let mut subject = Subject::default();
+        match self {
+            Self::Deployment | Self::Later => {}
+            Self::Key(key) => subject.key = key.as_ref().ok().map(|key| key.record.name.to_string()),
+            Self::ApiKey(principal) => {
+                subject.api_key = principal.map(|principal| principal.record.id.simple().to_string());
+            }
+            Self::Policy(name, exists) => {
+                subject.policy = name.as_ref().filter(|_| *exists).map(ToString::to_string);
+            }
         }
-        Scope::Path(Target::ApiKey) => {
-            api_key_in_path(state, snapshot, caller, permission, segment("id").as_deref())
+        subject
+    }
+
+    /// Asks about the permission, as far as the door can.
+    ///
+    /// # Errors
+    /// `forbidden`, or the code of what is not there.
+    pub(super) fn judge(
+        &self,
+        state: &AppState,
+        snapshot: &Snapshot,
+        caller: &Caller,
+        permission: Permission,
+    ) -> Result<(), Problem> {
+        match self {
+            Self::Deployment => {
+                caller.decided();
+                let permits = state.authorizer.permits_deployment(snapshot, &caller.identity, permission);
+                permits.then_some(()).ok_or_else(|| forbidden(permission))
+            }
+            Self::Later => {
+                let might = state.authorizer.might(snapshot, &caller.identity, permission);
+                might.then_some(()).ok_or_else(|| forbidden(permission))
+            }
+            Self::Key(key) => {
+                let key = key.as_ref().map_err(|error| of_unreadable(caller, error.clone()))?;
+                on_key(state, snapshot, caller, permission, &key.record)
+            }
+            Self::ApiKey(principal) => {
+                let missing = || Problem::new(Code::NotFound, "there is no such API key");
+                let record = &principal.ok_or_else(missing)?.record;
+                let seen = [Permission::ApiKeyRead, Permission::ApiKeyRotate, Permission::ApiKeyDelete];
+                let permits = |permission| {
+                    state.authorizer.permits_api_key(snapshot, &caller.identity, permission, record)
+                };
+                judge(caller, permission, permits, &seen, missing)
+            }
+            Self::Policy(name, _) => {
+                let missing = || Problem::new(Code::NotFound, "there is no such policy");
+                let name = name.as_ref().ok_or_else(missing)?;
+                // A policy that does not exist may be written, by whoever may write one of its name.
+                let seen = [Permission::PolicyRead, Permission::PolicyWrite, Permission::PolicyDelete];
+                let permits = |permission| {
+                    state.authorizer.permits_policy(snapshot, &caller.identity, permission, name)
+                };
+                judge(caller, permission, permits, &seen, missing)
+            }
         }
-        Scope::Path(Target::Policy | Target::Deployment) => {
-            policy_in_path(state, snapshot, caller, permission, segment("name").as_deref())
-        }
-        Scope::Handler if state.authorizer.might(snapshot, &caller.identity, permission) => Ok(()),
-        Scope::Handler => Err(forbidden(permission)),
     }
 }
 
-/// What a path names, if it is there.
-pub(super) fn wanted(
-    snapshot: &Snapshot,
-    route: &Route,
-    permission: Permission,
-    segment: impl Fn(&str) -> Option<String>,
-) -> Subject {
-    let mut subject = Subject::default();
-    match route.scope(permission) {
-        Scope::Path(Target::Key) => {
-            let name = segment("name").and_then(|name| name.parse().ok());
-            subject.key = name.filter(|name| snapshot.key(name).is_ok()).map(|name| name.to_string());
-        }
-        Scope::Path(Target::ApiKey) => {
-            let id = segment("id").as_deref().and_then(api_key_id);
-            let id = id.filter(|id| snapshot.access().api_key(*id).is_some());
-            subject.api_key = id.map(|id| id.simple().to_string());
-        }
-        Scope::Path(Target::Policy | Target::Deployment) => {
-            let name = segment("name").and_then(|name| name.parse().ok());
-            let name = name.filter(|name| snapshot.access().policy(name).is_some());
-            subject.policy = name.map(|name| name.to_string());
-        }
-        Scope::Deployment | Scope::Handler => {}
-    }
-    subject
-}
-
-/// The key that a path names.
-fn key_in_path(
-    state: &AppState,
-    snapshot: &Snapshot,
+fn judge(
     caller: &Caller,
     permission: Permission,
-    name: Option<&KeyName>,
+    permits: impl Fn(Permission) -> bool,
+    seen: &[Permission],
+    missing: impl Fn() -> Problem,
 ) -> Result<(), Problem> {
-    let missing = || Problem::new(Code::KeyNotFound, "there is no such key");
-    match snapshot.key(name.ok_or_else(missing)?) {
-        Ok(key) => on_key(state, snapshot, caller, permission, &key.record),
-        // Nobody can tell what policies would say of a row that can't be read.
-        Err(error) if caller.identity.is_admin() => Err(error.into()),
-        Err(_) => Err(missing()),
+    caller.decided();
+    if permits(permission) {
+        return Ok(());
+    }
+    if seen.iter().any(|permission| permits(*permission)) {
+        return Err(forbidden(permission));
+    }
+    Err(missing().recorded_as(Code::Forbidden))
+}
+
+/// The key that a request names, if the caller may do this to it.
+///
+/// # Errors
+/// `forbidden`; `key_not_found` when there is none or the caller may not even see it.
+pub(super) fn key<'a>(
+    state: &AppState,
+    snapshot: &'a Snapshot,
+    caller: &Caller,
+    permission: Permission,
+    name: &KeyName,
+) -> Result<&'a Arc<Key>, Problem> {
+    let key = snapshot.key(name).map_err(|error| of_unreadable(caller, error))?;
+    on_key(state, snapshot, caller, permission, &key.record)?;
+    Ok(key)
+}
+
+/// Nobody can tell what policies would say of a row that can't be read, so only administrators learn that there is one.
+fn of_unreadable(caller: &Caller, error: RingError) -> Problem {
+    if caller.identity.is_admin() {
+        return error.into();
+    }
+    Problem::new(Code::KeyNotFound, "there is no such key")
+}
+
+/// What was answered before may be answered again, unless the caller has lost the right to the key that it is about.
+///
+/// # Errors
+/// `forbidden`, `key_not_found`.
+pub(super) fn still(
+    state: &AppState,
+    caller: &Caller,
+    route: &Route,
+    subject: &Subject,
+) -> Result<(), Problem> {
+    let Access::Needs(permission) = route.access else { return Ok(()) };
+    let name = subject.key.as_ref().and_then(|name| name.parse::<KeyName>().ok());
+    let snapshot = state.ring.snapshot();
+    match name.map(|name| snapshot.key(&name)) {
+        Some(Ok(key)) if route.scope(permission) == Scope::Handler => {
+            on_key(state, &snapshot, caller, permission, &key.record)
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -134,55 +228,6 @@ pub(super) fn on_new_key(
     } else {
         Err(forbidden(permission))
     }
-}
-
-fn api_key_in_path(
-    state: &AppState,
-    snapshot: &Snapshot,
-    caller: &Caller,
-    permission: Permission,
-    id: Option<&str>,
-) -> Result<(), Problem> {
-    let missing = || Problem::new(Code::NotFound, "there is no such API key");
-    let id = id.and_then(api_key_id).ok_or_else(missing)?;
-    let principal = snapshot.access().api_key(id).ok_or_else(missing)?;
-    let record = &principal.record;
-    let resource = ResourceRef::ApiKey { id, name: &record.name, roles: &record.roles };
-    let seen = [Permission::ApiKeyRead, Permission::ApiKeyRotate, Permission::ApiKeyDelete];
-    judge(state, snapshot, caller, permission, (&resource, &seen), missing)
-}
-
-fn policy_in_path(
-    state: &AppState,
-    snapshot: &Snapshot,
-    caller: &Caller,
-    permission: Permission,
-    name: Option<&str>,
-) -> Result<(), Problem> {
-    let missing = || Problem::new(Code::NotFound, "there is no such policy");
-    let name = name.and_then(|name| name.parse().ok()).ok_or_else(missing)?;
-    // A policy that does not exist may be written, by whoever may write one of its name.
-    let seen = [Permission::PolicyRead, Permission::PolicyWrite, Permission::PolicyDelete];
-    judge(state, snapshot, caller, permission, (&ResourceRef::Policy(&name), &seen), missing)
-}
-
-fn judge(
-    state: &AppState,
-    snapshot: &Snapshot,
-    caller: &Caller,
-    permission: Permission,
-    (resource, seen): (&ResourceRef<'_>, &[Permission]),
-    missing: impl Fn() -> Problem,
-) -> Result<(), Problem> {
-    caller.decided();
-    let permits = |permission| state.authorizer.permits(snapshot, &caller.identity, permission, resource);
-    if permits(permission) {
-        return Ok(());
-    }
-    if seen.iter().any(|permission| permits(*permission)) {
-        return Err(forbidden(permission));
-    }
-    Err(missing().recorded_as(Code::Forbidden))
 }
 
 /// The id of an API key as it stands in paths: 32 hex digits, in lower case and nothing else.

@@ -9,7 +9,7 @@ use actix_web::{
     dev::Payload,
     error::PayloadError,
     http::header::{self, HeaderMap},
-    web::{self, BytesMut, Query},
+    web::{self, Bytes, BytesMut, Query},
 };
 use claviger_crypto::json::{self, JsonError};
 use claviger_entity::{KeyName, VersionNumber};
@@ -55,7 +55,7 @@ pub(super) async fn read(
     limit: usize,
     declared: Option<usize>,
     payload: &mut Payload,
-) -> Result<BytesMut, Problem> {
+) -> Result<Bytes, Problem> {
     let too_large =
         || Problem::new(Code::PayloadTooLarge, format!("a request body has at most {limit} bytes"));
     if declared.is_some_and(|length| length > limit) {
@@ -76,7 +76,7 @@ pub(super) async fn read(
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
+        Ok(body.freeze())
     };
     let late = |_| Problem::invalid("the request body did not arrive within 10 s");
     actix_web::rt::time::timeout(ARRIVAL, arrival).await.map_err(late)?
@@ -202,8 +202,8 @@ impl<'de> Deserialize<'de> for Base64 {
 }
 
 /// Puts a body that was read early back for the extractor.
-pub(super) fn put_back(request: &mut actix_web::dev::ServiceRequest, body: &BytesMut) {
-    let whole = futures_util::stream::once(std::future::ready(Ok(body.clone().freeze())));
+pub(super) fn put_back(request: &mut actix_web::dev::ServiceRequest, body: Bytes) {
+    let whole = futures_util::stream::once(std::future::ready(Ok(body)));
     request.set_payload(Payload::Stream { payload: whole.boxed_local() });
 }
 

@@ -1,22 +1,35 @@
 //! The door: what happens to every request before and after its handler.
 
-use std::{panic::AssertUnwindSafe, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
-    http::header::{self, HeaderName, HeaderValue},
+    http::{
+        Method,
+        header::{self, HeaderName, HeaderValue},
+    },
     middleware::Next,
-    web::Data,
+    web::{Bytes, Data},
 };
-use claviger_actors::{audit::AuditRecord, keyring::IdempotencyTicket};
+use claviger_actors::{
+    audit::AuditRecord,
+    keyring::{IdempotencyTicket, Snapshot},
+};
+use claviger_policy::Permission;
 use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use super::{
-    authority, body, idempotency,
+    authority::{self, Named},
+    body,
+    idempotency::{self, Replay},
     problem::{Code, Problem},
     state::{AppState, Caller, Noted},
     table::{self, Access, Found, Kind, Route},
@@ -27,13 +40,15 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const EPOCH: HeaderName = HeaderName::from_static("x-claviger-epoch");
 const MIN_EPOCH: &str = "x-claviger-min-epoch";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// A body that took longer to come did not come with its head.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Lets a request in, or not; answers it, records it.
 ///
 /// # Errors
 /// Never without an answer: an error carries one when the request itself was lost with its handler.
 pub async fn door(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(state) = request.app_data::<Data<AppState>>().cloned() else {
@@ -52,9 +67,10 @@ pub async fn door(
             (response, Some(request.into_parts().0), None)
         }
         Found::OtherMethod(pattern) => (other_method(pattern, &id), Some(request.into_parts().0), None),
-        Found::Route(route) => match admit(&state, &request, route, &id) {
-            Ok(caller) => {
-                let (response, request) = run(&state, request, next, (route, &id), caller.clone()).await;
+        Found::Route(route) => match enter(&state, &mut request, route, &noted, &id).await {
+            Ok(entered) => {
+                let caller = entered.as_ref().map(|entered| entered.caller.clone());
+                let (response, request) = run(&state, request, next, (route, &id, &noted), entered).await;
                 (response, request, caller)
             }
             Err(refused) => {
@@ -97,30 +113,60 @@ fn request_id(request: &ServiceRequest) -> String {
 /// Whom the door turned away, if they were recognised, and what they are told.
 type Refused = (Option<Caller>, Problem);
 
-/// Who may come in. A refusal names whom it was, if they were recognised, for the record.
+/// A caller with their whole request.
+struct Entered {
+    caller: Caller,
+    /// Already put back for the handler.
+    body: Bytes,
+}
+
+/// Lets a caller in once all of their request is here. They are judged by its head, so that nobody uploads anything without a right
+/// to, and again when its body took its time: whoever lost the right meanwhile can't use a request that they held back.
+async fn enter(
+    state: &AppState,
+    request: &mut ServiceRequest,
+    route: &Route,
+    noted: &Noted,
+    id: &str,
+) -> Result<Option<Entered>, Box<Refused>> {
+    let Access::Needs(permission) = route.access else { return Ok(None) };
+    let began = Instant::now();
+    let (caller, snapshot) = admit(state, request, (route, permission), noted, id)?;
+    if route.method == Method::GET {
+        return Ok(Some(Entered { caller, body: Bytes::new() }));
+    }
+    let declared = body::declared_length(request.headers());
+    let body = body::read(state.body_limit, declared, &mut request.take_payload()).await;
+    let body = body.map_err(|problem| Box::new((Some(caller.clone()), problem)))?;
+    body::put_back(request, body.clone());
+    let is_fresh = Arc::ptr_eq(&snapshot, &state.ring.snapshot()) && began.elapsed() < AT_ONCE;
+    let caller = if is_fresh { caller } else { admit(state, request, (route, permission), noted, id)?.0 };
+    Ok(Some(Entered { caller, body }))
+}
+
+/// Who may come in, by the ring as it is now. A refusal names whom it was, if they were recognised, for the record.
 fn admit(
     state: &AppState,
     request: &ServiceRequest,
-    route: &Route,
+    (route, permission): (&Route, Permission),
+    noted: &Noted,
     id: &str,
-) -> Result<Option<Caller>, Box<Refused>> {
-    let Access::Needs(permission) = route.access else { return Ok(None) };
+) -> Result<(Caller, Arc<Snapshot>), Box<Refused>> {
     let snapshot = state.ring.snapshot();
     let identity = auth::authenticate(&snapshot, state.issuer(), request.headers(), state.clock.now());
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
     let caller = Caller::new(identity, id.to_owned());
-    let noted = request.extensions().get::<Noted>().cloned();
     // The router has not split the path yet, so this does it, on the same decoded text.
     let path = request.match_info().as_str();
     let segment = |name: &str| table::segment(route.pattern, path, name).map(str::to_owned);
-    if let Some(noted) = noted {
-        // Whoever is turned away is on record with what they wanted, unless it is not there: then it may be a secret in the wrong place.
-        noted.note(authority::wanted(&snapshot, route, permission, segment));
-    }
-    let admitted = authority::at_the_door(state, &snapshot, &caller, (route, permission), segment)
-        .and_then(|()| reached(request, snapshot.epoch.0));
+    let named = Named::find(&snapshot, route, permission, segment);
+    // Whoever is turned away is on record with what they wanted.
+    noted.note(named.subject());
+    let admitted =
+        named.judge(state, &snapshot, &caller, permission).and_then(|()| reached(request, snapshot.epoch.0));
+    drop(named);
     match admitted {
-        Ok(()) => Ok(Some(caller)),
+        Ok(()) => Ok((caller, snapshot)),
         Err(problem) => Err(Box::new((Some(caller), problem))),
     }
 }
@@ -151,18 +197,23 @@ fn reached(request: &ServiceRequest, epoch: u64) -> Result<(), Problem> {
 /// a panic or a time-out.
 async fn run(
     state: &AppState,
-    mut request: ServiceRequest,
+    request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-    (route, id): (&Route, &str),
-    caller: Option<Caller>,
+    (route, id, noted): (&Route, &str, &Noted),
+    entered: Option<Entered>,
 ) -> (HttpResponse, Option<HttpRequest>) {
     let failed = |problem: Problem| problem.response(Some(id));
     let mut ticket = None;
-    let asker = caller.clone();
-    if let Some(mut caller) = caller {
-        match retry(state, &mut request, route, &caller).await {
-            Ok((_, Some(kept))) => return (kept, Some(request.into_parts().0)),
+    let asker = entered.as_ref().map(|entered| entered.caller.clone());
+    if let Some(Entered { mut caller, body }) = entered {
+        match retry(state, &request, route, &caller, &body).await {
             Ok((fresh, None)) => ticket = fresh,
+            Ok((_, Some(kept))) => {
+                let may = authority::still(state, &caller, route, &kept.subject);
+                noted.note(kept.subject);
+                let response = may.map_or_else(failed, |()| kept.response);
+                return (response, Some(request.into_parts().0));
+            }
             Err(problem) => return (failed(problem), Some(request.into_parts().0)),
         }
         caller.idempotency.clone_from(&ticket);
@@ -189,7 +240,7 @@ async fn run(
         return (failed(Problem::new(Code::Internal, "the service failed; its log says why")), request);
     }
     let response = match &ticket {
-        Some(ticket) => idempotency::keep(state, ticket, response).await.unwrap_or_else(failed),
+        Some(ticket) => idempotency::keep(state, ticket, response, noted).await.unwrap_or_else(failed),
         None => response,
     };
     (response, request)
@@ -198,19 +249,17 @@ async fn run(
 /// Reads what an `Idempotency-Key` stands for, and the answer that was given under it, if any.
 async fn retry(
     state: &AppState,
-    request: &mut ServiceRequest,
+    request: &ServiceRequest,
     route: &Route,
     caller: &Caller,
-) -> Result<(Option<IdempotencyTicket>, Option<HttpResponse>), Problem> {
-    let Some(key) = request.headers().get(IDEMPOTENCY_KEY).filter(|_| route.is_retried()).cloned() else {
+    body: &[u8],
+) -> Result<(Option<IdempotencyTicket>, Option<Replay>), Problem> {
+    let Some(key) = request.headers().get(IDEMPOTENCY_KEY).filter(|_| route.is_retried()) else {
         return Ok((None, None));
     };
-    let declared = body::declared_length(request.headers());
-    let body = body::read(state.body_limit, declared, &mut request.take_payload()).await?;
     let target = request.uri().to_string();
-    let parts = [route.method.as_str().as_bytes(), target.as_bytes(), body.as_ref()];
-    let ticket = idempotency::ticket(caller.identity.id().to_string(), &key, &parts)?;
-    body::put_back(request, &body);
+    let parts = [route.method.as_str().as_bytes(), target.as_bytes(), body];
+    let ticket = idempotency::ticket(caller.identity.id().to_string(), key, &parts)?;
     let kept = idempotency::replay(state, &ticket).await?;
     Ok((Some(ticket), kept))
 }

@@ -31,6 +31,7 @@ impl From<RingFailure> for Problem {
         match failure {
             RingFailure::Refused(error) => error.into(),
             RingFailure::Access(error) => error.into(),
+            RingFailure::ActorGone => Self::new(Code::Unauthorized, failure.to_string()),
             RingFailure::Material(error) => error.into(),
             RingFailure::IdempotencyMismatch => Self::invalid(failure.to_string()),
             RingFailure::Overloaded | RingFailure::Stopped => {

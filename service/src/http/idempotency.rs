@@ -13,13 +13,13 @@ use actix_web::{
     web::Bytes,
 };
 use chrono::TimeDelta;
-use claviger_actors::{keyring::IdempotencyTicket, store::IdempotencyRecord};
+use claviger_actors::{audit::Subject, keyring::IdempotencyTicket, store::IdempotencyRecord};
 use claviger_crypto::digest;
 use serde::{Deserialize, Serialize};
 
 use super::{
     problem::{Code, Problem},
-    state::AppState,
+    state::{AppState, Noted},
 };
 
 /// How long an answer is kept.
@@ -37,6 +37,14 @@ struct Kept {
     status: u16,
     headers: Vec<(String, String)>,
     body: String,
+    /// What the record of the first request says of it.
+    subject: Subject,
+}
+
+/// An answer that was given before.
+pub(super) struct Replay {
+    pub(super) response: HttpResponse,
+    pub(super) subject: Subject,
 }
 
 /// Judges the header.
@@ -57,10 +65,7 @@ pub(super) fn ticket(
 }
 
 /// The answer that was given before, if any.
-pub(super) async fn replay(
-    state: &AppState,
-    ticket: &IdempotencyTicket,
-) -> Result<Option<HttpResponse>, Problem> {
+pub(super) async fn replay(state: &AppState, ticket: &IdempotencyTicket) -> Result<Option<Replay>, Problem> {
     let found = state.ring.kept_answer(&scope(ticket), &ticket.key, state.clock.now()).await;
     let Some(record) = found.map_err(|error| unavailable(&error))? else { return Ok(None) };
     if record.request_hash != ticket.request_hash {
@@ -73,7 +78,8 @@ pub(super) async fn replay(
         response.insert_header((name, value));
     }
     response.insert_header(("Idempotent-Replayed", "true"));
-    Ok(Some(response.body(kept.body)))
+    let subject = Subject { replayed: Some(true), ..kept.subject };
+    Ok(Some(Replay { response: response.body(kept.body), subject }))
 }
 
 /// Keeps a good answer; whoever came first is the one that counts.
@@ -81,6 +87,7 @@ pub(super) async fn keep(
     state: &AppState,
     ticket: &IdempotencyTicket,
     response: HttpResponse,
+    noted: &Noted,
 ) -> Result<HttpResponse, Problem> {
     if !response.status().is_success() {
         return Ok(response);
@@ -98,6 +105,7 @@ pub(super) async fn keep(
         status: head.status().as_u16(),
         headers: HEADERS.iter().filter_map(header).collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
+        subject: noted.subject(),
     };
     let now = state.clock.now();
     let record = IdempotencyRecord {
@@ -111,7 +119,10 @@ pub(super) async fn keep(
     if let Err(error) = state.ring.keep_answer(&record).await {
         // Two requests at once under one key: the other one's answer stands.
         return match replay(state, ticket).await? {
-            Some(first) => Ok(first),
+            Some(first) => {
+                noted.note(first.subject);
+                Ok(first.response)
+            }
             None => Err(unavailable(&error)),
         };
     }

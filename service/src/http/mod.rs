@@ -17,6 +17,7 @@ pub mod openapi;
 mod page;
 pub mod policies;
 pub mod problem;
+mod slice;
 pub mod state;
 pub mod table;
 pub mod tokens;

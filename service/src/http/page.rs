@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::problem::Problem;
+use super::{problem::Problem, slice::Slice};
 
 const PAGE: usize = 100;
 const PAGE_MAX: usize = 1_000;
@@ -19,23 +19,31 @@ pub struct Listing {
     pub(super) cursor: Option<String>,
 }
 
-/// One page of what comes, and the cursor of the next.
-pub(super) fn page<T, V>(
-    found: impl Iterator<Item = T>,
+/// One page of those that are wanted, and the cursor of the next. Whether one is wanted may be a question to policies, and there may be
+/// many to ask about, so that other requests of the worker have their turn in between.
+pub(super) async fn page<T, V>(
+    all: impl Iterator<Item = T>,
+    is_wanted: impl Fn(&T) -> bool,
     limit: usize,
     view: impl Fn(&T) -> V,
     name: impl Fn(&T) -> String,
 ) -> (Vec<V>, Option<String>) {
-    let mut found = found.peekable();
     let (mut items, mut last) = (Vec::new(), None);
-    while items.len() < limit
-        && let Some(item) = found.next()
-    {
+    let mut slice = Slice::begin();
+    for item in all {
+        slice.rest().await;
+        if !is_wanted(&item) {
+            continue;
+        }
+        if items.len() == limit {
+            return (items, last);
+        }
         items.push(view(&item));
-        last = Some(item);
+        if items.len() == limit {
+            last = Some(to_cursor(&name(&item)));
+        }
     }
-    let next_cursor = last.filter(|_| found.peek().is_some()).map(|item| to_cursor(&name(&item)));
-    (items, next_cursor)
+    (items, None)
 }
 
 /// Items of a page.

@@ -1,5 +1,7 @@
 //! Policies: Cedar text, held against the schema before it is taken.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
@@ -8,7 +10,7 @@ use actix_web::{
 use chrono::{DateTime, Utc};
 use claviger_actors::{access::PolicyRecord, audit::Subject};
 use claviger_entity::PolicyName;
-use claviger_policy::{Permission, PolicyDocument, ResourceRef};
+use claviger_policy::{Permission, PolicyDocument};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -86,12 +88,13 @@ pub async fn list(
     let snapshot = state.ring.snapshot();
     let limit = limit(listing.limit)?;
     let after: Option<PolicyName> = listing.cursor.as_deref().map(from_cursor).transpose()?;
-    let seen = snapshot.access().policies_after(after.as_ref()).filter(|policy| {
-        let resource = ResourceRef::Policy(&policy.name);
-        state.authorizer.permits(&snapshot, &caller.identity, Permission::PolicyRead, &resource)
-    });
-    let view = |policy: &&std::sync::Arc<PolicyRecord>| PolicyView::new(policy);
-    let (items, next_cursor) = page(seen, limit, view, |policy| policy.name.as_str().to_owned());
+    let all = snapshot.access().policies_after(after.as_ref());
+    let is_seen = |policy: &&Arc<PolicyRecord>| {
+        state.authorizer.permits_policy(&snapshot, &caller.identity, Permission::PolicyRead, &policy.name)
+    };
+    let view = |policy: &&Arc<PolicyRecord>| PolicyView::new(policy);
+    let cursor = |policy: &&Arc<PolicyRecord>| policy.name.as_str().to_owned();
+    let (items, next_cursor) = page(all, is_seen, limit, view, cursor).await;
     Ok(HttpResponse::Ok().json(PolicyPage { items, next_cursor }))
 }
 
@@ -137,10 +140,10 @@ pub async fn put(
     shown(&request, &state, &written.subject.name, response)
 }
 
-/// Removes a policy.
+/// Removes a policy; `If-Match` makes it conditional.
 ///
 /// # Errors
-/// `not_found`.
+/// `not_found`, `precondition_failed`.
 #[utoipa::path(delete, path = "/v1/policies/{name}", tag = "access", params(("name" = PolicyName, Path)), responses(
     (status = 204, description = "Removed"),
 ))]
@@ -149,7 +152,10 @@ pub async fn delete(
     state: Data<AppState>,
     caller: Caller,
 ) -> Result<HttpResponse, Problem> {
-    let removed = state.ring.delete_policy(caller.context(), name_of(&request)?).await?;
+    let name = name_of(&request)?;
+    let current = state.ring.snapshot().access().policy(&name).map(|policy| policy.revision);
+    let if_match = body::if_match(&request, current, "policy")?;
+    let removed = state.ring.delete_policy(caller.context(), name, if_match).await?;
     note(&request, Subject { policy: Some(removed.subject.name.to_string()), ..Subject::default() });
     Ok(HttpResponse::NoContent().finish())
 }

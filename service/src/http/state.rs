@@ -117,6 +117,7 @@ impl Caller {
         ChangeContext {
             actor: self.identity.name().to_owned(),
             actor_id: Some(self.identity.id().simple().to_string()),
+            api_key: self.identity.api_key().map(|principal| principal.record.id),
             request_id: self.request_id.clone(),
             idempotency: self.idempotency.clone(),
         }

@@ -1,5 +1,6 @@
 //! Who may do what, from outside.
 
+mod abuse;
 mod credentials;
 mod roles;
 mod scopes;

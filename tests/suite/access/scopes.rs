@@ -150,12 +150,19 @@ fn policies_are_judged_before_they_are_taken() {
     let good = "permit (principal in Claviger::Role::\"r\", action, resource);";
     let json = json!({"policy": good, "description": "why"}).to_string();
     let made = put("p", &json, &[]);
-    assert_eq!(made.header("etag"), "\"1\"");
+    let first = made.header("etag").to_owned();
     let made = made.expect(201);
     assert_eq!((&made["policy"], &made["description"]), (&json!(good), &json!("why")));
-    assert_eq!(put("p", good, &[("If-Match", "\"1\"")]).header("etag"), "\"2\"");
-    put("p", good, &[("If-Match", "\"1\"")]).refused(412, "precondition_failed");
-    put("q", good, &[("If-Match", "\"1\"")]).refused(412, "precondition_failed");
+    let second = put("p", good, &[("If-Match", first.as_str())]).header("etag").to_owned();
+    assert!(!second.is_empty() && second != first);
+    put("p", good, &[("If-Match", first.as_str())]).refused(412, "precondition_failed");
+    put("q", good, &[("If-Match", first.as_str())]).refused(412, "precondition_failed");
+    // One that is written anew after it was removed is another.
+    let delete = |tag: &str| admin.send("DELETE", "/v1/policies/p", None, &[("If-Match", tag)]);
+    delete(&first).refused(412, "precondition_failed");
+    assert_eq!(delete(&second).status, 204);
+    let third = put("p", good, &[]).header("etag").to_owned();
+    assert!(third != first && third != second);
     for (bad, said) in [
         ("", "no statement"),
         ("{}", "policy"),

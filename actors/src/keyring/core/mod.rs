@@ -28,6 +28,7 @@ pub use error::RingError;
 pub use spec::{
     Command, CreateKey, Exposure, ImportKey, Imported, Rotate, Transition, TransitionKind, UpdateKey, Use,
 };
+pub use update::labels_after;
 pub(crate) use upkeep::{end_of_life_at, lacks_standby, next_retirement_at};
 
 use super::{

@@ -33,6 +33,17 @@ const fn first() -> VersionNumber {
     VersionNumber::FIRST
 }
 
+/// The labels that a patch leaves behind, for whoever has to judge them beforehand.
+///
+/// # Errors
+/// The patch does not fit.
+pub fn labels_after(
+    record: &super::KeyRecord,
+    patch: &serde_json::Map<String, Value>,
+) -> Result<BTreeMap<String, String>, RingError> {
+    patched(record, patch).map(|changed| changed.labels)
+}
+
 pub(super) fn decide(ring: &Ring, update: &UpdateKey, now: Time) -> Result<Change, RingError> {
     let key = ring.key(&update.name)?;
     if update.if_match.is_some_and(|revision| revision != key.record.revision) {

@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 
 use super::operation::{Done, OneOrBatch, OneOrBatchAnswer, Operation};
 use crate::http::{
-    authority,
     body::{Base64, PathName, StrictJson},
     problem::{Code, Problem},
     state::{AppState, Caller},
@@ -112,14 +111,7 @@ async fn decrypt_one(operation: &Operation, given: DecryptRequest) -> Result<Don
         return Err(Problem::new(Code::UnsupportedOperation, "as is for fernet keys"));
     }
     if given.allow_compromised {
-        let key = &operation.key(&[Usage::Encrypt])?.record;
-        authority::on_key(
-            &operation.state,
-            &operation.snapshot,
-            &operation.caller,
-            Permission::KeyRescue,
-            key,
-        )?;
+        operation.further(Permission::KeyRescue)?;
     }
     let (plaintext, used) =
         open(operation, &given.ciphertext, given.context.as_deref(), given.allow_compromised)?;

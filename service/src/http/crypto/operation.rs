@@ -1,9 +1,6 @@
 //! One operation on one key, alone or as a batch.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_actors::{
@@ -11,20 +8,21 @@ use claviger_actors::{
     keyring::{Snapshot, Unusable, Usable, core::Use, record::Key},
 };
 use claviger_entity::{KeyName, Kid, Usage};
+use claviger_policy::Permission;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::http::{
+    authority,
     body::{StrictJson, typed},
     keys::note,
     problem::{Code, Problem},
+    slice::Slice,
     state::{AppState, Caller},
 };
 
 /// Items of a batch at most.
 const BATCH_MAX: usize = 1_000;
-/// Longest slice of a batch before other requests of the worker have their turn.
-const SLICE: Duration = Duration::from_millis(1);
 
 /// A request body of an operation, in the document.
 #[derive(utoipa::ToSchema)]
@@ -71,6 +69,8 @@ pub struct Operation {
     pub name: KeyName,
     /// The ring, loaded once.
     pub snapshot: Arc<Snapshot>,
+    /// A permission that was needed and held beside that of the route.
+    further: Cell<Option<Permission>>,
 }
 
 /// What an operation gave: its answer, and the version that did it.
@@ -104,6 +104,17 @@ impl Operation {
         let detail =
             format!("this operation needs a key of usage {wanted}; this one is for {}", key.record.usage);
         Err(Problem::new(Code::UnsupportedOperation, detail))
+    }
+
+    /// Asks about a permission beside that of the route; the record names it.
+    ///
+    /// # Errors
+    /// `forbidden`.
+    pub fn further(&self, permission: Permission) -> Result<(), Problem> {
+        let key = self.snapshot.key(&self.name)?;
+        authority::on_key(&self.state, &self.snapshot, &self.caller, permission, &key.record)?;
+        self.further.set(Some(permission));
+        Ok(())
     }
 
     /// The primary; a use of a temporary key is counted.
@@ -153,7 +164,7 @@ impl Operation {
         work: impl AsyncFn(&Self, I) -> Result<Done<O>, Problem>,
     ) -> Result<HttpResponse, Problem> {
         let snapshot = state.ring.snapshot();
-        let operation = Self { state, caller, name, snapshot };
+        let operation = Self { state, caller, name, snapshot, further: Cell::default() };
         let mut subject = Subject { key: Some(operation.name.to_string()), ..Subject::default() };
         // A key that is not there is not there, whatever is asked of it.
         operation.snapshot.key(&operation.name)?;
@@ -165,6 +176,7 @@ impl Operation {
             return Ok(HttpResponse::Ok().json(answer));
         }
         let done = work(&operation, typed(Value::Object(body))?).await?;
+        subject.permission = operation.further.take().map(|permission| permission.as_str().to_owned());
         subject.kid = done.kid.map(|kid| kid.to_string());
         subject.valid = done.valid;
         note(&request, subject);
@@ -180,8 +192,8 @@ impl Operation {
         if batch.batch.len() > BATCH_MAX {
             return Err(Problem::invalid("a batch has at most 1000 items"));
         }
-        let (mut answers, mut failed) = (Vec::with_capacity(batch.batch.len()), 0);
-        let mut slice = Instant::now();
+        let (mut answers, mut failed, mut forbidden) = (Vec::with_capacity(batch.batch.len()), 0, 0);
+        let mut slice = Slice::begin();
         for item in batch.batch {
             let answer = match typed(item) {
                 Ok(item) => work(self, item).await,
@@ -192,16 +204,16 @@ impl Operation {
                 Ok(Err(_)) => return Err(Problem::new(Code::Internal, "an answer can't be written as JSON")),
                 Err(problem) => {
                     failed += 1;
+                    forbidden += usize::from(problem.code == Code::Forbidden);
                     serde_json::json!({ "error": problem.body(Some(&self.caller.request_id)) })
                 }
             });
-            if slice.elapsed() >= SLICE {
-                actix_web::rt::task::yield_now().await;
-                slice = Instant::now();
-            }
+            slice.rest().await;
         }
         subject.count = Some(answers.len());
         subject.failed = Some(failed);
+        subject.forbidden = (forbidden > 0).then_some(forbidden);
+        subject.permission = self.further.take().map(|permission| permission.as_str().to_owned());
         Ok(BatchAnswer { batch: answers })
     }
 }

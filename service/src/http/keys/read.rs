@@ -1,6 +1,9 @@
 //! Looking at keys.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse, web::Data};
+use claviger_actors::keyring::record::{Key, VersionRecord};
 use claviger_entity::{KeyName, Tier, VersionNumber};
 use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
@@ -68,7 +71,7 @@ pub async fn list(
         .label
         .as_deref()
         .map(|label| label.split_once('=').map_or((label, None), |(name, value)| (name, Some(value))));
-    let wanted = |key: &&std::sync::Arc<claviger_actors::keyring::record::Key>| {
+    let is_wanted = |key: &&Arc<Key>| {
         let record = &key.record;
         let labelled = label.is_none_or(|(name, value)| {
             record.labels.get(name).is_some_and(|given| value.is_none_or(|value| value == given))
@@ -79,9 +82,10 @@ pub async fn list(
             && labelled
             && state.authorizer.permits_key(&snapshot, &caller.identity, Permission::KeyRead, record)
     };
-    let found = snapshot.ring().keys_after(after.as_ref()).filter(wanted);
+    let all = snapshot.ring().keys_after(after.as_ref());
+    let view = |key: &&Arc<Key>| KeyView::new(&snapshot, key);
     let (items, next_cursor) =
-        page(found, limit, |key| KeyView::new(&snapshot, key), |key| key.record.name.as_str().to_owned());
+        page(all, is_wanted, limit, view, |key| key.record.name.as_str().to_owned()).await;
     Ok(HttpResponse::Ok().json(KeyPage { items, next_cursor }))
 }
 
@@ -122,11 +126,9 @@ pub async fn versions(
     let before: Option<VersionNumber> = listing.cursor.as_deref().map(from_cursor).transpose()?;
     let snapshot = state.ring.snapshot();
     let key = snapshot.key(&name)?;
-    let older = |version: &&claviger_actors::keyring::record::VersionRecord| {
-        before.is_none_or(|before| version.version < before)
-    };
-    let found = key.versions.values().rev().filter(older);
+    let is_older = |version: &&VersionRecord| before.is_none_or(|before| version.version < before);
+    let view = |version: &&VersionRecord| VersionView::new(version);
     let (items, next_cursor) =
-        page(found, limit, |version| VersionView::new(version), |version| version.version.to_string());
+        page(key.versions.values().rev(), is_older, limit, view, |version| version.version.to_string()).await;
     Ok(HttpResponse::Ok().json(VersionPage { items, next_cursor }))
 }

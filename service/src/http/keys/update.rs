@@ -3,16 +3,28 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use claviger_actors::keyring::core::UpdateKey;
+use claviger_actors::keyring::{
+    RingFailure, Snapshot,
+    core::{RingError, UpdateKey, labels_after},
+    record::KeyRecord,
+};
 use claviger_entity::{KeyName, RotationPolicy, VersionNumber, domain::claims::ClaimRules};
+use claviger_policy::{KeyFacts, Permission};
 use serde_json::{Map, Value};
 
 use super::{after_change, note_key, shown, view::KeyView};
-use crate::http::{
-    body::{PathName, StrictJson, if_match},
-    problem::Problem,
-    state::{AppState, Caller},
+use crate::{
+    auth::facts,
+    http::{
+        authority,
+        body::{PathName, StrictJson, if_match},
+        problem::Problem,
+        state::{AppState, Caller},
+    },
 };
+
+/// How often a relabelling is judged anew because the key has changed meanwhile.
+const RELABELLINGS: u32 = 3;
 
 /// What may change; null puts a member back to its default.
 #[derive(utoipa::ToSchema)]
@@ -32,11 +44,33 @@ pub struct KeyPatch {
     min_decryption_version: Option<VersionNumber>,
 }
 
+/// Policies may ask about labels, so whoever changes them changes who may do what: that needs `key.label` on the key as it is and as it
+/// will be. Tells whether the labels change.
+fn may_relabel(
+    state: &AppState,
+    snapshot: &Snapshot,
+    caller: &Caller,
+    record: &KeyRecord,
+    patch: &Map<String, Value>,
+) -> Result<bool, Problem> {
+    if !patch.contains_key("labels") {
+        return Ok(false);
+    }
+    let labels = labels_after(record, patch)?;
+    if labels == record.labels {
+        return Ok(false);
+    }
+    authority::on_key(state, snapshot, caller, Permission::KeyLabel, record)?;
+    let after = KeyFacts { labels: &labels, ..facts(record) };
+    authority::on_new_key(state, snapshot, caller, Permission::KeyLabel, after)?;
+    Ok(true)
+}
+
 /// Changes settings by an RFC 7396 merge patch of `rotation`, `labels`, `claims`, `description`, `deletion_allowed` and
-/// `min_decryption_version`; `If-Match` makes it conditional.
+/// `min_decryption_version`; `If-Match` makes it conditional. Changing labels needs the permission `key.label` too.
 ///
 /// # Errors
-/// `invalid_request`, `key_not_found`, `precondition_failed`.
+/// `invalid_request`, `key_not_found`, `forbidden`, `precondition_failed`.
 #[utoipa::path(patch, path = "/v1/keys/{name}", tag = "keys", params(("name" = KeyName, Path)), request_body = KeyPatch, responses(
     (status = 200, description = "The key", body = KeyView,
         headers(("ETag" = String, description = "For If-Match"))),
@@ -49,9 +83,22 @@ pub async fn update(
     StrictJson(patch): StrictJson<Map<String, Value>>,
 ) -> Result<HttpResponse, Problem> {
     note_key(&request, &state, &name);
-    let revision = state.ring.snapshot().key(&name)?.record.revision;
-    let if_match = if_match(&request, Some(revision), "key")?;
-    let applied = state.ring.update(caller.context(), UpdateKey { name, patch, if_match }).await?;
+    let mut tries = RELABELLINGS;
+    let applied = loop {
+        let (if_match, judged) = {
+            let snapshot = state.ring.snapshot();
+            let record = &snapshot.key(&name)?.record;
+            let given = if_match(&request, Some(record.revision), "key")?;
+            let relabels = may_relabel(&state, &snapshot, &caller, record, &patch)?;
+            // What was judged is what must be made, so the key has to be as it was seen.
+            (given.or(relabels.then_some(record.revision)), relabels && given.is_none())
+        };
+        let update = UpdateKey { name: name.clone(), patch: patch.clone(), if_match };
+        match state.ring.update(caller.context(), update).await {
+            Err(RingFailure::Refused(RingError::RevisionMismatch)) if judged && tries > 0 => tries -= 1,
+            done => break done?,
+        }
+    };
     let (snapshot, key) = after_change(&state, &request, &applied.subject.name)?;
     Ok(shown(HttpResponse::Ok(), &key, &KeyView::new(&snapshot, &key)))
 }

@@ -110,9 +110,8 @@ pub async fn issue(
         Some(Format::Jws) | None => state.signing_key.clone(),
     });
     note_key(&request, &state, &name);
-    let record = &snapshot.key(&name)?.record;
+    let record = &authority::key(&state, &snapshot, &caller, Permission::TokenIssue, &name)?.record;
     let may = |permission| authority::on_key(&state, &snapshot, &caller, permission, record);
-    may(Permission::TokenIssue)?;
     let format = format_of(record, given.format)?;
     let now = state.clock.now();
     let lifetime = lifetime(record, given.expires_in)?;
@@ -121,6 +120,11 @@ pub async fn issue(
     let expires_at = issued_at + lifetime.to_delta();
     let jti = Uuid::now_v7();
     let claims = claims(&may, record, given, state.issuer(), (issued_at, expires_at, jti))?;
+    // Whose credential this is belongs on record, as the making of an API key does.
+    let is_credential = texts(claims.get("aud")).is_some_and(|audience| audience.contains(&OWN_AUDIENCE));
+    let permission = is_credential.then(|| Permission::TokenIssueCredential.as_str().to_owned());
+    let subject = claims.get("sub").and_then(Value::as_str).map(str::to_owned);
+    let credential_of = subject.filter(|_| is_credential);
 
     let primary = snapshot.primary(&name)?;
     let kid = primary.version.kid.clone();
@@ -144,6 +148,8 @@ pub async fn issue(
             version: Some(primary.version.version.number()),
             kid: Some(kid.to_string()),
             jti: Some(jti.to_string()),
+            sub: credential_of,
+            permission,
             ..Subject::default()
         },
     );
@@ -226,18 +232,23 @@ fn member(claims: &mut Map<String, Value>, name: &str, value: Value) -> Result<(
     }
 }
 
+/// The audience, if it is a text or texts.
+fn texts(audience: Option<&Value>) -> Option<Vec<&str>> {
+    match audience? {
+        Value::String(text) => Some(vec![text]),
+        Value::Array(list) if !list.is_empty() => list.iter().map(Value::as_str).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
 fn audience(
     may: &impl Fn(Permission) -> Result<(), Problem>,
     record: &KeyRecord,
     audience: Option<&Value>,
 ) -> Result<(), Problem> {
     let Some(audience) = audience else { return Ok(()) };
-    let texts: Option<Vec<&str>> = match audience {
-        Value::String(text) => Some(vec![text]),
-        Value::Array(list) if !list.is_empty() => list.iter().map(Value::as_str).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
-    };
-    let texts = texts.ok_or_else(|| Problem::invalid("aud must be a text or a list of texts"))?;
+    let texts =
+        texts(Some(audience)).ok_or_else(|| Problem::invalid("aud must be a text or a list of texts"))?;
     if texts.contains(&OWN_AUDIENCE) {
         may(Permission::TokenIssueCredential)?;
     }

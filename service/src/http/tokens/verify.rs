@@ -117,10 +117,13 @@ pub async fn verify(
 ) -> Result<HttpResponse, Problem> {
     let snapshot = state.ring.snapshot();
     let mut subject = Subject { valid: Some(false), ..Subject::default() };
-    note(&request, subject.clone());
     // Whether the caller may verify is a question about the key that the token names; one that names none tells nothing.
     caller.decided();
-    let verified = match judge(&state, &snapshot, &caller, &given)? {
+    let mut denied = 0;
+    let judged = judge(&state, &snapshot, &caller, &given, &mut denied);
+    subject.forbidden = (denied > 0).then_some(denied);
+    note(&request, subject.clone());
+    let verified = match judged? {
         Ok((claims, usable)) => {
             let (name, version) = (usable.key.record.name.clone(), usable.version.version);
             if usable.key.record.temporary.is_some() {
@@ -132,7 +135,7 @@ pub async fn verify(
                 version: Some(version.number()),
                 kid: Some(kid.to_string()),
                 valid: Some(true),
-                ..Subject::default()
+                ..subject
             };
             TokenVerifyAnswer { valid: true, outcome: Outcome::Valid { claims, kid, key: name, version } }
         }
@@ -152,6 +155,7 @@ fn judge<'a>(
     snapshot: &'a Snapshot,
     caller: &Caller,
     given: &TokenVerifyRequest,
+    denied: &mut usize,
 ) -> Verdict<'a> {
     let parsed = match token::parse(&given.token) {
         Ok(parsed) => parsed,
@@ -162,7 +166,7 @@ fn judge<'a>(
         Ok(candidates) => candidates,
         Err(invalid) => return Ok(Err(invalid)),
     };
-    let mut verdict = Err(unknown());
+    let (mut verdict, mut refused) = (Err(unknown()), None);
     for usable in candidates {
         let record = &usable.key.record;
         if given.key.as_ref().is_some_and(|key| *key != record.name) || !makes_tokens(record, usable.version)
@@ -171,9 +175,12 @@ fn judge<'a>(
         }
         match authority::on_key(state, snapshot, caller, Permission::TokenVerify, record) {
             Ok(()) => {}
-            // A key that the caller may not see is one that is not there.
-            Err(problem) if problem.code == Code::KeyNotFound => continue,
-            Err(problem) => return Err(problem),
+            // A key that the caller may not see is one that is not there; of those that go by one alias another may be theirs.
+            Err(problem) => {
+                *denied += 1;
+                refused = refused.or((problem.code != Code::KeyNotFound).then_some(problem));
+                continue;
+            }
         }
         let opened = match &parsed {
             ParsedToken::Jws(token) => jws::verify(token, &usable.material),
@@ -187,7 +194,10 @@ fn judge<'a>(
             Err(error) => verdict = Err(error.into()),
         }
     }
-    Ok(verdict)
+    match refused {
+        Some(problem) => Err(problem),
+        None => Ok(verdict),
+    }
 }
 
 /// Imported versions carry tokens from before the import, whatever their key is used for now.
@@ -267,7 +277,8 @@ fn named<'a>(
             }
             Err(Unusable::State(_) | Unusable::BelowMinimum) => {}
             Err(Unusable::UnknownKid | Unusable::Ring(_) | Unusable::NoPrimary(_)) => {}
-            Err(error @ Unusable::Material) => return Err(error.into()),
+            Err(error @ Unusable::Material) if is_seen() => return Err(error.into()),
+            Err(Unusable::Material) => {}
         }
     }
     Ok(if usable.is_empty() { Err(refusal) } else { Ok(usable) })
