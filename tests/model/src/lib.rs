@@ -8,6 +8,7 @@
 //! - [`State`]: database, nodes and answers at one moment. Time is kept as ages, which stop counting when nothing depends on
 //!   them any more, so there is no last tick and the states are finite.
 //! - [`Protocol`]: what may happen next, as a [`stateright::Model`].
+//! - [`cost`]: what the same protocol costs with a thousand nodes.
 //!
 //! Nodes are alike and states hold no names, so the nodes of a state are kept sorted: of N! mirror images one is visited.
 
@@ -18,6 +19,7 @@
 
 mod action;
 mod bounds;
+pub mod cost;
 mod guard;
 pub mod properties;
 mod protocol;
