@@ -104,6 +104,8 @@ impl Application {
         let scheme = if settings.tls.is_some() { "https" } else { "http" };
         let issuer = issuer(&settings, ring.issuer.as_deref(), scheme, address)?;
         ring.fix_issuer(&issuer).await?;
+        // Another node may have been first, with an address of its own.
+        let issuer = ring.issuer.clone().unwrap_or(issuer);
 
         let (ring, audit) = (ring.start(), AuditHandle::start(&settings.audit_dir));
         let state = Data::new(AppState {

@@ -10,7 +10,7 @@ use claviger::auth::{Authorizer, Identity};
 use claviger_actors::{
     access::{Access, Expected, Manifest, PolicyRecord, Principal, PrincipalRecord},
     keyring::{
-        Epoch, Snapshot,
+        Epoch, Position, Snapshot,
         core::Ring,
         record::{Key, KeyRecord},
     },
@@ -69,7 +69,12 @@ impl World {
         };
         let principal = Arc::new(Principal::new(principal, None));
         let access = Access::new(Vec::new(), policies, manifest);
-        let snapshot = Snapshot::new(Epoch::new(1, 1), Ring::new(ring, Vec::new()), access, keychain());
+        let snapshot = Snapshot::new(
+            Position { epoch: Epoch::new(1, 1), head: [0; 32] },
+            Ring::new(ring, Vec::new()),
+            access,
+            keychain(),
+        );
         Self { snapshot, keys: records, identity: Identity::ApiKey(principal) }
     }
 

@@ -5,7 +5,6 @@ use std::{path::Path, sync::Arc};
 use chrono::{DateTime, Utc};
 use claviger_actors::{
     keyring::{
-        Epoch,
         core::{Event, Subject},
         record::{KeyRecord, Origin, VersionRecord},
     },
@@ -34,7 +33,8 @@ pub async fn seed(path: &Path, keys: usize, now: DateTime<Utc>) {
             _ => KeyType::Rs256,
         };
         let set = change_set(&deployment.keychain, index, key_type, &rsa, now);
-        database.commit(&deployment.keychain, &set).await.unwrap();
+        let turn = database.take_turn(&deployment.keychain).await.unwrap();
+        turn.commit(&deployment.keychain, &set).await.unwrap();
     }
     database.close().await;
 }
@@ -60,13 +60,12 @@ fn change_set(
     let kid = versions[1].record.kid.clone();
     let subject =
         Subject { name: name.clone(), version: VersionNumber::new(2).unwrap(), kid, state: KeyState::Active };
-    let before = Epoch::new(1, u32::try_from(index).unwrap());
     let event = Event { kind: "key.created", subject, previous_version: None, reason: None };
     ChangeSet {
         key: Some((key(id, name, key_type, now), true)),
         versions,
         lines: vec![LogLine::of_key(&event)],
-        ..ChangeSet::new(before, now, "seed".to_owned(), serde_json::json!({ "event": "seed" }))
+        ..ChangeSet::new(now, "seed".to_owned(), serde_json::json!({ "event": "seed" }))
     }
 }
 

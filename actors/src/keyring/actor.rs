@@ -2,7 +2,13 @@
 //!
 //! A panic in here would leave a ring that nobody can trust, so it ends the process; the database has the truth.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
@@ -13,9 +19,14 @@ use super::{
     core::{RingError, Subject},
     record::Time,
     snapshot::{Epoch, Snapshot},
-    writer::{Writer, Written},
+    writer::{Round, Writer, Written},
 };
 use crate::{access::AccessError, clock::Clock, store::StoreError};
+
+/// Longest time for one change; a database that is cut off must not hold the ring for ever.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+/// Pause before the database is asked again whether it has a change.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Who asks for a change, and under which request.
 #[derive(Debug, Clone)]
@@ -92,6 +103,9 @@ pub enum RingFailure {
     /// The database did not take the change, or may have.
     #[error("the database did not confirm the change; read the key to see whether it happened")]
     Storage(#[source] StoreError),
+    /// The database has lost changes that were made.
+    #[error("the database is not the one that this node knows: it is a copy of earlier or has lost changes")]
+    Rewound,
     /// Sealing failed.
     #[error("material could not be sealed")]
     Seal,
@@ -114,16 +128,32 @@ pub(super) struct KeyRing {
     pub(super) published: Arc<ArcSwap<Snapshot>>,
     pub(super) changed: watch::Sender<Epoch>,
     pub(super) clock: Arc<dyn Clock>,
-    /// The last write left it open whether the database has it; the next one reads the ring anew first.
-    pub(super) doubtful: bool,
+    /// The database has lost what the snapshot has.
+    pub(super) rewound: Arc<AtomicBool>,
 }
 
-/// What came of one command.
-struct Round<S> {
-    /// The ring, where it had to be read anew.
-    reloaded: Option<Arc<Snapshot>>,
-    written: Result<Written<S>, RingFailure>,
+/// A change was not confirmed; find out.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Look;
+
+impl Handler<Look> for KeyRing {
+    type Result = ();
+
+    fn handle(&mut self, _: Look, context: &mut Self::Context) {
+        let seen = context.address().send(CatchUp);
+        context.spawn(seen.into_actor(self).map(|seen, _, context| {
+            if matches!(seen, Ok(Err(RingFailure::Storage(_)))) {
+                context.notify_later(Look, LOOK_AGAIN);
+            }
+        }));
+    }
 }
+
+/// Look whether the database has gone on.
+#[derive(Message)]
+#[rtype(result = "Result<(), RingFailure>")]
+pub(super) struct CatchUp;
 
 impl Actor for KeyRing {
     type Context = Context<Self>;
@@ -143,22 +173,45 @@ impl<C: RingCommand> Handler<Apply<C>> for KeyRing {
 
     fn handle(&mut self, message: Apply<C>, _: &mut Self::Context) -> Self::Result {
         let (writer, clock) = (Arc::clone(&self.writer), Arc::clone(&self.clock));
-        let (base, doubtful) = (self.published.load_full(), self.doubtful);
+        let base = self.published.load_full();
         let work = async move {
-            let reloaded = if doubtful { Some(Arc::new(writer.reload().await?)) } else { None };
-            let base = reloaded.as_ref().unwrap_or(&base);
-            let written = writer.write(base, message.command, &message.context, clock.now()).await;
-            Ok(Round { reloaded: reloaded.clone(), written })
+            let written = writer.write(&base, message.command, &message.context, clock.now());
+            let late = |_| RingFailure::Storage(StoreError::Late);
+            tokio::time::timeout(WRITE_MAX, written).await.map_err(late)?
         };
-        AtomicResponse::new(Box::pin(work.into_actor(self).map(|outcome, ring, _| ring.finish(outcome))))
+        AtomicResponse::new(Box::pin(
+            work.into_actor(self).map(|outcome, ring, context| ring.finish(outcome, context)),
+        ))
+    }
+}
+
+impl Handler<CatchUp> for KeyRing {
+    type Result = AtomicResponse<Self, Result<(), RingFailure>>;
+
+    fn handle(&mut self, _: CatchUp, _: &mut Self::Context) -> Self::Result {
+        let (writer, base) = (Arc::clone(&self.writer), self.published.load_full());
+        let work = async move {
+            let late = |_| RingFailure::Storage(StoreError::Late);
+            tokio::time::timeout(WRITE_MAX, writer.catch_up(&base)).await.map_err(late)?
+        };
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(|found, ring, _| {
+            let found = ring.judged(found)?;
+            if let Some(snapshot) = found {
+                ring.publish(snapshot);
+            }
+            Ok(())
+        })))
     }
 }
 
 impl KeyRing {
-    fn finish<S>(&mut self, outcome: Result<Round<S>, RingFailure>) -> Result<Applied<S>, RingFailure> {
-        let Round { reloaded, written } = outcome?;
-        if let Some(snapshot) = reloaded {
-            self.doubtful = false;
+    fn finish<S>(
+        &mut self,
+        outcome: Result<Round<S>, RingFailure>,
+        context: &mut Context<Self>,
+    ) -> Result<Applied<S>, RingFailure> {
+        let Round { found, written } = self.judged(outcome)?;
+        if let Some(snapshot) = found {
             self.publish(snapshot);
         }
         match written {
@@ -168,10 +221,32 @@ impl KeyRing {
             }
             Ok(Written::Replayed(applied)) => Ok(applied),
             Err(failure) => {
-                self.doubtful |= matches!(failure, RingFailure::Storage(_));
+                if matches!(failure, RingFailure::Storage(_)) {
+                    // The database may have the change after all, and then readers must see it.
+                    context.notify(Look);
+                }
                 Err(failure)
             }
         }
+    }
+
+    /// Takes down whether the database still is the one that is known here.
+    fn judged<T>(&self, outcome: Result<T, RingFailure>) -> Result<T, RingFailure> {
+        let rewound = match &outcome {
+            Ok(_) => false,
+            Err(RingFailure::Rewound) => true,
+            Err(_) => return outcome,
+        };
+        if self.rewound.swap(rewound, Ordering::AcqRel) != rewound {
+            if rewound {
+                tracing::error!(
+                    "the database was rewound: it has lost changes that this node knows; nothing is served until it has them again"
+                );
+            } else {
+                tracing::info!("the database has the known history again");
+            }
+        }
+        outcome
     }
 
     fn publish(&self, snapshot: Arc<Snapshot>) {

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::{
     KeyRingHandle,
     actor::{ChangeContext, RingFailure},
-    core::{Command, CreateKey},
+    command::{FirstAdministrator, RingCommand},
+    core::{Command, CreateKey, RingError},
     internal,
     snapshot::Snapshot,
     writer::{Writer, Written, snapshot},
@@ -35,7 +36,7 @@ pub struct DefaultKeys {
 /// A ring that has been loaded and is about to be started.
 pub struct Booted {
     writer: Writer,
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     clock: Arc<dyn Clock>,
     /// The deployment has had its first administrator.
     pub bootstrapped: bool,
@@ -74,11 +75,8 @@ pub async fn boot(
     let deployment = database.open_deployment(masters, clock.now()).await?;
     let keychain = Arc::new(deployment.keychain);
     let loaded = database.load_ring(&keychain).await?;
-    for row in &loaded.quarantined {
-        tracing::error!(key = row.key, version = row.version, finding = row.finding, "row quarantined");
-    }
     let mut booted = Booted {
-        snapshot: snapshot(loaded, &keychain),
+        snapshot: Arc::new(snapshot(loaded, &keychain)),
         writer: Writer { database, keychain, node },
         clock,
         bootstrapped: deployment.bootstrapped,
@@ -113,11 +111,21 @@ impl Booted {
             materials.push(generate()?);
         }
         let command = Command::Create(Box::new(spec), materials);
+        match self.write(command).await {
+            // Another node that starts at the same time was first.
+            Err(BootError::Ring(RingFailure::Refused(RingError::KeyExists))) => Ok(()),
+            done => done,
+        }
+    }
+
+    async fn write<C: RingCommand>(&mut self, command: C) -> Result<(), BootError> {
         let context = ChangeContext::system("bootstrap");
-        if let Written::Changed(next, _) =
-            self.writer.write(&self.snapshot, command, &context, self.clock.now()).await?
-        {
-            self.snapshot = Arc::into_inner(next).ok_or(RingFailure::Stopped)?;
+        let round = self.writer.write(&self.snapshot, command, &context, self.clock.now()).await?;
+        if let Some(found) = round.found {
+            self.snapshot = found;
+        }
+        if let Written::Changed(next, _) = round.written? {
+            self.snapshot = next;
         }
         Ok(())
     }
@@ -141,8 +149,11 @@ impl Booted {
             expires_at: None,
             disabled_at: None,
         };
-        self.writer.database.insert_first_admin(&self.writer.keychain, &admin).await?;
-        self.snapshot = self.writer.reload().await?;
+        match self.write(FirstAdministrator(admin)).await {
+            // Another node that starts at the same time was first.
+            Ok(()) | Err(BootError::Ring(RingFailure::Storage(StoreError::Conflict))) => {}
+            Err(error) => return Err(error),
+        }
         self.bootstrapped = true;
         Ok(())
     }
@@ -153,8 +164,8 @@ impl Booted {
     /// The database failed.
     pub async fn fix_issuer(&mut self, issuer: &str) -> Result<(), BootError> {
         if self.issuer.is_none() {
-            self.writer.database.fix_issuer(&self.writer.keychain, issuer).await?;
-            self.issuer = Some(issuer.to_owned());
+            let turn = self.writer.database.take_turn(&self.writer.keychain).await?;
+            self.issuer = Some(turn.fix_issuer(&self.writer.keychain, issuer).await?);
         }
         Ok(())
     }

@@ -3,15 +3,19 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{
     actor::RingFailure,
     core::{Change, Command, Subject},
     record::Time,
-    snapshot::{Epoch, Snapshot},
+    snapshot::{Position, Snapshot},
 };
 use crate::{
-    access::{ApiKeyChange, ApiKeyCommand, ApiKeySubject, PolicyChange, PolicyCommand, PolicySubject},
+    access::{
+        ApiKeyChange, ApiKeyCommand, ApiKeySubject, PolicyChange, PolicyCommand, PolicySubject,
+        PrincipalRecord,
+    },
     seal::{Binding, Keychain},
     store::{ChangeSet, LogLine, PolicyWrite, VersionWrite},
 };
@@ -41,7 +45,7 @@ pub(crate) trait RingCommand: Send + 'static {
     fn fill(change: &Self::Change, set: &mut ChangeSet);
 
     /// The ring after it.
-    fn evolve(change: Self::Change, base: &Snapshot, epoch: Epoch) -> Snapshot;
+    fn evolve(change: Self::Change, base: &Snapshot, position: Position) -> Snapshot;
 }
 
 impl RingCommand for Command {
@@ -92,13 +96,13 @@ impl RingCommand for Command {
         set.lines = change.events.iter().map(LogLine::of_key).collect();
     }
 
-    fn evolve(change: Change, base: &Snapshot, epoch: Epoch) -> Snapshot {
+    fn evolve(change: Change, base: &Snapshot, position: Position) -> Snapshot {
         let name = change.key.name.clone();
         let relabelled =
             base.ring().any(&name).is_some_and(|before| before.record.labels != change.key.labels);
         let mut ring = base.ring().clone();
         ring.evolve(change);
-        base.succeed(epoch, ring, &name, relabelled)
+        base.succeed(position, ring, &name, relabelled)
     }
 }
 
@@ -130,9 +134,39 @@ impl RingCommand for ApiKeyCommand {
         set.lines = vec![LogLine::of(change.event, format!("api-key/{}", change.record.id.simple()))];
     }
 
-    fn evolve(change: ApiKeyChange, base: &Snapshot, epoch: Epoch) -> Snapshot {
+    fn evolve(change: ApiKeyChange, base: &Snapshot, position: Position) -> Snapshot {
         // What a principal may do follows from its roles, and those never change.
-        base.with_access(epoch, base.access().with_principal(change.record), false)
+        base.with_access(position, base.access().with_principal(change.record), false)
+    }
+}
+
+/// The first administrator of a deployment; once.
+pub(crate) struct FirstAdministrator(pub(crate) PrincipalRecord);
+
+impl RingCommand for FirstAdministrator {
+    type Change = PrincipalRecord;
+    type Subject = Uuid;
+
+    fn decide(self, _: &Snapshot, _: Time) -> Result<PrincipalRecord, RingFailure> {
+        Ok(self.0)
+    }
+
+    fn subject(change: &PrincipalRecord) -> Uuid {
+        change.id
+    }
+
+    fn describe(change: &PrincipalRecord) -> serde_json::Value {
+        json!({ "event": "api_key.created", "api_key": change.id.simple().to_string(), "name": change.name })
+    }
+
+    fn fill(change: &PrincipalRecord, set: &mut ChangeSet) {
+        set.principal = Some((change.clone(), true));
+        set.bootstrapped = true;
+        set.lines = vec![LogLine::of("api_key.created", format!("api-key/{}", change.id.simple()))];
+    }
+
+    fn evolve(change: PrincipalRecord, base: &Snapshot, position: Position) -> Snapshot {
+        base.with_access(position, base.access().with_principal(change), false)
     }
 }
 
@@ -162,8 +196,8 @@ impl RingCommand for PolicyCommand {
         set.lines = vec![LogLine::of(change.event(), format!("policy/{}", change.name))];
     }
 
-    fn evolve(change: PolicyChange, base: &Snapshot, epoch: Epoch) -> Snapshot {
+    fn evolve(change: PolicyChange, base: &Snapshot, position: Position) -> Snapshot {
         let access = base.access().with_policy(&change.name, change.record, change.manifest);
-        base.with_access(epoch, access, true)
+        base.with_access(position, access, true)
     }
 }

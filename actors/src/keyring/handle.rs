@@ -1,6 +1,9 @@
 //! The door to the key ring.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use actix::Addr;
 use arc_swap::ArcSwap;
@@ -8,7 +11,7 @@ use claviger_entity::{HumanDuration, KeyName, VersionNumber};
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    actor::{Applied, Apply, ChangeContext, KeyRing, RingFailure},
+    actor::{Applied, Apply, CatchUp, ChangeContext, KeyRing, RingFailure},
     command::RingCommand,
     core::{Command, CreateKey, ImportKey, Imported, RingError, Rotate, Transition, UpdateKey, Use},
     forge::{Forge, ForgeError},
@@ -33,28 +36,30 @@ pub struct KeyRingHandle {
     permits: Arc<Semaphore>,
     forge: Forge,
     database: Database,
+    rewound: Arc<AtomicBool>,
 }
 
 impl KeyRingHandle {
     /// Starts the actor on an arbiter of its own, so that no request can hold it up.
-    pub(super) fn start(writer: Writer, snapshot: Snapshot, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn start(writer: Writer, snapshot: Arc<Snapshot>, clock: Arc<dyn Clock>) -> Self {
         use actix::{Actor as _, Arbiter};
         let (sender, changed) = watch::channel(snapshot.epoch);
-        let published = Arc::new(ArcSwap::from_pointee(snapshot));
+        let published = Arc::new(ArcSwap::new(snapshot));
         let database = writer.database.clone();
+        let rewound = Arc::new(AtomicBool::new(false));
         let ring = KeyRing {
+            rewound: Arc::clone(&rewound),
             writer: Arc::new(writer),
             published: Arc::clone(&published),
             changed: sender,
             clock,
-            doubtful: false,
         };
         let actor = KeyRing::start_in_arbiter(&Arbiter::new().handle(), |context| {
             context.set_mailbox_capacity(WAITING_CHANGES);
             ring
         });
         let permits = Arc::new(Semaphore::new(WAITING_CHANGES));
-        Self { actor, published, changed, permits, forge: Forge::new(), database }
+        Self { actor, published, changed, permits, forge: Forge::new(), database, rewound }
     }
 
     /// The ring as it is now. Load it once per request.
@@ -210,6 +215,20 @@ impl KeyRingHandle {
     ) -> Result<Applied<C::Subject>, RingFailure> {
         let _permit = self.permits.try_acquire().map_err(|_| RingFailure::Overloaded)?;
         self.actor.send(Apply { command, context }).await.map_err(|_| RingFailure::Stopped)?
+    }
+
+    /// Looks whether others have changed the ring, and takes that in.
+    ///
+    /// # Errors
+    /// The database failed, or was rewound.
+    pub async fn catch_up(&self) -> Result<(), RingFailure> {
+        self.actor.send(CatchUp).await.map_err(|_| RingFailure::Stopped)?
+    }
+
+    /// The database has lost the history that this node knows; nothing may be served from either.
+    #[must_use]
+    pub fn is_rewound(&self) -> bool {
+        self.rewound.load(Ordering::Acquire)
     }
 
     /// The answer that was given under an `Idempotency-Key`.

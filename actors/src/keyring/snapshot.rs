@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use claviger_crypto::prepared::PreparedKey;
+use claviger_crypto::{digest, prepared::PreparedKey};
 use claviger_entity::{KeyName, KeyState, Kid};
 use rpds::HashTrieMapSync;
 
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     access::Access,
     seal::{Binding, Keychain},
+    store::Changes,
 };
 
 /// Position of a ring in its history: incarnation · 2^32 + counter.
@@ -33,10 +34,40 @@ impl Epoch {
         Self(((incarnation as u64) << 32) | counter as u64)
     }
 
+    /// Grows with each restore.
+    #[must_use]
+    pub const fn incarnation(self) -> u64 {
+        self.0 >> 32
+    }
+
+    /// Grows by one with each change.
+    #[must_use]
+    pub const fn counter(self) -> u64 {
+        self.0 & 0xffff_ffff
+    }
+
     /// From the columns of the database.
     #[must_use]
     pub fn of_row(incarnation: i64, counter: i64) -> Option<Self> {
         Some(Self::new(u32::try_from(incarnation).ok()?, u32::try_from(counter).ok()?))
+    }
+}
+
+/// A place in history: two rings at one position are the same ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// How far.
+    pub epoch: Epoch,
+    /// Hash over every change up to here: a history that was rewound and went on has other hashes.
+    pub head: [u8; 32],
+}
+
+impl Position {
+    /// The position after a change with this record.
+    #[must_use]
+    pub fn after(&self, record: &str) -> Self {
+        let head = digest::sha256(&[self.head.as_slice(), record.as_bytes()].concat());
+        Self { epoch: Epoch(self.epoch.0 + 1), head }
     }
 }
 
@@ -47,6 +78,7 @@ type Slot = Arc<OnceLock<Arc<PreparedKey>>>;
 pub struct Snapshot {
     /// Where in history.
     pub epoch: Epoch,
+    head: [u8; 32],
     ring: Ring,
     slots: HashTrieMapSync<Kid, Slot>,
     aliases: HashTrieMapSync<[u8; 32], Vec<Kid>>,
@@ -92,9 +124,10 @@ pub enum Unusable {
 impl Snapshot {
     /// A snapshot of a ring that was just loaded.
     #[must_use]
-    pub fn new(epoch: Epoch, ring: Ring, access: Access, keychain: Arc<Keychain>) -> Self {
+    pub fn new(position: Position, ring: Ring, access: Access, keychain: Arc<Keychain>) -> Self {
         let mut snapshot = Self {
-            epoch,
+            epoch: position.epoch,
+            head: position.head,
             ring: Ring::default(),
             slots: HashTrieMapSync::default(),
             aliases: HashTrieMapSync::default(),
@@ -112,9 +145,10 @@ impl Snapshot {
 
     /// The snapshot after a change of one key; `relabelled` says that policies may judge it otherwise now.
     #[must_use]
-    pub fn succeed(&self, epoch: Epoch, ring: Ring, changed: &KeyName, relabelled: bool) -> Self {
+    pub fn succeed(&self, position: Position, ring: Ring, changed: &KeyName, relabelled: bool) -> Self {
         let mut next = Self {
-            epoch,
+            epoch: position.epoch,
+            head: position.head,
             ring: Ring::default(),
             slots: self.slots.clone(),
             aliases: self.aliases.clone(),
@@ -132,9 +166,10 @@ impl Snapshot {
 
     /// The snapshot after a change of access; `decides` says that policies may judge otherwise now.
     #[must_use]
-    pub fn with_access(&self, epoch: Epoch, access: Access, decides: bool) -> Self {
+    pub fn with_access(&self, position: Position, access: Access, decides: bool) -> Self {
         Self {
-            epoch,
+            epoch: position.epoch,
+            head: position.head,
             ring: self.ring.clone(),
             slots: self.slots.clone(),
             aliases: self.aliases.clone(),
@@ -162,6 +197,40 @@ impl Snapshot {
                 self.aliases.insert_mut(alias, kids);
             }
         }
+    }
+
+    /// The snapshot after changes that others made, whatever they were of.
+    #[must_use]
+    pub fn follow(&self, changes: Changes) -> Self {
+        let (mut ring, mut relabelled, mut access) = (self.ring.clone(), false, self.access.clone());
+        let decides = !changes.policies.is_empty();
+        let keys: Vec<KeyName> = changes.keys.iter().map(|key| key.record.name.clone()).collect();
+        for key in changes.keys {
+            let before = ring.any(&key.record.name);
+            relabelled |= before.is_some_and(|before| before.record.labels != key.record.labels);
+            ring.replace(key);
+        }
+        for record in changes.principals {
+            access = access.with_principal(record);
+        }
+        for (name, record) in changes.policies {
+            access = access.with_policy(&name, record, changes.manifest.clone());
+        }
+        let mut next = self.with_access(changes.position, access, decides || relabelled);
+        if !keys.is_empty() {
+            next.jwks = OnceLock::new();
+        }
+        for key in keys.iter().filter_map(|name| ring.any(name)) {
+            next.index(key);
+        }
+        next.ring = ring;
+        next
+    }
+
+    /// Where in history, exactly.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        Position { epoch: self.epoch, head: self.head }
     }
 
     /// The ring itself.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     seal::Keychain,
-    store::{ChangeSet, Database, IdempotencyRecord, LoadedRing, StoreError},
+    store::{ChangeSet, Database, Followed, IdempotencyRecord, LoadedRing, StoreError, Turn},
 };
 
 /// How long an `Idempotency-Key` is remembered.
@@ -27,6 +27,13 @@ pub(super) struct Writer {
     pub(super) node: String,
 }
 
+/// What came of one command.
+pub(super) struct Round<S> {
+    /// The ring as it was found, where others had changed it meanwhile.
+    pub(super) found: Option<Arc<Snapshot>>,
+    pub(super) written: Result<Written<S>, RingFailure>,
+}
+
 pub(super) enum Written<S> {
     /// The change is in the database; this is the ring after it.
     Changed(Arc<Snapshot>, Applied<S>),
@@ -35,8 +42,24 @@ pub(super) enum Written<S> {
 }
 
 impl Writer {
+    /// Carries out a command on the ring as the database has it, which may be further than `base`.
     pub(super) async fn write<C: RingCommand>(
         &self,
+        base: &Snapshot,
+        command: C,
+        context: &ChangeContext,
+        now: Time,
+    ) -> Result<Round<C::Subject>, RingFailure> {
+        let turn = self.database.take_turn(&self.keychain).await.map_err(RingFailure::Storage)?;
+        let followed = turn.follow(&self.keychain, &base.position()).await.map_err(RingFailure::Storage)?;
+        let found = self.caught_up(base, followed)?;
+        let written = self.decide(turn, found.as_deref().unwrap_or(base), command, context, now).await;
+        Ok(Round { found, written })
+    }
+
+    async fn decide<C: RingCommand>(
+        &self,
+        turn: Turn,
         base: &Snapshot,
         command: C,
         context: &ChangeContext,
@@ -47,7 +70,7 @@ impl Writer {
             return Err(RingFailure::ActorGone);
         }
         if let Some(ticket) = &context.idempotency
-            && let Some(applied) = self.replay(ticket, now).await?
+            && let Some(applied) = self.replay(&turn, ticket, now).await?
         {
             return Ok(Written::Replayed(applied));
         }
@@ -56,26 +79,36 @@ impl Writer {
         let epoch = Epoch(base.epoch.0 + 1);
         let applied = Applied { subject: C::subject(&change), epoch, at: now };
         let audit = self.audit_record(C::describe(&change), context, epoch, now);
-        let mut set = ChangeSet::new(base.epoch, now, context.actor.clone(), audit);
+        let mut set = ChangeSet::new(now, context.actor.clone(), audit);
         set.idempotency =
             context.idempotency.as_ref().map(|ticket| remembered(ticket, &applied)).transpose()?;
         C::fill(&change, &mut set);
-        self.database.commit(&self.keychain, &set).await.map_err(RingFailure::Storage)?;
-        Ok(Written::Changed(Arc::new(C::evolve(change, base, epoch)), applied))
+        let position = turn.commit(&self.keychain, &set).await.map_err(RingFailure::Storage)?;
+        Ok(Written::Changed(Arc::new(C::evolve(change, base, position)), applied))
     }
 
-    /// Reads the whole ring anew.
-    pub(super) async fn reload(&self) -> Result<Snapshot, RingFailure> {
-        let loaded = self.database.load_ring(&self.keychain).await.map_err(RingFailure::Storage)?;
-        Ok(snapshot(loaded, &self.keychain))
+    /// The ring as the database has it, if that is further than `base`.
+    pub(super) async fn catch_up(&self, base: &Snapshot) -> Result<Option<Arc<Snapshot>>, RingFailure> {
+        let followed = self.database.follow(&self.keychain, &base.position()).await;
+        self.caught_up(base, followed.map_err(RingFailure::Storage)?)
+    }
+
+    fn caught_up(&self, base: &Snapshot, followed: Followed) -> Result<Option<Arc<Snapshot>>, RingFailure> {
+        match followed {
+            Followed::Same => Ok(None),
+            Followed::Changed(changes) => Ok(Some(Arc::new(base.follow(*changes)))),
+            Followed::Whole(loaded) => Ok(Some(Arc::new(snapshot(*loaded, &self.keychain)))),
+            Followed::Rewound => Err(RingFailure::Rewound),
+        }
     }
 
     async fn replay<S: DeserializeOwned>(
         &self,
+        turn: &Turn,
         ticket: &IdempotencyTicket,
         now: Time,
     ) -> Result<Option<Applied<S>>, RingFailure> {
-        let found = self.database.find_idempotent(&self.keychain, &ticket.scope, &ticket.key, now).await;
+        let found = turn.find_idempotent(&self.keychain, &ticket.scope, &ticket.key, now).await;
         let Some(record) = found.map_err(RingFailure::Storage)? else { return Ok(None) };
         if record.request_hash != ticket.request_hash {
             return Err(RingFailure::IdempotencyMismatch);
@@ -102,10 +135,13 @@ impl Writer {
     }
 }
 
-/// The ring that readers see after a load.
+/// The ring that readers see after a load. What is not sound is named in the log.
 pub(super) fn snapshot(loaded: LoadedRing, keychain: &Arc<Keychain>) -> Snapshot {
+    for row in &loaded.quarantined {
+        tracing::error!(key = row.key, version = row.version, finding = row.finding, "row quarantined");
+    }
     let ring = Ring::new(loaded.keys, loaded.quarantined);
-    Snapshot::new(loaded.epoch, ring, loaded.access, Arc::clone(keychain))
+    Snapshot::new(loaded.position, ring, loaded.access, Arc::clone(keychain))
 }
 
 fn remembered<S: Serialize>(

@@ -1,21 +1,24 @@
 //! One change of the ring, one transaction.
 
-use claviger_crypto::digest;
 use claviger_entity::{
     PolicyName,
     tables::{change, key, key_version, policy, principal, ring_meta},
 };
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _,
-    QueryFilter as _, Set, TransactionTrait as _, sea_query::Expr,
+    ActiveModelTrait as _, ConnectionTrait, DatabaseTransaction, EntityTrait as _, IntoActiveModel as _,
+    QuerySelect as _, Set, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
 use uuid::Uuid;
 
-use super::{Database, IdempotencyRecord, StoreError, idempotency, meta, rows};
+use super::{
+    Database, IdempotencyRecord, StoreError,
+    follow::{self, Followed},
+    idempotency, meta, retry, rows,
+};
 use crate::{
     access::{Manifest, PolicyRecord, PrincipalRecord},
     keyring::{
-        Epoch,
+        Position,
         core::{Event, Subject},
         record::{KeyRecord, Time, VersionRecord},
     },
@@ -24,8 +27,6 @@ use crate::{
 
 /// Everything that one change writes.
 pub struct ChangeSet {
-    /// The epoch it was decided on; a database that is elsewhere refuses it.
-    pub before: Epoch,
     /// The key, and whether its row is new.
     pub key: Option<(KeyRecord, bool)>,
     /// Versions.
@@ -36,6 +37,8 @@ pub struct ChangeSet {
     pub policy: Option<PolicyWrite>,
     /// The policies that there are to be, where that changes.
     pub manifest: Option<Manifest>,
+    /// The deployment has its first administrator now.
+    pub bootstrapped: bool,
     /// Lines of the change log.
     pub lines: Vec<LogLine>,
     /// The audit record, part of the transaction so that no change goes unrecorded.
@@ -88,14 +91,14 @@ impl LogLine {
 impl ChangeSet {
     /// A change that writes nothing yet.
     #[must_use]
-    pub const fn new(before: Epoch, at: Time, actor: String, audit: serde_json::Value) -> Self {
+    pub const fn new(at: Time, actor: String, audit: serde_json::Value) -> Self {
         Self {
-            before,
             key: None,
             versions: Vec::new(),
             principal: None,
             policy: None,
             manifest: None,
+            bootstrapped: false,
             lines: Vec::new(),
             audit,
             at,
@@ -115,51 +118,140 @@ pub struct VersionWrite {
     pub is_new: bool,
 }
 
+/// A change under way: until it is committed or dropped, nobody else on any node can make one. What is decided meanwhile is decided on
+/// the ring as it stands, so that it never has to be taken back.
+pub struct Turn {
+    transaction: DatabaseTransaction,
+    meta: ring_meta::Model,
+    position: Position,
+}
+
 impl Database {
-    /// Writes a change, all or nothing.
+    /// Waits for its turn to change the ring.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the database is not where the change was decided; otherwise see [`StoreError`]. After any error
-    /// but a conflict the caller can't know whether the change was written.
-    pub async fn commit(&self, keychain: &Keychain, set: &ChangeSet) -> Result<(), StoreError> {
-        let transaction = self.connection.begin().await?;
-        let head = advance(&transaction, set).await?;
+    /// See [`StoreError`]. Nothing has been written.
+    pub async fn take_turn(&self, keychain: &Keychain) -> Result<Turn, StoreError> {
+        retry::retried(|| async {
+            let transaction = self.connection.begin_with_options(Self::writing()).await?;
+            let meta = ring_meta::Entity::find_by_id(1).lock_exclusive().one(&transaction).await?;
+            let meta = meta.ok_or(StoreError::MetaDamaged)?;
+            let position = meta::position(keychain, &meta)?;
+            Ok(Turn { transaction, meta, position })
+        })
+        .await
+    }
+
+    /// SQLite takes the lock at once; PostgreSQL with the row.
+    const fn writing() -> TransactionOptions {
+        TransactionOptions {
+            isolation_level: None,
+            access_mode: None,
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        }
+    }
+}
+
+impl Turn {
+    /// Where the ring stands.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The deployment has had its first administrator.
+    #[must_use]
+    pub const fn bootstrapped(&self) -> bool {
+        self.meta.bootstrapped
+    }
+
+    /// What others have changed since a position.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn follow(&self, keychain: &Keychain, from: &Position) -> Result<Followed, StoreError> {
+        follow::follow(&self.transaction, keychain, &self.meta, from).await
+    }
+
+    /// The answer given under an `Idempotency-Key`, while it is remembered.
+    ///
+    /// # Errors
+    /// The database failed or the row was edited.
+    pub async fn find_idempotent(
+        &self,
+        keychain: &Keychain,
+        scope: &str,
+        key: &str,
+        now: Time,
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        idempotency::find(&self.transaction, keychain, scope, key, now).await
+    }
+
+    /// Fixes the issuer of the deployment unless it is; answers with the one that holds.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn fix_issuer(mut self, keychain: &Keychain, issuer: &str) -> Result<String, StoreError> {
+        if let Some(issuer) = self.meta.issuer {
+            return Ok(issuer);
+        }
+        self.meta.issuer = Some(issuer.to_owned());
+        meta::write(&self.transaction, keychain, self.meta).await?;
+        self.transaction.commit().await?;
+        Ok(issuer.to_owned())
+    }
+
+    /// Writes a change, all or nothing; answers with where the ring stands now.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. Of an error at the very end the caller can't know whether the change was written.
+    pub async fn commit(mut self, keychain: &Keychain, set: &ChangeSet) -> Result<Position, StoreError> {
+        if set.bootstrapped && self.meta.bootstrapped {
+            return Err(StoreError::Conflict);
+        }
+        let transaction = &self.transaction;
+        let record = serde_json::to_string(&set.audit)?;
+        let position = self.position.after(&record);
         if let Some((record, is_new)) = &set.key {
             let row = rows::key_row(keychain, record)?.into_active_model();
             if *is_new {
-                key::Entity::insert(row).exec_without_returning(&transaction).await?;
+                key::Entity::insert(row).exec_without_returning(transaction).await?;
             } else {
-                row.reset_all().update(&transaction).await?;
+                row.reset_all().update(transaction).await?;
             }
         }
         for write in in_safe_order(&set.versions) {
             let row = rows::version_row(keychain, write.key_id, &write.record).into_active_model();
             if write.is_new {
-                key_version::Entity::insert(row).exec_without_returning(&transaction).await?;
+                key_version::Entity::insert(row).exec_without_returning(transaction).await?;
             } else {
-                row.reset_all().update(&transaction).await?;
+                row.reset_all().update(transaction).await?;
             }
         }
         if let Some((record, is_new)) = &set.principal {
             let row = rows::principal_row(keychain, record)?.into_active_model();
             if *is_new {
-                principal::Entity::insert(row).exec_without_returning(&transaction).await?;
+                principal::Entity::insert(row).exec_without_returning(transaction).await?;
             } else {
-                row.reset_all().update(&transaction).await?;
+                row.reset_all().update(transaction).await?;
             }
         }
         if let Some(write) = &set.policy {
-            write_policy(&transaction, keychain, write).await?;
+            write_policy(transaction, keychain, write).await?;
         }
-        if let Some(manifest) = &set.manifest {
-            meta::keep_manifest(&transaction, keychain, manifest).await?;
-        }
-        log(&transaction, set, &head).await?;
+        log(transaction, set, &position, &record).await?;
         if let Some(record) = &set.idempotency {
-            idempotency::insert(&transaction, keychain, record).await?;
+            idempotency::insert(transaction, keychain, record).await?;
         }
-        transaction.commit().await?;
-        Ok(())
+        self.meta.counter += 1;
+        self.meta.head_hash = position.head.to_vec();
+        self.meta.bootstrapped |= set.bootstrapped;
+        if let Some(manifest) = &set.manifest {
+            self.meta.policies = Some(serde_json::to_string(manifest)?);
+        }
+        meta::write(&self.transaction, keychain, self.meta).await?;
+        self.transaction.commit().await?;
+        Ok(position)
     }
 }
 
@@ -198,31 +290,19 @@ fn in_safe_order(versions: &[VersionWrite]) -> impl Iterator<Item = &VersionWrit
     ordered.into_iter()
 }
 
-/// Moves counter and head hash, if the database is where the change was decided.
-async fn advance(connection: &impl ConnectionTrait, set: &ChangeSet) -> Result<Vec<u8>, StoreError> {
-    let meta = ring_meta::Entity::find_by_id(1).one(connection).await?.ok_or(StoreError::Conflict)?;
-    if Epoch::of_row(meta.incarnation, meta.counter) != Some(set.before) {
-        return Err(StoreError::Conflict);
-    }
-    let audit = serde_json::to_vec(&set.audit)?;
-    let head = digest::sha256(&[&meta.head_hash, audit.as_slice()].concat()).to_vec();
-    let moved = ring_meta::Entity::update_many()
-        .col_expr(ring_meta::Column::Counter, Expr::value(meta.counter + 1))
-        .col_expr(ring_meta::Column::HeadHash, Expr::value(head.clone()))
-        .filter(ring_meta::Column::Id.eq(1))
-        .filter(ring_meta::Column::Counter.eq(meta.counter))
-        .exec(connection)
-        .await?;
-    if moved.rows_affected == 1 { Ok(head) } else { Err(StoreError::Conflict) }
-}
-
-async fn log(connection: &impl ConnectionTrait, set: &ChangeSet, head: &[u8]) -> Result<(), StoreError> {
-    let epoch = i64::try_from(set.before.0 + 1).unwrap_or(i64::MAX);
-    let record = serde_json::to_string(&set.audit)?;
-    for (ordinal, line) in set.lines.iter().enumerate() {
+async fn log(
+    connection: &impl ConnectionTrait,
+    set: &ChangeSet,
+    position: &Position,
+    record: &str,
+) -> Result<(), StoreError> {
+    // Whoever follows the log finds every change by a line of its own.
+    let unnamed = [LogLine::of("ring.changed", String::new())];
+    let lines = if set.lines.is_empty() { unnamed.as_slice() } else { set.lines.as_slice() };
+    for (ordinal, line) in lines.iter().enumerate() {
         let subject = line.subject.as_ref();
         let row = change::ActiveModel {
-            epoch: Set(epoch),
+            epoch: Set(rows::epoch(position.epoch)),
             ordinal: Set(i32::try_from(ordinal).unwrap_or(i32::MAX)),
             at: Set(rows::millis(set.at)),
             kind: Set(line.kind.to_owned()),
@@ -234,8 +314,8 @@ async fn log(connection: &impl ConnectionTrait, set: &ChangeSet, head: &[u8]) ->
             previous_version: Set(line.previous_version.map(|version| version.number().into())),
             reason: Set(line.reason.clone()),
             actor: Set(set.actor.clone()),
-            record: Set(record.clone()),
-            head_hash: Set(head.to_vec()),
+            record: Set(record.to_owned()),
+            head_hash: Set(position.head.to_vec()),
         };
         change::Entity::insert(row).exec_without_returning(connection).await?;
     }

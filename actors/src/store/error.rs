@@ -11,6 +11,9 @@ pub enum StoreError {
     /// Another writer was there first, or a row is gone.
     #[error("the database was changed by another writer")]
     Conflict,
+    /// It did not answer in time.
+    #[error("the database did not answer in time")]
+    Late,
     /// A value could not be written as JSON.
     #[error("a value could not be encoded")]
     Encoding(#[from] serde_json::Error),

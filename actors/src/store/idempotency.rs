@@ -41,34 +41,7 @@ impl Database {
         key: &str,
         now: Time,
     ) -> Result<Option<IdempotencyRecord>, StoreError> {
-        let id = (scope.to_owned(), key.to_owned());
-        let Some(row) = idempotency::Entity::find_by_id(id).one(&self.connection).await? else {
-            return Ok(None);
-        };
-        if row.expires_at <= rows::millis(now) {
-            idempotency::Entity::delete_by_id((row.scope, row.idem_key)).exec(&self.connection).await?;
-            return Ok(None);
-        }
-        let damaged = StoreError::Seal(crate::seal::SealError::Damaged);
-        let (Ok(request_hash), Ok(dek)) = (<[u8; 32]>::try_from(row.request_hash), row.dek_id.parse()) else {
-            return Err(damaged);
-        };
-        let (Some(created_at), Some(expires_at)) = (
-            chrono::DateTime::from_timestamp_millis(row.created_at),
-            chrono::DateTime::from_timestamp_millis(row.expires_at),
-        ) else {
-            return Err(damaged);
-        };
-        let binding = Binding::answer(keychain.deployment(), scope, key);
-        let response = keychain.open_sealed(dek, &binding, &row.response)?;
-        Ok(Some(IdempotencyRecord {
-            scope: row.scope,
-            key: row.idem_key,
-            request_hash,
-            response,
-            created_at,
-            expires_at,
-        }))
+        find(&self.connection, keychain, scope, key, now).await
     }
 
     /// Keeps an answer.
@@ -94,6 +67,44 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// The answer given under a key, while it is remembered.
+pub(super) async fn find(
+    connection: &impl ConnectionTrait,
+    keychain: &Keychain,
+    scope: &str,
+    key: &str,
+    now: Time,
+) -> Result<Option<IdempotencyRecord>, StoreError> {
+    let id = (scope.to_owned(), key.to_owned());
+    let Some(row) = idempotency::Entity::find_by_id(id).one(connection).await? else {
+        return Ok(None);
+    };
+    if row.expires_at <= rows::millis(now) {
+        idempotency::Entity::delete_by_id((row.scope, row.idem_key)).exec(connection).await?;
+        return Ok(None);
+    }
+    let damaged = StoreError::Seal(crate::seal::SealError::Damaged);
+    let (Ok(request_hash), Ok(dek)) = (<[u8; 32]>::try_from(row.request_hash), row.dek_id.parse()) else {
+        return Err(damaged);
+    };
+    let (Some(created_at), Some(expires_at)) = (
+        chrono::DateTime::from_timestamp_millis(row.created_at),
+        chrono::DateTime::from_timestamp_millis(row.expires_at),
+    ) else {
+        return Err(damaged);
+    };
+    let binding = Binding::answer(keychain.deployment(), scope, key);
+    let response = keychain.open_sealed(dek, &binding, &row.response)?;
+    Ok(Some(IdempotencyRecord {
+        scope: row.scope,
+        key: row.idem_key,
+        request_hash,
+        response,
+        created_at,
+        expires_at,
+    }))
 }
 
 pub(super) async fn insert(

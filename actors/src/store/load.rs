@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use claviger_entity::tables::{key, key_version, policy, principal, principal_use, ring_meta};
 use sea_orm::{
-    ConnectionTrait as _, EntityTrait, FromQueryResult, Iterable, ModelTrait, QueryOrder as _, QueryResult,
-    QueryTrait as _,
+    ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, IsolationLevel, Iterable,
+    ModelTrait, QueryOrder as _, QueryResult, QueryTrait as _, TransactionTrait as _,
 };
 
 use super::{Database, StoreError, meta, rows};
 use crate::{
     access::{Access, Manifest, PolicyRecord, Principal},
     keyring::{
-        Epoch,
+        Position,
         record::{Key, KeyRecord, Quarantined, VersionRecord},
     },
     seal::{Keychain, mac_of_row},
@@ -21,7 +21,7 @@ use crate::{
 /// A ring as the database has it.
 pub struct LoadedRing {
     /// Where in history.
-    pub epoch: Epoch,
+    pub position: Position,
     /// Keys whose rows are sound.
     pub keys: Vec<Key>,
     /// Rows that are not.
@@ -41,135 +41,160 @@ impl Database {
     /// # Errors
     /// The database failed. Damaged rows are no error: they are named in the answer and left alone.
     pub async fn load_ring(&self, keychain: &Keychain) -> Result<LoadedRing, StoreError> {
-        let connection = &self.connection;
-        let backend = connection.get_database_backend();
-        let meta = ring_meta::Entity::find_by_id(1).one(connection).await?.ok_or(StoreError::MetaDamaged)?;
-        meta::judge(keychain, &meta)?;
-        let epoch = Epoch::of_row(meta.incarnation, meta.counter).ok_or(StoreError::MetaDamaged)?;
-        let mut quarantined = Vec::new();
-
-        let all = key::Entity::find().order_by_asc(key::Column::Name).build(backend);
-        let mut records = BTreeMap::new();
-        let mut names = HashMap::new();
-        for row in connection.query_all_raw(all).await? {
-            let (id, name) = (text(&row, "id"), text(&row, "name"));
-            names.insert(id, name.clone());
-            match key_of(keychain, &row) {
-                Ok(record) => drop(records.insert(record.id.to_string(), record)),
-                Err(finding) => quarantined.push(Quarantined { key: name, version: None, finding }),
-            }
-        }
-
-        let all = key_version::Entity::find()
-            .order_by_asc(key_version::Column::KeyId)
-            .order_by_asc(key_version::Column::Version)
-            .build(backend);
-        let mut versions: HashMap<String, BTreeMap<_, VersionRecord>> = HashMap::new();
-        let mut damaged = std::collections::HashSet::new();
-        for row in connection.query_all_raw(all).await? {
-            let key_id = text(&row, "key_id");
-            let number = row.try_get::<i64>("", "version").ok().and_then(|number| u32::try_from(number).ok());
-            let mut finding = version_of(keychain, &row);
-            if !names.contains_key(&key_id) {
-                finding = Err(ORPHAN);
-            }
-            match finding {
-                Ok(record) => drop(versions.entry(key_id).or_default().insert(record.version, record)),
-                Err(finding) => {
-                    damaged.insert((key_id.clone(), number));
-                    let key = names.get(&key_id).cloned().unwrap_or(key_id);
-                    quarantined.push(Quarantined { key, version: number, finding });
-                }
-            }
-        }
-
-        let keys: Vec<Key> = records
-            .into_iter()
-            .map(|(id, record)| Key { versions: versions.remove(&id).unwrap_or_default(), record })
-            .collect();
-        for key in &keys {
-            let id = key.record.id.to_string();
-            for number in 1..=key.record.latest_version.number() {
-                let known = key.versions.keys().any(|version| version.number() == number);
-                if !known && !damaged.contains(&(id.clone(), Some(number))) {
-                    let name = key.record.name.as_str().to_owned();
-                    quarantined.push(Quarantined { key: name, version: Some(number), finding: MISSING });
-                }
-            }
-        }
-        let manifest = meta.policies.as_deref().map(serde_json::from_str::<Manifest>).transpose()?;
-        let principals = self.load_principals(keychain, &mut quarantined).await?;
-        let policies = self.load_policies(keychain, &mut quarantined).await?;
-        let access = Access::new(principals, policies, manifest.unwrap_or_default());
-        for name in access.strays() {
-            quarantined.push(Quarantined { key: format!("policy {name}"), version: None, finding: STRAY });
-        }
-        for name in access.missing() {
-            let key = format!("policy {name}");
-            if !quarantined.iter().any(|row| row.key == key) {
-                quarantined.push(Quarantined { key, version: None, finding: MISSING });
-            }
-        }
-        quarantined.sort();
-        Ok(LoadedRing { epoch, keys, quarantined, access })
+        let transaction = self.reading().await?;
+        let meta = ring_meta::Entity::find_by_id(1).one(&transaction).await?;
+        let loaded = whole(&transaction, keychain, &meta.ok_or(StoreError::MetaDamaged)?).await;
+        transaction.rollback().await?;
+        loaded
     }
 
-    async fn load_principals(
-        &self,
-        keychain: &Keychain,
-        quarantined: &mut Vec<Quarantined>,
-    ) -> Result<Vec<Principal>, StoreError> {
-        let uses = principal_use::Entity::find().all(&self.connection).await?;
-        let uses: HashMap<String, i64> =
-            uses.into_iter().map(|row| (row.principal_id, row.last_used_at)).collect();
-        let all = principal::Entity::find().build(self.connection.get_database_backend());
-        let mut principals = Vec::new();
-        for row in self.connection.query_all_raw(all).await? {
-            let sound = authentic::<principal::Model>(keychain, "principals", &row, |row| &row.mac)
-                .and_then(|row| rows::principal_record(&row).ok_or(rows::UNREADABLE));
-            match sound {
-                Ok(record) => {
-                    let used = uses.get(&record.id.to_string()).copied();
-                    principals
-                        .push(Principal::new(record, used.and_then(chrono::DateTime::from_timestamp_millis)));
-                }
-                Err(finding) => {
-                    let key = format!("principal {}", text(&row, "id"));
-                    quarantined.push(Quarantined { key, version: None, finding });
-                }
-            }
-        }
-        Ok(principals)
-    }
-
-    async fn load_policies(
-        &self,
-        keychain: &Keychain,
-        quarantined: &mut Vec<Quarantined>,
-    ) -> Result<Vec<PolicyRecord>, StoreError> {
-        let all = policy::Entity::find().build(self.connection.get_database_backend());
-        let mut policies = Vec::new();
-        for row in self.connection.query_all_raw(all).await? {
-            let sound = authentic::<policy::Model>(keychain, "policies", &row, |row| &row.mac)
-                .and_then(|row| rows::policy_record(&row).ok_or(rows::UNREADABLE));
-            match sound {
-                Ok(record) => policies.push(record),
-                Err(finding) => {
-                    let key = format!("policy {}", text(&row, "name"));
-                    quarantined.push(Quarantined { key, version: None, finding });
-                }
-            }
-        }
-        Ok(policies)
+    /// A transaction that sees the database as it is at one moment.
+    pub(super) async fn reading(&self) -> Result<DatabaseTransaction, StoreError> {
+        let isolation = match self.connection.get_database_backend() {
+            DbBackend::Postgres => Some(IsolationLevel::RepeatableRead),
+            // SQLite has no other.
+            _ => None,
+        };
+        Ok(self.connection.begin_with_config(isolation, None).await?)
     }
 }
 
-fn key_of(keychain: &Keychain, row: &QueryResult) -> Result<KeyRecord, &'static str> {
+/// Reads the ring as the transaction sees it.
+pub(super) async fn whole(
+    connection: &impl ConnectionTrait,
+    keychain: &Keychain,
+    meta: &ring_meta::Model,
+) -> Result<LoadedRing, StoreError> {
+    let backend = connection.get_database_backend();
+    let position = meta::position(keychain, meta)?;
+    let mut quarantined = Vec::new();
+
+    let all = key::Entity::find().order_by_asc(key::Column::Name).build(backend);
+    let mut records = BTreeMap::new();
+    let mut names = HashMap::new();
+    for row in connection.query_all_raw(all).await? {
+        let (id, name) = (text(&row, "id"), text(&row, "name"));
+        names.insert(id, name.clone());
+        match key_of(keychain, &row) {
+            Ok(record) => drop(records.insert(record.id.to_string(), record)),
+            Err(finding) => quarantined.push(Quarantined { key: name, version: None, finding }),
+        }
+    }
+
+    let all = key_version::Entity::find()
+        .order_by_asc(key_version::Column::KeyId)
+        .order_by_asc(key_version::Column::Version)
+        .build(backend);
+    let mut versions: HashMap<String, BTreeMap<_, VersionRecord>> = HashMap::new();
+    let mut damaged = std::collections::HashSet::new();
+    for row in connection.query_all_raw(all).await? {
+        let key_id = text(&row, "key_id");
+        let number = row.try_get::<i64>("", "version").ok().and_then(|number| u32::try_from(number).ok());
+        let mut finding = version_of(keychain, &row);
+        if !names.contains_key(&key_id) {
+            finding = Err(ORPHAN);
+        }
+        match finding {
+            Ok(record) => drop(versions.entry(key_id).or_default().insert(record.version, record)),
+            Err(finding) => {
+                damaged.insert((key_id.clone(), number));
+                let key = names.get(&key_id).cloned().unwrap_or(key_id);
+                quarantined.push(Quarantined { key, version: number, finding });
+            }
+        }
+    }
+
+    let keys: Vec<Key> = records
+        .into_iter()
+        .map(|(id, record)| Key { versions: versions.remove(&id).unwrap_or_default(), record })
+        .collect();
+    for key in &keys {
+        let id = key.record.id.to_string();
+        for number in 1..=key.record.latest_version.number() {
+            let known = key.versions.keys().any(|version| version.number() == number);
+            if !known && !damaged.contains(&(id.clone(), Some(number))) {
+                let name = key.record.name.as_str().to_owned();
+                quarantined.push(Quarantined { key: name, version: Some(number), finding: MISSING });
+            }
+        }
+    }
+    let manifest = manifest(meta)?;
+    let principals = principals(connection, keychain, &mut quarantined).await?;
+    let policies = policies(connection, keychain, &mut quarantined).await?;
+    let access = Access::new(principals, policies, manifest);
+    for name in access.strays() {
+        quarantined.push(Quarantined { key: format!("policy {name}"), version: None, finding: STRAY });
+    }
+    for name in access.missing() {
+        let key = format!("policy {name}");
+        if !quarantined.iter().any(|row| row.key == key) {
+            quarantined.push(Quarantined { key, version: None, finding: MISSING });
+        }
+    }
+    quarantined.sort();
+    Ok(LoadedRing { position, keys, quarantined, access })
+}
+
+/// The policies that there should be.
+pub(super) fn manifest(meta: &ring_meta::Model) -> Result<Manifest, StoreError> {
+    Ok(meta.policies.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default())
+}
+
+async fn principals(
+    connection: &impl ConnectionTrait,
+    keychain: &Keychain,
+    quarantined: &mut Vec<Quarantined>,
+) -> Result<Vec<Principal>, StoreError> {
+    let uses = principal_use::Entity::find().all(connection).await?;
+    let uses: HashMap<String, i64> =
+        uses.into_iter().map(|row| (row.principal_id, row.last_used_at)).collect();
+    let all = principal::Entity::find().build(connection.get_database_backend());
+    let mut principals = Vec::new();
+    for row in connection.query_all_raw(all).await? {
+        let sound = authentic::<principal::Model>(keychain, "principals", &row, |row| &row.mac)
+            .and_then(|row| rows::principal_record(&row).ok_or(rows::UNREADABLE));
+        match sound {
+            Ok(record) => {
+                let used = uses.get(&record.id.to_string()).copied();
+                principals
+                    .push(Principal::new(record, used.and_then(chrono::DateTime::from_timestamp_millis)));
+            }
+            Err(finding) => {
+                let key = format!("principal {}", text(&row, "id"));
+                quarantined.push(Quarantined { key, version: None, finding });
+            }
+        }
+    }
+    Ok(principals)
+}
+
+async fn policies(
+    connection: &impl ConnectionTrait,
+    keychain: &Keychain,
+    quarantined: &mut Vec<Quarantined>,
+) -> Result<Vec<PolicyRecord>, StoreError> {
+    let all = policy::Entity::find().build(connection.get_database_backend());
+    let mut policies = Vec::new();
+    for row in connection.query_all_raw(all).await? {
+        let sound = authentic::<policy::Model>(keychain, "policies", &row, |row| &row.mac)
+            .and_then(|row| rows::policy_record(&row).ok_or(rows::UNREADABLE));
+        match sound {
+            Ok(record) => policies.push(record),
+            Err(finding) => {
+                let key = format!("policy {}", text(&row, "name"));
+                quarantined.push(Quarantined { key, version: None, finding });
+            }
+        }
+    }
+    Ok(policies)
+}
+
+pub(super) fn key_of(keychain: &Keychain, row: &QueryResult) -> Result<KeyRecord, &'static str> {
     let row = authentic::<key::Model>(keychain, "keys", row, |row| &row.mac)?;
     rows::key_record(&row).ok_or(rows::UNREADABLE)
 }
 
-fn version_of(keychain: &Keychain, row: &QueryResult) -> Result<VersionRecord, &'static str> {
+pub(super) fn version_of(keychain: &Keychain, row: &QueryResult) -> Result<VersionRecord, &'static str> {
     let row = authentic::<key_version::Model>(keychain, "key_versions", row, |row| &row.mac)?;
     let record = rows::version_record(&row).ok_or(rows::UNREADABLE)?;
     // A sound row can't lack its material unless it was erased.
@@ -180,7 +205,7 @@ fn version_of(keychain: &Keychain, row: &QueryResult) -> Result<VersionRecord, &
 }
 
 /// The row as a model, if its columns have their types and its MAC fits.
-fn authentic<M>(
+pub(super) fn authentic<M>(
     keychain: &Keychain,
     table: &str,
     row: &QueryResult,

@@ -1,21 +1,17 @@
 //! The deployment: made once, then opened.
 
-use claviger_entity::tables::{data_key, principal, ring_meta};
+use claviger_entity::tables::{data_key, ring_meta};
 use sea_orm::{
-    ActiveModelTrait as _, EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _, Set,
-    TransactionTrait as _,
+    ActiveModelTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, TransactionTrait as _,
+    sea_query::OnConflict,
 };
 use uuid::Uuid;
 
 use super::{Database, StoreError, rows};
 use crate::{
-    access::{Manifest, PrincipalRecord},
-    keyring::record::Time,
+    keyring::{Epoch, Position, record::Time},
     seal::{Keychain, MasterKeys, mac_of_row},
 };
-
-/// Columns that move with each change and are guarded by the change log instead.
-const MOVING: &[&str] = &["counter", "head_hash"];
 
 /// An open deployment.
 pub struct Deployment {
@@ -69,83 +65,44 @@ impl Database {
             policies: None,
             mac: Vec::new(),
         };
-        meta.mac = mac_of_row(&keychain, "ring_meta", &meta, MOVING).to_vec();
+        meta.mac = mac_of_row(&keychain, "ring_meta", &meta, &[]).to_vec();
         let transaction = self.connection.begin().await?;
-        ring_meta::Entity::insert(meta.into_active_model()).exec_without_returning(&transaction).await?;
+        // Several nodes may start at once on an empty database: the first one's deployment is everybody's.
+        let there = OnConflict::column(ring_meta::Column::Id).do_nothing().to_owned();
+        let insert = ring_meta::Entity::insert(meta.into_active_model()).on_conflict(there);
+        if insert.exec_without_returning(&transaction).await? == 0 {
+            transaction.rollback().await?;
+            let meta = ring_meta::Entity::find_by_id(1).one(&self.connection).await?;
+            return self.open_existing(meta.ok_or(StoreError::MetaDamaged)?, masters).await;
+        }
         for row in data_keys {
             data_key::Entity::insert(row.into_active_model()).exec_without_returning(&transaction).await?;
         }
         transaction.commit().await?;
         Ok(Deployment { keychain, bootstrapped: false, issuer: None })
     }
-
-    /// Inserts the first administrator, once in the life of a deployment.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] when there was one already.
-    pub async fn insert_first_admin(
-        &self,
-        keychain: &Keychain,
-        admin: &PrincipalRecord,
-    ) -> Result<(), StoreError> {
-        let transaction = self.connection.begin().await?;
-        let meta =
-            ring_meta::Entity::find_by_id(1).one(&transaction).await?.ok_or(StoreError::MetaDamaged)?;
-        if meta.bootstrapped || principal::Entity::find().count(&transaction).await? > 0 {
-            return Err(StoreError::Conflict);
-        }
-        let row = rows::principal_row(keychain, admin)?.into_active_model();
-        principal::Entity::insert(row).exec_without_returning(&transaction).await?;
-        update_meta(&transaction, keychain, meta, |meta| meta.bootstrapped = true).await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
-    /// Fixes the issuer of the deployment.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn fix_issuer(&self, keychain: &Keychain, issuer: &str) -> Result<(), StoreError> {
-        let transaction = self.connection.begin().await?;
-        let meta =
-            ring_meta::Entity::find_by_id(1).one(&transaction).await?.ok_or(StoreError::MetaDamaged)?;
-        update_meta(&transaction, keychain, meta, |meta| meta.issuer = Some(issuer.to_owned())).await?;
-        transaction.commit().await?;
-        Ok(())
-    }
 }
 
-/// The row that describes the deployment is as the service wrote it.
-pub(super) fn judge(keychain: &Keychain, meta: &ring_meta::Model) -> Result<(), StoreError> {
-    let mac = mac_of_row(keychain, "ring_meta", meta, MOVING);
+/// Where the ring stands, by the row that describes the deployment, if that is as the service wrote it.
+pub(super) fn position(keychain: &Keychain, meta: &ring_meta::Model) -> Result<Position, StoreError> {
+    judge(keychain, meta)?;
+    let epoch = Epoch::of_row(meta.incarnation, meta.counter).ok_or(StoreError::MetaDamaged)?;
+    let head = meta.head_hash.as_slice().try_into().map_err(|_| StoreError::MetaDamaged)?;
+    Ok(Position { epoch, head })
+}
+
+fn judge(keychain: &Keychain, meta: &ring_meta::Model) -> Result<(), StoreError> {
+    let mac = mac_of_row(keychain, "ring_meta", meta, &[]);
     if claviger_crypto::digest::ct_eq(&mac, &meta.mac) { Ok(()) } else { Err(StoreError::MetaDamaged) }
 }
 
-/// Writes down which policies there are.
-pub(super) async fn keep_manifest(
-    connection: &impl sea_orm::ConnectionTrait,
-    keychain: &Keychain,
-    manifest: &Manifest,
-) -> Result<(), StoreError> {
-    let meta = ring_meta::Entity::find_by_id(1).one(connection).await?.ok_or(StoreError::MetaDamaged)?;
-    judge(keychain, &meta)?;
-    let text = serde_json::to_string(manifest)?;
-    update_meta(connection, keychain, meta, |meta| meta.policies = Some(text)).await
-}
-
-async fn update_meta(
-    connection: &impl sea_orm::ConnectionTrait,
+/// Writes the row anew.
+pub(super) async fn write(
+    connection: &impl ConnectionTrait,
     keychain: &Keychain,
     mut meta: ring_meta::Model,
-    edit: impl FnOnce(&mut ring_meta::Model),
 ) -> Result<(), StoreError> {
-    edit(&mut meta);
-    let mac = mac_of_row(keychain, "ring_meta", &meta, MOVING).to_vec();
-    let mut row = meta.clone().into_active_model();
-    row.bootstrapped = Set(meta.bootstrapped);
-    row.issuer = Set(meta.issuer);
-    row.policies = Set(meta.policies);
-    row.mac = Set(mac);
-    row.update(connection).await?;
+    meta.mac = mac_of_row(keychain, "ring_meta", &meta, &[]).to_vec();
+    meta.into_active_model().reset_all().update(connection).await?;
     Ok(())
 }

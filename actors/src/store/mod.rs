@@ -7,14 +7,17 @@ mod access;
 mod change;
 mod connect;
 mod error;
+mod follow;
 mod idempotency;
 mod load;
 mod meta;
+mod retry;
 mod rows;
 
-pub use change::{ChangeSet, LogLine, PolicyWrite, VersionWrite};
+pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
 pub use connect::Database;
 pub use error::StoreError;
+pub use follow::{Changes, Followed};
 pub use idempotency::IdempotencyRecord;
 pub use load::LoadedRing;
 pub use meta::Deployment;

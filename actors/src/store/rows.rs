@@ -14,9 +14,17 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::{
     access::{PolicyRecord, PreviousToken, PrincipalRecord},
-    keyring::record::{KeyRecord, Origin, Time, VersionRecord},
+    keyring::{
+        Epoch,
+        record::{KeyRecord, Origin, Time, VersionRecord},
+    },
     seal::{Keychain, mac_of_row},
 };
+
+/// An epoch as its columns hold it.
+pub(super) fn epoch(epoch: Epoch) -> i64 {
+    i64::try_from(epoch.0).unwrap_or(i64::MAX)
+}
 
 /// What is wrong with a row whose MAC fits: it was written by another release.
 pub(super) const UNREADABLE: &str = "row can't be read by this release";

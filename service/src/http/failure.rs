@@ -41,6 +41,7 @@ impl From<RingFailure> for Problem {
                 tracing::error!(error = %failure, ?cause, "a change was not confirmed");
                 Self::new(Code::Overloaded, failure.to_string())
             }
+            RingFailure::Rewound => Self::new(Code::StaleNode, failure.to_string()),
             RingFailure::Seal => {
                 tracing::error!(error = %failure, "sealing failed");
                 Self::new(Code::Internal, "the service failed; its log says why")

@@ -64,6 +64,7 @@ codes! {
     StaleEpoch = 412 "stale_epoch" "This node is behind the requested epoch",
     PayloadTooLarge = 413 "payload_too_large" "The request body is too large",
     Overloaded = 503 "overloaded" "The node is busy",
+    StaleNode = 503 "stale_node" "This node may not know what has been revoked",
     AuditUnavailable = 503 "audit_unavailable" "The audit log can't be written",
     Internal = 500 "internal" "The service failed",
 }

@@ -137,6 +137,11 @@ impl Ring {
         self.put(Key { record: change.key, versions });
     }
 
+    /// Takes in a key as another node has left it.
+    pub(crate) fn replace(&mut self, key: Key) {
+        self.put(key);
+    }
+
     /// A key that is not deleted.
     ///
     /// # Errors
