@@ -23,13 +23,13 @@ use claviger_actors::{
     keyring::boot::{self, BootError, DefaultKeys},
     rotation::RotationHandle,
     seal::MasterKeys,
-    store::{Database, StoreError},
+    store::{Database, Place, Pool, StoreError},
 };
 use claviger_crypto::secret::SecretBytes;
 
 use crate::{
     auth::Authorizer,
-    config::Settings,
+    config::{DatabaseUrl, Settings},
     files,
     http::{self, door::door, openapi, state::AppState},
     lock::DatabaseLock,
@@ -67,7 +67,7 @@ pub struct Application {
     address: SocketAddr,
     /// Where a generated bootstrap token was written.
     pub bootstrap_token_file: Option<std::path::PathBuf>,
-    _lock: DatabaseLock,
+    _lock: Option<DatabaseLock>,
 }
 
 impl Application {
@@ -78,12 +78,15 @@ impl Application {
     /// See [`StartError`].
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
         let at = |setting| move |cause| StartError::Setting { setting, cause };
-        let folder = settings.database.parent().unwrap_or(Path::new("")).to_owned();
+        let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
-        let lock = DatabaseLock::acquire(&settings.database).map_err(at("database.url"))?;
+        let lock = settings.database.file().map(DatabaseLock::acquire).transpose();
+        let lock = lock.map_err(at("database.url"))?;
         let masters = masters(&settings, &folder).map_err(at("seal.master_key"))?;
-        files::private_file(&settings.database).map_err(at("database.url"))?;
-        let database = Database::open_sqlite(&settings.database).await.map_err(BootError::from)?;
+        if let Some(file) = settings.database.file() {
+            files::private_file(file).map_err(at("database.url"))?;
+        }
+        let database = Database::open(place(&settings)).await.map_err(BootError::from)?;
 
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let defaults = DefaultKeys {
@@ -156,13 +159,32 @@ impl Application {
     }
 }
 
+/// Where the settings say that the database is.
+#[must_use]
+pub fn place(settings: &Settings) -> Place<'_> {
+    match &settings.database {
+        DatabaseUrl::Sqlite(path) => Place::File(path),
+        DatabaseUrl::Postgres(url) => Place::Server {
+            url,
+            migration_url: settings.migration_url.as_ref().map(|url| url.as_str()),
+            pool: Pool {
+                min: settings.pool.min,
+                max: settings.pool.max,
+                acquire_timeout: settings.pool.acquire_timeout,
+                max_lifetime: settings.pool.max_lifetime,
+            },
+        },
+    }
+}
+
 fn masters(settings: &Settings, folder: &Path) -> io::Result<MasterKeys> {
     let none = || io::Error::from(io::ErrorKind::InvalidData);
     if let Some(masters) = &settings.masters {
         return MasterKeys::new(masters.as_slice().to_vec()).ok_or_else(none);
     }
     let path = folder.join("master.key");
-    let has_data = std::fs::metadata(&settings.database).is_ok_and(|database| database.len() > 0);
+    let Some(database) = settings.database.file() else { return Err(none()) };
+    let has_data = std::fs::metadata(database).is_ok_and(|database| database.len() > 0);
     if has_data && !path.exists() {
         // A fresh key would open nothing, and stand in the way of the right one.
         return Err(io::Error::other(format!(
@@ -183,6 +205,9 @@ fn bootstrap_token(
 ) -> io::Result<(SecretBytes, Option<std::path::PathBuf>)> {
     match &settings.bootstrap_token {
         Some(token) => Ok((token.clone(), None)),
+        None if settings.database.file().is_none() => Err(io::Error::other(
+            "must be given for the first start with PostgreSQL: each node would make its own",
+        )),
         None => {
             let path = folder.join("bootstrap.token");
             let (token, _) = files::secret_file(&path, "clv_bootstrap_")?;

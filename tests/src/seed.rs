@@ -9,7 +9,7 @@ use claviger_actors::{
         record::{KeyRecord, Origin, VersionRecord},
     },
     seal::{Binding, Keychain, MasterKeys},
-    store::{ChangeSet, Database, LogLine, VersionWrite},
+    store::{ChangeSet, Database, LogLine, Place, VersionWrite},
 };
 use claviger_crypto::{material::Material, secret::SecretBytes};
 use claviger_entity::{
@@ -21,7 +21,7 @@ use crate::node::MASTER;
 
 /// Writes `keys` keys of three versions: 70 % symmetric, 25 % elliptic-curve, 5 % RSA.
 pub async fn seed(path: &Path, keys: usize, now: DateTime<Utc>) {
-    let database = Database::open_sqlite(path).await.unwrap();
+    let database = Database::open(Place::File(path)).await.unwrap();
     let masters = MasterKeys::new(vec![SecretBytes::new(MASTER.as_bytes().to_vec())]).unwrap();
     let deployment = database.open_deployment(&masters, now).await.unwrap();
     let rsa = Material::generate(KeyType::Rs256, None).unwrap();

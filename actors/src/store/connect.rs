@@ -4,12 +4,19 @@ use std::{path::Path, time::Duration};
 
 use claviger_migration::Migrator;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait as _, DatabaseConnection,
+    ConnectOptions, ConnectionTrait as _, DatabaseConnection, DbBackend, TransactionTrait as _,
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 use sea_orm_migration::MigratorTrait as _;
 
-use super::StoreError;
+use super::{StoreError, retry};
+
+/// Statements that take longer are named in the log.
+const SLOW: Duration = Duration::from_millis(200);
+/// A statement that takes longer is given up by the server.
+const STATEMENT_MAX: Duration = Duration::from_secs(10);
+/// The advisory lock under which one node at a time changes the schema.
+const MIGRATION_LOCK: i64 = 0x636c_6176_6967_6572;
 
 /// A connected, migrated database. Cheap to clone.
 #[derive(Clone)]
@@ -17,38 +24,103 @@ pub struct Database {
     pub(super) connection: DatabaseConnection,
 }
 
+/// Where a database is.
+#[derive(Clone, Copy)]
+pub enum Place<'a> {
+    /// A SQLite file; made when absent.
+    File(&'a Path),
+    /// A PostgreSQL server.
+    Server {
+        /// Its URL.
+        url: &'a str,
+        /// The URL of a role that may change the schema, where that is another.
+        migration_url: Option<&'a str>,
+        /// Connections.
+        pool: Pool,
+    },
+}
+
+/// Connections to a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Pool {
+    /// Kept open.
+    pub min: u32,
+    /// Open at most.
+    pub max: u32,
+    /// Longest time to wait for one.
+    pub acquire_timeout: Duration,
+    /// A connection is replaced when it is this old.
+    pub max_lifetime: Duration,
+}
+
 impl Database {
-    /// Opens a SQLite file, makes it when absent, and brings its schema up to date.
+    /// Opens a database and brings its schema up to date.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn open_sqlite(path: &Path) -> Result<Self, StoreError> {
-        let database = Self::connect_sqlite(path).await?;
-        Migrator::up(&database.connection, None).await?;
-        Ok(database)
+    pub async fn open(place: Place<'_>) -> Result<Self, StoreError> {
+        match place {
+            Place::File(path) => {
+                let database = Self::connect_file(path).await?;
+                database.bring_up_to_date().await?;
+                Ok(database)
+            }
+            Place::Server { url, migration_url, pool } => {
+                if let Some(migration_url) = migration_url {
+                    Self::migrate(Place::Server { url: migration_url, migration_url: None, pool }).await?;
+                }
+                let database = Self::connect_server(url, pool).await?;
+                database.bring_up_to_date().await?;
+                Ok(database)
+            }
+        }
     }
 
-    /// Brings the schema of a SQLite file up to date and closes it; answers with the number of steps that were missing.
+    /// Brings the schema up to date and closes the database; answers with the number of steps that were missing.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn migrate_sqlite(path: &Path) -> Result<usize, StoreError> {
-        let database = Self::connect_sqlite(path).await?;
-        let missing = Migrator::get_pending_migrations(&database.connection).await?.len();
-        Migrator::up(&database.connection, None).await?;
+    pub async fn migrate(place: Place<'_>) -> Result<usize, StoreError> {
+        let database = match place {
+            Place::File(path) => Self::connect_file(path).await?,
+            Place::Server { url, migration_url, pool } => {
+                let pool = Pool { min: 1, max: 1, ..pool };
+                Self::connect_server(migration_url.unwrap_or(url), pool).await?
+            }
+        };
+        let missing = database.bring_up_to_date().await?;
         database.close().await;
         Ok(missing)
     }
 
+    /// Applies what is missing of the schema, one node at a time; the others wait and find nothing missing.
+    async fn bring_up_to_date(&self) -> Result<usize, StoreError> {
+        if self.connection.get_database_backend() == DbBackend::Sqlite {
+            let missing = Migrator::get_pending_migrations(&self.connection).await?.len();
+            Migrator::up(&self.connection, None).await?;
+            return Ok(missing);
+        }
+        retry::retried(|| async {
+            let transaction = self.connection.begin().await?;
+            // It waits its turn behind up to dozens of nodes, and a large table may take its time.
+            transaction.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+            let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+            transaction.execute_unprepared(&lock).await?;
+            let missing = Migrator::get_pending_migrations(&transaction).await?.len();
+            if missing > 0 {
+                Migrator::up(&transaction, None).await?;
+            }
+            transaction.commit().await?;
+            Ok(missing)
+        })
+        .await
+    }
+
     /// One connection: the ring has one writer and readers never come here. WAL with `synchronous=FULL`, because an acknowledged
     /// key must survive the loss of power; `secure_delete`, because erased material must not stay in free pages.
-    async fn connect_sqlite(path: &Path) -> Result<Self, StoreError> {
+    async fn connect_file(path: &Path) -> Result<Self, StoreError> {
         let mut options = ConnectOptions::new(format!("sqlite://{}?mode=rwc", path.display()));
-        options
-            .max_connections(1)
-            .min_connections(1)
-            .acquire_timeout(Duration::from_secs(5))
-            .sqlx_logging(false);
+        options.max_connections(1).min_connections(1).acquire_timeout(Duration::from_secs(5));
         options.map_sqlx_sqlite_opts(|sqlite| {
             sqlite
                 .journal_mode(SqliteJournalMode::Wal)
@@ -56,6 +128,29 @@ impl Database {
                 .pragma("secure_delete", "ON")
                 .busy_timeout(Duration::from_secs(2))
         });
+        Self::connect(options).await
+    }
+
+    /// `synchronous_commit` is set on, whatever the server's or the role's default is: an acknowledged key must survive a crash of the server.
+    async fn connect_server(url: &str, pool: Pool) -> Result<Self, StoreError> {
+        let mut options = ConnectOptions::new(url);
+        options
+            .min_connections(pool.min)
+            .max_connections(pool.max)
+            .acquire_timeout(pool.acquire_timeout)
+            .max_lifetime(pool.max_lifetime)
+            .statement_timeout(STATEMENT_MAX)
+            .test_before_acquire(true)
+            .set_application_name("claviger");
+        options.map_sqlx_postgres_opts(|postgres| postgres.options([("synchronous_commit", "on")]));
+        Self::connect(options).await
+    }
+
+    async fn connect(mut options: ConnectOptions) -> Result<Self, StoreError> {
+        if let (Ok(off), Ok(warn)) = ("off".parse(), "warn".parse()) {
+            options.sqlx_logging(true).sqlx_logging_level(off);
+            options.sqlx_slow_statements_logging_settings(warn, SLOW);
+        }
         Ok(Self { connection: sea_orm::Database::connect(options).await? })
     }
 

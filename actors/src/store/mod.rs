@@ -15,7 +15,7 @@ mod retry;
 mod rows;
 
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
-pub use connect::Database;
+pub use connect::{Database, Place, Pool};
 pub use error::StoreError;
 pub use follow::{Changes, Followed};
 pub use idempotency::IdempotencyRecord;

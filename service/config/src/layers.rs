@@ -15,29 +15,48 @@ use zeroize::Zeroizing;
 
 use crate::ConfigError;
 
-/// Every setting there is; `true` marks secrets.
-const SETTINGS: &[(&str, bool)] = &[
-    ("server.listen", false),
-    ("server.development", false),
-    ("server.workers", false),
-    ("server.body_limit", false),
-    ("server.request_timeout", false),
-    ("server.shutdown_timeout", false),
-    ("database.url", false),
-    ("seal.master_key", true),
-    ("bootstrap_token", true),
-    ("node.name", false),
-    ("tokens.issuer", false),
-    ("tokens.signing_key", false),
-    ("tokens.encryption_key", false),
-    ("tls.cert", false),
-    ("tls.key", false),
-    ("tls.client_ca", false),
-    ("audit.dir", false),
-    ("rotation.tick", false),
-    ("deletion.waiting_period", false),
-    ("log.filter", false),
-    ("log.format", false),
+/// What a setting may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// Nothing secret.
+    Plain,
+    /// Perhaps a password: a file may be named instead.
+    Password,
+    /// A secret: not in the configuration file.
+    Secret,
+}
+
+use Holds::{Password, Plain, Secret};
+
+/// Every setting there is.
+const SETTINGS: &[(&str, Holds)] = &[
+    ("server.listen", Plain),
+    ("server.development", Plain),
+    ("server.workers", Plain),
+    ("server.body_limit", Plain),
+    ("server.request_timeout", Plain),
+    ("server.shutdown_timeout", Plain),
+    ("database.url", Password),
+    ("database.migration_url", Password),
+    ("database.min_connections", Plain),
+    ("database.max_connections", Plain),
+    ("database.acquire_timeout", Plain),
+    ("database.max_lifetime", Plain),
+    ("cluster.max_staleness", Plain),
+    ("seal.master_key", Secret),
+    ("bootstrap_token", Secret),
+    ("node.name", Plain),
+    ("tokens.issuer", Plain),
+    ("tokens.signing_key", Plain),
+    ("tokens.encryption_key", Plain),
+    ("tls.cert", Plain),
+    ("tls.key", Plain),
+    ("tls.client_ca", Plain),
+    ("audit.dir", Plain),
+    ("rotation.tick", Plain),
+    ("deletion.waiting_period", Plain),
+    ("log.filter", Plain),
+    ("log.format", Plain),
 ];
 
 const PREFIX: &str = "CLAVIGER_";
@@ -112,14 +131,14 @@ fn from_file(text: &str, given: &mut BTreeMap<&'static str, Given>, problems: &m
     };
     for (name, text) in flat {
         let known = text.and_then(|text| Ok((known(&name)?, text)));
-        let ((setting, secret), text) = match known {
+        let ((setting, holds), text) = match known {
             Ok(known) => known,
             Err(problem) => {
                 problems.push(problem);
                 continue;
             }
         };
-        if secret {
+        if holds == Secret {
             problems.push(ConfigError::new(
                 name.clone(),
                 "is a secret; give it by environment or file, not in the configuration file",
@@ -146,8 +165,8 @@ fn from_environment(
         let name = name.replace("__", ".").to_ascii_lowercase();
         match (lookup(&name), name.strip_suffix("_file").and_then(lookup)) {
             (Some((setting, _)), _) => drop(direct.insert(setting, (variable, value))),
-            (None, Some((setting, true))) => drop(by_file.insert(setting, (variable, value))),
-            (None, Some((_, false)) | None) => problems
+            (None, Some((setting, Password | Secret))) => drop(by_file.insert(setting, (variable, value))),
+            (None, Some((_, Plain)) | None) => problems
                 .push(ConfigError::new(variable, "is no setting of this service; see docs/configuration.md")),
         }
     }
@@ -158,11 +177,11 @@ fn without_newline(text: &str) -> &str {
     text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
 }
 
-fn lookup(name: &str) -> Option<(&'static str, bool)> {
+fn lookup(name: &str) -> Option<(&'static str, Holds)> {
     SETTINGS.iter().find(|(setting, _)| *setting == name).copied()
 }
 
-fn known(name: &str) -> Result<(&'static str, bool), ConfigError> {
+fn known(name: &str) -> Result<(&'static str, Holds), ConfigError> {
     lookup(name)
         .ok_or_else(|| ConfigError::new(name, "is no setting of this service; see docs/configuration.md"))
 }

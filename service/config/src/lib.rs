@@ -9,6 +9,7 @@
 mod error;
 mod layers;
 mod master;
+mod postgres;
 mod settings;
 mod survey;
 #[cfg(test)]
@@ -17,5 +18,6 @@ mod tests;
 pub use error::ConfigError;
 pub use layers::{Given, Layers};
 pub use master::{MasterSecrets, MasterWeakness, lines_of_secret};
-pub use settings::{Settings, Tls};
+pub use postgres::PostgresUrl;
+pub use settings::{DatabaseUrl, Pool, Settings, Tls};
 pub use survey::{Outline, Survey, survey};

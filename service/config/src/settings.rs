@@ -10,8 +10,9 @@ use std::{
 
 use claviger_crypto::{random, secret::SecretBytes};
 use claviger_entity::{HumanDuration, KeyName};
+use zeroize::Zeroizing;
 
-use crate::{ConfigError, Layers, MasterSecrets, master};
+use crate::{ConfigError, Layers, MasterSecrets, PostgresUrl, master};
 
 /// All settings, judged. No `Debug`: some are secrets.
 pub struct Settings {
@@ -27,8 +28,14 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Longest time for requests to finish at shutdown.
     pub shutdown_timeout: Duration,
-    /// The SQLite file.
-    pub database: PathBuf,
+    /// Where the ring is kept.
+    pub database: DatabaseUrl,
+    /// Another way to the same database, for migrations: a role that may change the schema.
+    pub migration_url: Option<Zeroizing<String>>,
+    /// Connections to the database.
+    pub pool: Pool,
+    /// Longest time without word from the database for which this node goes on.
+    pub max_staleness: Duration,
     /// Master secrets; absent = the key file beside the database.
     pub masters: Option<MasterSecrets>,
     /// First administrator's token; absent = the token file beside the database.
@@ -53,6 +60,48 @@ pub struct Settings {
     pub log_filter: String,
     /// Log lines as JSON.
     pub log_json: bool,
+}
+
+/// Where the ring is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A file, served by one process.
+    Sqlite(PathBuf),
+    /// A server that several nodes share. The URL may hold a password.
+    Postgres(Zeroizing<String>),
+}
+
+impl DatabaseUrl {
+    /// The file, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(path) => Some(path),
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// Where files of a node go unless said otherwise.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        match self {
+            Self::Sqlite(path) => path.parent().unwrap_or(Path::new("")),
+            Self::Postgres(_) => Path::new("data"),
+        }
+    }
+}
+
+/// Connections to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// Kept open.
+    pub min: u32,
+    /// Open at most.
+    pub max: u32,
+    /// Longest time to wait for one.
+    pub acquire_timeout: Duration,
+    /// A connection is replaced when it is this old.
+    pub max_lifetime: Duration,
 }
 
 /// PEM files of the listener.
@@ -105,7 +154,13 @@ impl Judge<'_> {
         if development && !listen.ip().is_loopback() {
             judge.problem("server.development", "is for loopback only; set server.listen to 127.0.0.1");
         }
-        let database = judge.database();
+        let (database, masters) = (judge.database(), judge.masters());
+        if masters.is_none()
+            && judge.layers.get("seal.master_key").is_none()
+            && matches!(database, DatabaseUrl::Postgres(_))
+        {
+            judge.problem("seal.master_key", "must be given with PostgreSQL: each node would make its own");
+        }
         Some(Settings {
             listen,
             development,
@@ -123,7 +178,12 @@ impl Judge<'_> {
             shutdown_timeout: judge
                 .parse("server.shutdown_timeout", SECONDS, duration)
                 .unwrap_or(Duration::from_secs(10)),
-            masters: judge.masters(),
+            masters,
+            migration_url: judge.postgres("database.migration_url"),
+            pool: judge.pool(),
+            max_staleness: judge
+                .parse("cluster.max_staleness", SECONDS, duration)
+                .unwrap_or(Duration::from_secs(120)),
             bootstrap_token: judge.bootstrap_token(),
             node: judge.node(read_file),
             issuer: judge.parse("tokens.issuer", "must be an https URL, or an http URL on loopback", issuer),
@@ -168,26 +228,54 @@ impl Judge<'_> {
             .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7_420)))
     }
 
-    pub(crate) fn audit_dir(&mut self, database: &Path) -> PathBuf {
-        self.parse("audit.dir", "must be a path", path)
-            .unwrap_or_else(|| database.parent().unwrap_or(Path::new(".")).join("audit"))
+    pub(crate) fn audit_dir(&mut self, database: &DatabaseUrl) -> PathBuf {
+        self.parse("audit.dir", "must be a path", path).unwrap_or_else(|| database.folder().join("audit"))
     }
 
-    pub(crate) fn database(&mut self) -> PathBuf {
-        let path = self.layers.get("database.url").and_then(|given| {
-            let url = given.text.trim();
-            let rule = if url.starts_with("postgres") {
-                "names PostgreSQL, which this release does not support yet; use sqlite://path"
-            } else {
-                "must be sqlite://path"
-            };
-            let path = sqlite(url);
-            if path.is_none() {
-                self.problem(given.origin.clone(), rule);
-            }
-            path
-        });
-        path.unwrap_or_else(|| PathBuf::from("data/claviger.db"))
+    pub(crate) fn database(&mut self) -> DatabaseUrl {
+        let sqlite = || DatabaseUrl::Sqlite(PathBuf::from("data/claviger.db"));
+        let Some(given) = self.layers.get("database.url") else { return sqlite() };
+        if PostgresUrl::parse(given.text.trim()).is_some() {
+            return self.postgres("database.url").map_or_else(sqlite, DatabaseUrl::Postgres);
+        }
+        self.parse("database.url", "must be sqlite://path or postgres://user:password@host/database", file)
+            .map_or_else(sqlite, DatabaseUrl::Sqlite)
+    }
+
+    fn postgres(&mut self, setting: &str) -> Option<Zeroizing<String>> {
+        let given = self.layers.get(setting)?;
+        let text = given.text.trim();
+        let url = PostgresUrl::parse(text);
+        let problem = match &url {
+            None => Some("must be postgres://user:password@host/database"),
+            Some(url) if !url.is_verified() => Some(
+                "lets the database be another one, or speaks in clear; use sslmode=verify-full and sslrootcert",
+            ),
+            Some(_) => None,
+        };
+        if let Some(rule) = problem {
+            self.problem(given.origin.clone(), rule);
+            return None;
+        }
+        Some(Zeroizing::new(text.to_owned()))
+    }
+
+    fn pool(&mut self) -> Pool {
+        let mut connections = |setting, default: usize| {
+            let rule = "must be a whole number from 1 to 1000";
+            let number = self.parse(setting, rule, |text| bounded(text, 1, 1_000)).unwrap_or(default);
+            u32::try_from(number).unwrap_or(1)
+        };
+        let (min, max) =
+            (connections("database.min_connections", 1), connections("database.max_connections", 10));
+        if min > max {
+            self.problem("database.min_connections", "must not exceed database.max_connections");
+        }
+        let mut time =
+            |setting, default| self.parse(setting, SECONDS, duration).unwrap_or(Duration::from_secs(default));
+        let (acquire_timeout, max_lifetime) =
+            (time("database.acquire_timeout", 5), time("database.max_lifetime", 3_600));
+        Pool { min, max, acquire_timeout, max_lifetime }
     }
 
     fn masters(&mut self) -> Option<MasterSecrets> {
@@ -233,7 +321,7 @@ impl Judge<'_> {
     }
 }
 
-fn sqlite(url: &str) -> Option<PathBuf> {
+fn file(url: &str) -> Option<PathBuf> {
     let path = url.strip_prefix("sqlite://")?;
     (!path.is_empty() && !path.contains(['?', '%'])).then(|| PathBuf::from(path))
 }

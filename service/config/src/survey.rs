@@ -25,8 +25,10 @@ pub struct Outline {
     pub listen: SocketAddr,
     /// With TLS.
     pub tls: bool,
-    /// The SQLite file.
-    pub database: PathBuf,
+    /// The SQLite file, if it is one.
+    pub database: Option<PathBuf>,
+    /// Where files of the node go.
+    pub folder: PathBuf,
     /// Where audit records go.
     pub audit_dir: PathBuf,
 }
@@ -47,7 +49,8 @@ pub fn survey(
         listen: judge.listen(),
         tls: judge.tls().is_some(),
         audit_dir: judge.audit_dir(&database),
-        database,
+        folder: database.folder().to_owned(),
+        database: database.file().map(Path::to_owned),
     };
     Survey { layers, problems, outline }
 }

@@ -19,7 +19,7 @@ fn defaults_are_those_of_the_contract() {
     let settings = load(None, &[("PATH", "/bin"), ("CLAVIGER_URL", "http://x")])
         .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(settings.listen.to_string(), "127.0.0.1:7420");
-    assert_eq!(settings.database, Path::new("data/claviger.db"));
+    assert_eq!(settings.database.file(), Some(Path::new("data/claviger.db")));
     assert_eq!(settings.audit_dir, Path::new("data/audit"));
     assert_eq!(settings.signing_key.as_str(), "default-signing");
     assert!(settings.masters.is_none() && settings.bootstrap_token.is_none());
@@ -130,7 +130,7 @@ fn a_survey_names_every_mistake_and_keeps_what_was_given() {
     ];
     assert_eq!(named, expected);
     assert!(outline.listen.ip().is_loopback() && !outline.tls);
-    assert_eq!(outline.database, Path::new("data/claviger.db"));
+    assert_eq!(outline.database.as_deref(), Some(Path::new("data/claviger.db")));
     let token = layers.get("bootstrap_token").unwrap();
     assert_eq!(token.text.as_str(), "0123456789abcdefghijklmnopqrstuvwxyz");
     assert_eq!(token.file.as_deref(), Some(Path::new("/secret")));

@@ -32,7 +32,7 @@ pub trait Files {
 impl<F: Files> Examiner<'_, F> {
     /// Where the database and what is generated lie.
     pub(super) fn folder(&self) -> &Path {
-        self.survey.outline.database.parent().unwrap_or(Path::new(""))
+        &self.survey.outline.folder
     }
 
     pub(super) fn files(&mut self) {
@@ -46,11 +46,12 @@ impl<F: Files> Examiner<'_, F> {
             self.private_file(&key.origin, Path::new(key.text.trim()));
         }
         let folder = self.folder().to_owned();
-        let database = survey.outline.database.as_os_str();
-        for suffix in ["", "-wal", "-shm"] {
-            let mut path = database.to_owned();
-            path.push(suffix);
-            self.private_file("database.url", &PathBuf::from(path));
+        if let Some(database) = &survey.outline.database {
+            for suffix in ["", "-wal", "-shm"] {
+                let mut path = database.as_os_str().to_owned();
+                path.push(suffix);
+                self.private_file("database.url", &PathBuf::from(path));
+            }
         }
         self.private_file("seal.master_key", &folder.join("master.key"));
         let token = folder.join("bootstrap.token");
