@@ -14,6 +14,7 @@ pub mod authorization;
 pub mod client;
 pub mod needles;
 pub mod node;
+pub mod process;
 pub mod seed;
 
 pub use client::{Answer, Client};
