@@ -14,11 +14,13 @@ pub mod authorization;
 pub mod client;
 pub mod needles;
 pub mod node;
+pub mod postgres;
 pub mod process;
 pub mod seed;
 
 pub use client::{Answer, Client};
 pub use node::Node;
+pub use postgres::Postgres;
 
 /// A volume: whole in `make test-full`, a tenth otherwise.
 #[must_use]
