@@ -16,11 +16,15 @@ pub mod needles;
 pub mod node;
 pub mod postgres;
 pub mod process;
+pub mod redis;
 pub mod seed;
+pub mod sentinel;
 
 pub use client::{Answer, Client};
 pub use node::Node;
 pub use postgres::Postgres;
+pub use redis::Redis;
+pub use sentinel::Sentinels;
 
 /// A volume: whole in `make test-full`, a tenth otherwise.
 #[must_use]
