@@ -16,6 +16,7 @@ pub mod needles;
 pub mod node;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod seed;
 pub mod sentinel;
@@ -23,6 +24,7 @@ pub mod sentinel;
 pub use client::{Answer, Client};
 pub use node::Node;
 pub use postgres::Postgres;
+pub use proxy::Proxy;
 pub use redis::Redis;
 pub use sentinel::Sentinels;
 
