@@ -12,6 +12,7 @@
 
 pub mod authorization;
 pub mod client;
+pub mod clock;
 pub mod needles;
 pub mod node;
 pub mod postgres;
