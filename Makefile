@@ -4,6 +4,13 @@ CARGO ?= cargo
 NEXTEST_PROFILE ?= default
 TARGET ?= jws
 
+# Debian starts a server as soon as it is installed, unless a policy forbids it. The tests start their own.
+define install-idle
+(policy=/usr/sbin/policy-rc.d; trap 'exit 1' INT TERM; \
+		test -e $$policy || { trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; }; \
+		apt-get update && apt-get install -y --no-install-recommends $(1))
+endef
+
 .PHONY: run test test-full fuzz bench lint fmt deny openapi tools
 
 run: ## Serve on 127.0.0.1:7420 with SQLite in ./data
@@ -54,3 +61,6 @@ tools: ## What the tests need and this machine lacks
 	command -v c++ >/dev/null || (apt-get update && apt-get install -y g++)
 	python3 -c 'import ensurepip' 2>/dev/null || (apt-get update && apt-get install -y python3 python3-venv)
 	command -v npm >/dev/null || (apt-get update && apt-get install -y nodejs npm)
+	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || (apt-get update && apt-get install -y --no-install-recommends libfaketime)
+	command -v redis-server >/dev/null || $(call install-idle,redis-server)
+	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || $(call install-idle,postgresql)

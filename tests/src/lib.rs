@@ -12,12 +12,22 @@
 
 pub mod authorization;
 pub mod client;
+pub mod clock;
 pub mod needles;
 pub mod node;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod redis;
 pub mod seed;
+pub mod sentinel;
 
 pub use client::{Answer, Client};
 pub use node::Node;
+pub use postgres::Postgres;
+pub use proxy::Proxy;
+pub use redis::Redis;
+pub use sentinel::Sentinels;
 
 /// A volume: whole in `make test-full`, a tenth otherwise.
 #[must_use]

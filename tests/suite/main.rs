@@ -14,6 +14,7 @@ mod configuration;
 mod crypto_ops;
 mod doors;
 mod fuzz;
+mod harness;
 mod idempotency;
 mod imports;
 mod interop;
