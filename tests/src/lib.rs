@@ -13,6 +13,7 @@
 pub mod authorization;
 pub mod client;
 pub mod clock;
+pub mod cluster;
 pub mod needles;
 pub mod node;
 pub mod postgres;
@@ -23,6 +24,7 @@ pub mod seed;
 pub mod sentinel;
 
 pub use client::{Answer, Client};
+pub use cluster::Cluster;
 pub use node::Node;
 pub use postgres::Postgres;
 pub use proxy::Proxy;

@@ -10,6 +10,7 @@
 
 mod access;
 mod cli;
+mod cluster;
 mod configuration;
 mod crypto_ops;
 mod doors;
