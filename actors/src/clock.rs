@@ -6,6 +6,7 @@
 use std::{
     fmt::Debug,
     sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,6 +26,39 @@ impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
         truncate(Utc::now())
     }
+}
+
+/// The machine's clock, set right by that of the database: what one node issues must not lie in the future of another.
+#[derive(Debug, Default)]
+pub struct ClusterClock {
+    offset_ms: AtomicI64,
+}
+
+impl ClusterClock {
+    /// How far the database's clock is ahead of the machine's, in milliseconds.
+    #[must_use]
+    pub fn offset_ms(&self) -> i64 {
+        self.offset_ms.load(Ordering::Relaxed)
+    }
+
+    /// Takes over the database's clock.
+    pub(crate) fn set(&self, offset_ms: i64) {
+        self.offset_ms.store(offset_ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for ClusterClock {
+    fn now(&self) -> DateTime<Utc> {
+        SystemClock.now() + TimeDelta::milliseconds(self.offset_ms())
+    }
+}
+
+/// Time since the machine started, suspended or not. It can't be set, so how old something is goes by it.
+#[must_use]
+pub fn uptime() -> Duration {
+    let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(at.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(at.tv_nsec).unwrap_or(0))
 }
 
 /// A clock that stands still until it is moved.

@@ -1,11 +1,12 @@
 //! The engine of the service: plain cores in actor shells, behind handles.
 //!
-//! `service` talks to [`keyring::KeyRingHandle`], [`rotation::RotationHandle`] and [`audit::AuditHandle`] and never sees an
+//! `service` talks to [`keyring::KeyRingHandle`], [`rotation::RotationHandle`], [`cluster::ClusterHandle`] and [`audit::AuditHandle`] and never sees an
 //! `Addr`. Every core and the crates `claviger-crypto` and `claviger-policy` know nothing of actix, sea-orm or the clock.
 
 pub mod access;
 pub mod audit;
 pub mod clock;
+pub mod cluster;
 pub mod keyring;
 pub mod rotation;
 pub mod seal;

@@ -2,6 +2,7 @@
 
 mod m20261124_000001_ring;
 mod m20261125_000002_access;
+mod m20261125_000003_nodes;
 
 use sea_orm_migration::prelude::*;
 
@@ -11,6 +12,10 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261124_000001_ring::Migration), Box::new(m20261125_000002_access::Migration)]
+        vec![
+            Box::new(m20261124_000001_ring::Migration),
+            Box::new(m20261125_000002_access::Migration),
+            Box::new(m20261125_000003_nodes::Migration),
+        ]
     }
 }

@@ -19,8 +19,8 @@ use actix_web::{
 };
 use claviger_actors::{
     audit::AuditHandle,
-    clock::{Clock, SystemClock},
-    keyring::boot::{self, BootError, DefaultKeys},
+    clock::{Clock, ClusterClock},
+    keyring::boot::{self, BootError, DefaultKeys, Identity},
     rotation::RotationHandle,
     seal::MasterKeys,
     store::{Database, Place, Pool, StoreError},
@@ -88,13 +88,17 @@ impl Application {
         }
         let database = Database::open(place(&settings)).await.map_err(BootError::from)?;
 
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock = Arc::new(ClusterClock::default());
         let defaults = DefaultKeys {
             signing: settings.signing_key.clone(),
             encryption: settings.encryption_key.clone(),
         };
-        let mut ring =
-            boot::boot(database, &masters, settings.node.clone(), &defaults, Arc::clone(&clock)).await?;
+        let identity = Identity {
+            name: settings.node.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            max_staleness: settings.max_staleness,
+        };
+        let mut ring = boot::boot(database, &masters, identity, &defaults, Arc::clone(&clock)).await?;
         let mut bootstrap_token_file = None;
         if !ring.bootstrapped {
             let (token, file) = bootstrap_token(&settings, &folder).map_err(at("bootstrap_token"))?;
@@ -110,7 +114,10 @@ impl Application {
         // Another node may have been first, with an address of its own.
         let issuer = ring.issuer.clone().unwrap_or(issuer);
 
-        let (ring, audit) = (ring.start(), AuditHandle::start(&settings.audit_dir));
+        let ((ring, cluster), audit) = (ring.start(), AuditHandle::start(&settings.audit_dir));
+        let clock: Arc<dyn Clock> = clock;
+        // A node that has not heard from the database since it loaded the ring answers nobody.
+        cluster.refresh().await;
         let state = Data::new(AppState {
             rotation: RotationHandle::start(
                 ring.clone(),
@@ -121,6 +128,8 @@ impl Application {
             ),
             authorizer: Authorizer::default(),
             ring,
+            cluster,
+            max_staleness: settings.max_staleness,
             audit,
             clock,
             node: settings.node.clone(),
@@ -151,9 +160,11 @@ impl Application {
         let serving = actix_web::rt::spawn(self.server);
         stop.await;
         self.state.draining.store(true, Ordering::Relaxed);
+        self.state.cluster.drain();
         tracing::info!("stopping");
         handle.stop(true).await;
         let served = serving.await.map_err(io::Error::other)?;
+        self.state.cluster.leave().await;
         self.state.ring.close().await;
         served
     }

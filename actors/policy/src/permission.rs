@@ -91,6 +91,8 @@ permissions! {
     TokenVerify = "token.verify" Key,
     /// Draw random bytes.
     RandomGenerate = "random.generate" Deployment,
+    /// See the nodes.
+    ClusterRead = "cluster.read" Deployment,
     /// Create API keys.
     ApiKeyCreate = "api_key.create" Deployment,
     /// See API keys.

@@ -98,12 +98,13 @@ fn shipped_roles_hold_what_they_are_documented_to_hold() {
                 KeyResume,
                 KeyCompromise,
                 KeyDestroy,
+                ClusterRead,
             ],
         ),
         ("signer", &[KeySign, KeyHmac, KeyVerify, TokenIssue, TokenVerify, RandomGenerate]),
         ("verifier", &[KeyVerify, TokenVerify]),
         ("encrypter", &[KeyEncrypt, KeyDecrypt, KeyRewrap, KeyDatakey, RandomGenerate]),
-        ("auditor", &[ApiKeyRead, PolicyRead]),
+        ("auditor", &[ApiKeyRead, PolicyRead, ClusterRead]),
     ];
     let (world, engine) = (World::new("orders", &[]), engine(&[]));
     for (role, held) in table {

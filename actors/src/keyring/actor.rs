@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -128,6 +128,8 @@ pub(super) struct KeyRing {
     pub(super) published: Arc<ArcSwap<Snapshot>>,
     pub(super) changed: watch::Sender<Epoch>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Rings that requests may still work on.
+    pub(super) older: Arc<Older>,
     /// The database has lost what the snapshot has.
     pub(super) rewound: Arc<AtomicBool>,
 }
@@ -147,6 +149,25 @@ impl Handler<Look> for KeyRing {
                 context.notify_later(Look, LOOK_AGAIN);
             }
         }));
+    }
+}
+
+/// Rings before the present one, as long as somebody works on them.
+#[derive(Default)]
+pub(super) struct Older(Mutex<Vec<(Epoch, Weak<Snapshot>)>>);
+
+impl Older {
+    fn push(&self, snapshot: &Arc<Snapshot>) {
+        let mut older = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        older.retain(|(_, snapshot)| snapshot.strong_count() > 0);
+        older.push((snapshot.epoch, Arc::downgrade(snapshot)));
+    }
+
+    /// The oldest that is still worked on.
+    pub(super) fn oldest(&self) -> Option<Epoch> {
+        let mut older = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        older.retain(|(_, snapshot)| snapshot.strong_count() > 0);
+        older.iter().map(|(epoch, _)| *epoch).min()
     }
 }
 
@@ -251,7 +272,9 @@ impl KeyRing {
 
     fn publish(&self, snapshot: Arc<Snapshot>) {
         let epoch = snapshot.epoch;
-        self.published.store(snapshot);
+        let before = self.published.swap(snapshot);
+        self.older.push(&before);
+        drop(before);
         self.changed.send_replace(epoch);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every step can be cut off and run again: what is there is left alone, what is missing is made.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use claviger_crypto::{material::Material, secret::SecretBytes};
 use claviger_entity::{KeyName, KeyType, Usage};
@@ -19,9 +19,10 @@ use super::{
 };
 use crate::{
     access::PrincipalRecord,
-    clock::Clock,
+    clock::{Clock, ClusterClock, SystemClock},
+    cluster::ClusterHandle,
     seal::MasterKeys,
-    store::{Database, StoreError},
+    store::{Database, NodeRow, StoreError},
 };
 
 /// Names of the keys that tokens are made with when a request names none.
@@ -33,11 +34,38 @@ pub struct DefaultKeys {
     pub encryption: KeyName,
 }
 
+/// This node, as the others see it.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Name.
+    pub name: String,
+    /// Version of the service.
+    pub version: String,
+    /// Time without word from the database after which it refuses work.
+    pub max_staleness: Duration,
+}
+
+impl Identity {
+    fn row(&self, now: i64) -> NodeRow {
+        NodeRow {
+            boot_id: Uuid::now_v7().to_string(),
+            name: self.name.clone(),
+            version: self.version.clone(),
+            started_at: now,
+            seen_at: now,
+            applied_epoch: 0,
+            max_staleness: i64::try_from(self.max_staleness.as_millis()).unwrap_or(i64::MAX),
+            draining: false,
+        }
+    }
+}
+
 /// A ring that has been loaded and is about to be started.
 pub struct Booted {
     writer: Writer,
     snapshot: Arc<Snapshot>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<ClusterClock>,
+    row: NodeRow,
     /// The deployment has had its first administrator.
     pub bootstrapped: bool,
     /// `iss` of its tokens, once known.
@@ -68,16 +96,27 @@ pub enum BootError {
 pub async fn boot(
     database: Database,
     masters: &MasterKeys,
-    node: String,
+    identity: Identity,
     defaults: &DefaultKeys,
-    clock: Arc<dyn Clock>,
+    clock: Arc<ClusterClock>,
 ) -> Result<Booted, BootError> {
+    let sent = SystemClock.now().timestamp_millis();
+    let (now, _) = database.server_clock().await?;
+    if let Some(now) = now {
+        clock.set(now - sent);
+    }
     let deployment = database.open_deployment(masters, clock.now()).await?;
     let keychain = Arc::new(deployment.keychain);
+    // First it counts, then it reads: whatever changes in between waits for it.
+    let row = identity.row(clock.now().timestamp_millis());
+    if database.is_shared() {
+        database.enter(&row).await?;
+    }
     let loaded = database.load_ring(&keychain).await?;
     let mut booted = Booted {
         snapshot: Arc::new(snapshot(loaded, &keychain)),
-        writer: Writer { database, keychain, node },
+        writer: Writer { database, keychain, node: identity.name },
+        row,
         clock,
         bootstrapped: deployment.bootstrapped,
         issuer: deployment.issuer,
@@ -170,9 +209,12 @@ impl Booted {
         Ok(())
     }
 
-    /// Starts the actor.
+    /// Starts the actors.
     #[must_use]
-    pub fn start(self) -> KeyRingHandle {
-        KeyRingHandle::start(self.writer, self.snapshot, self.clock)
+    pub fn start(self) -> (KeyRingHandle, ClusterHandle) {
+        let ring =
+            KeyRingHandle::start(self.writer, self.snapshot, Arc::clone(&self.clock) as Arc<dyn Clock>);
+        let cluster = ClusterHandle::start(ring.clone(), self.clock, self.row);
+        (ring, cluster)
     }
 }

@@ -11,7 +11,7 @@ use claviger_entity::{HumanDuration, KeyName, VersionNumber};
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    actor::{Applied, Apply, CatchUp, ChangeContext, KeyRing, RingFailure},
+    actor::{Applied, Apply, CatchUp, ChangeContext, KeyRing, Older, RingFailure},
     command::RingCommand,
     core::{Command, CreateKey, ImportKey, Imported, RingError, Rotate, Transition, UpdateKey, Use},
     forge::{Forge, ForgeError},
@@ -37,6 +37,7 @@ pub struct KeyRingHandle {
     forge: Forge,
     database: Database,
     rewound: Arc<AtomicBool>,
+    older: Arc<Older>,
 }
 
 impl KeyRingHandle {
@@ -46,9 +47,10 @@ impl KeyRingHandle {
         let (sender, changed) = watch::channel(snapshot.epoch);
         let published = Arc::new(ArcSwap::new(snapshot));
         let database = writer.database.clone();
-        let rewound = Arc::new(AtomicBool::new(false));
+        let (rewound, older) = (Arc::new(AtomicBool::new(false)), Arc::<Older>::default());
         let ring = KeyRing {
             rewound: Arc::clone(&rewound),
+            older: Arc::clone(&older),
             writer: Arc::new(writer),
             published: Arc::clone(&published),
             changed: sender,
@@ -59,7 +61,7 @@ impl KeyRingHandle {
             ring
         });
         let permits = Arc::new(Semaphore::new(WAITING_CHANGES));
-        Self { actor, published, changed, permits, forge: Forge::new(), database, rewound }
+        Self { actor, published, changed, permits, forge: Forge::new(), database, rewound, older }
     }
 
     /// The ring as it is now. Load it once per request.
@@ -223,6 +225,13 @@ impl KeyRingHandle {
     /// The database failed, or was rewound.
     pub async fn catch_up(&self) -> Result<(), RingFailure> {
         self.actor.send(CatchUp).await.map_err(|_| RingFailure::Stopped)?
+    }
+
+    /// The epoch that no request of this node is behind.
+    #[must_use]
+    pub fn settled(&self) -> Epoch {
+        let now = self.snapshot().epoch;
+        self.older.oldest().map_or(now, |oldest| oldest.min(now))
     }
 
     /// The database has lost the history that this node knows; nothing may be served from either.

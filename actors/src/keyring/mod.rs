@@ -20,4 +20,4 @@ mod writer;
 pub use actor::{Applied, ChangeContext, IdempotencyTicket, RingFailure};
 pub use handle::KeyRingHandle;
 pub use jwks::Jwks;
-pub use snapshot::{Epoch, Position, Snapshot, Unusable, Usable};
+pub use snapshot::{Confirmed, Epoch, Position, Snapshot, Unusable, Usable};

@@ -2,9 +2,12 @@
 //!
 //! A request loads the snapshot once and works on it to its end. No lock, no mailbox, no database.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use claviger_crypto::{digest, prepared::PreparedKey};
@@ -18,6 +21,7 @@ use super::{
 };
 use crate::{
     access::Access,
+    clock::uptime,
     seal::{Binding, Keychain},
     store::Changes,
 };
@@ -74,11 +78,41 @@ impl Position {
 /// Material that was opened and parsed on first use and is kept until the version is erased.
 type Slot = Arc<OnceLock<Arc<PreparedKey>>>;
 
+/// When a ring was last known to be whole. It belongs to the ring, not to the node: a request that still works on an older one is not
+/// made fresh by the node's having a newer one.
+#[derive(Debug, Default)]
+pub struct Confirmed(AtomicU64);
+
+impl Confirmed {
+    /// It was so at this uptime.
+    pub(crate) fn at(&self, uptime: Duration) {
+        self.0.fetch_max(u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX), Ordering::AcqRel);
+    }
+
+    /// How long ago that was.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        uptime().saturating_sub(self.uptime())
+    }
+
+    /// When that was; zero = never.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Acquire))
+    }
+
+    /// For a later ring, which is at least as whole.
+    fn inherited(&self) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(self.0.load(Ordering::Acquire))))
+    }
+}
+
 /// The whole ring at one epoch.
 pub struct Snapshot {
     /// Where in history.
     pub epoch: Epoch,
     head: [u8; 32],
+    confirmed: Arc<Confirmed>,
     ring: Ring,
     slots: HashTrieMapSync<Kid, Slot>,
     aliases: HashTrieMapSync<[u8; 32], Vec<Kid>>,
@@ -128,6 +162,7 @@ impl Snapshot {
         let mut snapshot = Self {
             epoch: position.epoch,
             head: position.head,
+            confirmed: Arc::default(),
             ring: Ring::default(),
             slots: HashTrieMapSync::default(),
             aliases: HashTrieMapSync::default(),
@@ -149,6 +184,7 @@ impl Snapshot {
         let mut next = Self {
             epoch: position.epoch,
             head: position.head,
+            confirmed: self.confirmed.inherited(),
             ring: Ring::default(),
             slots: self.slots.clone(),
             aliases: self.aliases.clone(),
@@ -170,6 +206,7 @@ impl Snapshot {
         Self {
             epoch: position.epoch,
             head: position.head,
+            confirmed: self.confirmed.inherited(),
             ring: self.ring.clone(),
             slots: self.slots.clone(),
             aliases: self.aliases.clone(),
@@ -225,6 +262,12 @@ impl Snapshot {
         }
         next.ring = ring;
         next
+    }
+
+    /// When the database was last known to have nothing that this ring lacks.
+    #[must_use]
+    pub const fn confirmed(&self) -> &Arc<Confirmed> {
+        &self.confirmed
     }
 
     /// Where in history, exactly.
@@ -367,7 +410,7 @@ impl Snapshot {
         Arc::clone(self.jwks.get_or_init(|| Arc::new(Jwks::of_tokens(self.ring.keys()))))
     }
 
-    pub(super) const fn keychain(&self) -> &Arc<Keychain> {
+    pub(crate) const fn keychain(&self) -> &Arc<Keychain> {
         &self.keychain
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use claviger_entity::tables::{key, key_version, policy, principal, principal_use, ring_meta};
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, IsolationLevel, Iterable,
-    ModelTrait, QueryOrder as _, QueryResult, QueryTrait as _, TransactionTrait as _,
+    ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, IsolationLevel, Iterable, ModelTrait,
+    QueryOrder as _, QueryResult, QueryTrait as _, TransactionTrait as _,
 };
 
 use super::{Database, StoreError, meta, rows};
@@ -50,11 +50,8 @@ impl Database {
 
     /// A transaction that sees the database as it is at one moment.
     pub(super) async fn reading(&self) -> Result<DatabaseTransaction, StoreError> {
-        let isolation = match self.connection.get_database_backend() {
-            DbBackend::Postgres => Some(IsolationLevel::RepeatableRead),
-            // SQLite has no other.
-            _ => None,
-        };
+        // SQLite has no other.
+        let isolation = self.is_shared().then_some(IsolationLevel::RepeatableRead);
         Ok(self.connection.begin_with_config(isolation, None).await?)
     }
 }

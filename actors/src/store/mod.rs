@@ -11,6 +11,7 @@ mod follow;
 mod idempotency;
 mod load;
 mod meta;
+mod nodes;
 mod retry;
 mod rows;
 
@@ -21,3 +22,4 @@ pub use follow::{Changes, Followed};
 pub use idempotency::IdempotencyRecord;
 pub use load::LoadedRing;
 pub use meta::Deployment;
+pub use nodes::{Look, NodeRow};

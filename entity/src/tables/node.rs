@@ -6,19 +6,21 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "nodes")]
 pub struct Model {
-    /// Name.
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub name: String,
     /// Which start of the node this is.
+    #[sea_orm(primary_key, auto_increment = false)]
     pub boot_id: String,
-    /// Epoch that it serves.
-    pub applied_epoch: i64,
-    /// Last sign of life.
-    pub seen_at: i64,
-    /// Start.
-    pub started_at: i64,
+    /// Name; two that carry one are two nodes.
+    pub name: String,
     /// Version of the service.
     pub version: String,
+    /// Start.
+    pub started_at: i64,
+    /// Last sign of life, in milliseconds by the database's clock.
+    pub seen_at: i64,
+    /// Epoch that no request of the node is behind any more.
+    pub applied_epoch: i64,
+    /// Milliseconds without word from the database after which it refuses work.
+    pub max_staleness: i64,
     /// It is leaving.
     pub draining: bool,
 }

@@ -6,6 +6,7 @@
 mod api_keys;
 mod body;
 mod client;
+mod cluster;
 mod configuration;
 mod credential;
 mod doctor;
@@ -49,6 +50,8 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Print the OpenAPI document.
     Openapi,
+    /// The nodes of a deployment, and how far each has come.
+    Cluster(cluster::Cluster),
     /// Keys: create, look, rotate, use.
     Keys(keys::Keys),
     /// Tokens: issue, verify.
@@ -78,6 +81,7 @@ impl Command {
             Self::Doctor(doctor) => doctor.run(),
             Self::Healthcheck(healthcheck) => healthcheck.run().await,
             Self::Openapi => output::bytes(openapi::text().as_bytes()).map(|()| ExitCode::SUCCESS),
+            Self::Cluster(cluster) => cluster.run().await,
             Self::Keys(keys) => keys.run().await,
             Self::Tokens(tokens) => tokens.run().await,
             Self::ApiKeys(api_keys) => api_keys.run().await,

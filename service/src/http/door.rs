@@ -20,7 +20,7 @@ use actix_web::{
 };
 use claviger_actors::{
     audit::AuditRecord,
-    keyring::{IdempotencyTicket, Snapshot},
+    keyring::{Confirmed, IdempotencyTicket, Snapshot},
 };
 use claviger_policy::Permission;
 use futures_util::FutureExt as _;
@@ -116,6 +116,8 @@ type Refused = (Option<Caller>, Problem);
 /// A caller with their whole request.
 struct Entered {
     caller: Caller,
+    /// Of the ring by which they were judged.
+    confirmed: Arc<Confirmed>,
     /// Already put back for the handler.
     body: Bytes,
 }
@@ -131,17 +133,46 @@ async fn enter(
 ) -> Result<Option<Entered>, Box<Refused>> {
     let Access::Needs(permission) = route.access else { return Ok(None) };
     let began = Instant::now();
-    let (caller, snapshot) = admit(state, request, (route, permission), noted, id)?;
+    let admitted = match admit(state, request, (route, permission), noted, id) {
+        Err(refused) if may_be_behind(&refused.1) && state.cluster.is_shared() => {
+            // What this node does not know, another may have made a moment ago.
+            let is_refreshed = state.cluster.refresh().await;
+            match admit(state, request, (route, permission), noted, id) {
+                Err(refused) if !is_refreshed && is_missing(&refused.1) => {
+                    Err(Box::new((refused.0, unsure())))
+                }
+                again => again,
+            }
+        }
+        admitted => admitted,
+    };
+    let (caller, snapshot) = admitted?;
     if route.method == Method::GET {
-        return Ok(Some(Entered { caller, body: Bytes::new() }));
+        let confirmed = Arc::clone(snapshot.confirmed());
+        return Ok(Some(Entered { caller, confirmed, body: Bytes::new() }));
     }
     let declared = body::declared_length(request.headers());
     let body = body::read(state.body_limit, declared, &mut request.take_payload()).await;
     let body = body.map_err(|problem| Box::new((Some(caller.clone()), problem)))?;
     body::put_back(request, body.clone());
     let is_fresh = Arc::ptr_eq(&snapshot, &state.ring.snapshot()) && began.elapsed() < AT_ONCE;
-    let caller = if is_fresh { caller } else { admit(state, request, (route, permission), noted, id)?.0 };
-    Ok(Some(Entered { caller, body }))
+    let (caller, snapshot) =
+        if is_fresh { (caller, snapshot) } else { admit(state, request, (route, permission), noted, id)? };
+    Ok(Some(Entered { caller, confirmed: Arc::clone(snapshot.confirmed()), body }))
+}
+
+/// The refusal may come from a ring that is behind.
+fn may_be_behind(problem: &Problem) -> bool {
+    is_missing(problem) || matches!(problem.code, Code::Unauthorized | Code::Forbidden | Code::StaleEpoch)
+}
+
+fn is_missing(problem: &Problem) -> bool {
+    matches!(problem.code, Code::KeyNotFound | Code::NotFound)
+}
+
+/// Nobody may be told that something is not there, or not valid, by a node that can't know.
+pub(super) fn unsure() -> Problem {
+    Problem::new(Code::StaleNode, "the database can't be asked whether this is known by now; try again")
 }
 
 /// Who may come in, by the ring as it is now. A refusal names whom it was, if they were recognised, for the record.
@@ -153,6 +184,8 @@ fn admit(
     id: &str,
 ) -> Result<(Caller, Arc<Snapshot>), Box<Refused>> {
     let snapshot = state.ring.snapshot();
+    // Before anybody is recognised: their credential may have been taken from them.
+    state.is_current(snapshot.confirmed()).map_err(|problem| Box::new((None, problem)))?;
     let identity = auth::authenticate(&snapshot, state.issuer(), request.headers(), state.clock.now());
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
     let caller = Caller::new(identity, id.to_owned());
@@ -204,8 +237,8 @@ async fn run(
 ) -> (HttpResponse, Option<HttpRequest>) {
     let failed = |problem: Problem| problem.response(Some(id));
     let mut ticket = None;
-    let asker = entered.as_ref().map(|entered| entered.caller.clone());
-    if let Some(Entered { mut caller, body }) = entered {
+    let asker = entered.as_ref().map(|entered| (entered.caller.clone(), Arc::clone(&entered.confirmed)));
+    if let Some(Entered { mut caller, body, .. }) = entered {
         match retry(state, &request, route, &caller, &body).await {
             Ok((fresh, None)) => ticket = fresh,
             Ok((_, Some(kept))) => {
@@ -234,7 +267,15 @@ async fn run(
             None,
         ),
     };
-    if response.status().is_success() && asker.is_some_and(|caller| !caller.is_decided()) {
+    // A request that took long must not use what others have stopped using for sure.
+    if response.status().is_success()
+        && route.kind != Kind::Change
+        && let Some((_, confirmed)) = &asker
+        && let Err(problem) = state.is_current(confirmed)
+    {
+        return (failed(problem), request);
+    }
+    if response.status().is_success() && asker.is_some_and(|(caller, _)| !caller.is_decided()) {
         // A handler that forgot to ask is a fault of ours, and must not become the caller's luck.
         tracing::error!(route = route.pattern, "answered without a decision; the answer is withheld");
         return (failed(Problem::new(Code::Internal, "the service failed; its log says why")), request);

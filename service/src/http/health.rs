@@ -27,6 +27,7 @@ pub async fn readyz(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     if state.is_draining() {
         return Err(Problem::new(Code::Overloaded, "the node is leaving"));
     }
+    state.is_current(state.ring.snapshot().confirmed())?;
     if state.ring.ping().await.is_err() {
         return Err(Problem::new(Code::Overloaded, "the database does not answer"));
     }

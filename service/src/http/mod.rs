@@ -6,6 +6,7 @@
 pub mod api_keys;
 mod authority;
 pub mod body;
+pub mod cluster;
 pub mod crypto;
 pub mod discovery;
 pub mod door;
@@ -45,6 +46,7 @@ routes! {
     get "/openapi.json" => openapi::serve,
     get "/.well-known/jwks.json" => discovery::jwks,
     get "/.well-known/openid-configuration" => discovery::metadata,
+    get "/v1/cluster" => cluster::show,
     post "/v1/random" => crypto::random::random,
     post "/v1/tokens" => tokens::issue::issue,
     post "/v1/tokens/verify" => tokens::verify::verify,

@@ -9,20 +9,30 @@ use std::{
     },
 };
 
+use chrono::{SecondsFormat, TimeDelta};
 use claviger_actors::{
     audit::{AuditHandle, Subject},
     clock::Clock,
-    keyring::{ChangeContext, IdempotencyTicket, KeyRingHandle},
+    cluster::ClusterHandle,
+    keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot},
     rotation::RotationHandle,
 };
 use claviger_entity::{HumanDuration, KeyName};
 
+use super::{
+    door::unsure,
+    problem::{Code, Problem},
+};
 use crate::auth::{Authorizer, Identity};
 
 /// Shared by all workers.
 pub struct AppState {
     /// The key ring.
     pub ring: KeyRingHandle,
+    /// The other nodes.
+    pub cluster: ClusterHandle,
+    /// Longest time without word from the database for which this node goes on.
+    pub max_staleness: std::time::Duration,
     /// Who may do what.
     pub authorizer: Authorizer,
     /// The schedule.
@@ -54,6 +64,37 @@ impl AppState {
     #[must_use]
     pub fn issuer(&self) -> &str {
         self.issuer.get().map_or("", String::as_str)
+    }
+
+    /// The ring; read anew from the database if it lacks a key that another node may have made a moment ago.
+    ///
+    /// # Errors
+    /// `stale_node` when the database can't be asked: nobody is told that a key is not there by a node that can't know.
+    pub async fn snapshot_with(&self, name: &KeyName) -> Result<Arc<Snapshot>, Problem> {
+        let snapshot = self.ring.snapshot();
+        if snapshot.key(name).is_ok() || !self.cluster.is_shared() {
+            return Ok(snapshot);
+        }
+        if self.cluster.refresh().await { Ok(self.ring.snapshot()) } else { Err(unsure()) }
+    }
+
+    /// What this ring says still holds, as far as this node can know.
+    ///
+    /// # Errors
+    /// `stale_node`.
+    pub fn is_current(&self, confirmed: &Confirmed) -> Result<(), Problem> {
+        if self.ring.is_rewound() {
+            let detail = "the database has lost changes that this node knows; see the log of the node";
+            return Err(Problem::new(Code::StaleNode, detail));
+        }
+        let age = confirmed.age();
+        if age <= self.max_staleness {
+            return Ok(());
+        }
+        let since = self.clock.now() - TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
+        let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let detail = format!("this node has had no word from the database since {since}; try another one");
+        Err(Problem::new(Code::StaleNode, detail).with("since", since))
     }
 
     /// The node is leaving.
@@ -131,11 +172,10 @@ impl Caller {
 }
 
 impl actix_web::FromRequest for Caller {
-    type Error = super::problem::Problem;
+    type Error = Problem;
     type Future = std::future::Ready<Result<Self, Self::Error>>;
 
     fn from_request(request: &actix_web::HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
-        use super::problem::{Code, Problem};
         use actix_web::HttpMessage as _;
         // Only the door puts a caller there, so a handler that asks for one can't be reached without.
         let caller = request.extensions().get::<Self>().cloned();

@@ -69,6 +69,7 @@ pub const ROUTES: &[Route] = &[
     public("/openapi.json", "openapi"),
     public("/.well-known/jwks.json", "jwks"),
     public("/.well-known/openid-configuration", "discovery"),
+    route(Method::GET, "/v1/cluster", Permission::ClusterRead, Kind::Read),
     route(Method::POST, "/v1/random", Permission::RandomGenerate, Kind::Use),
     route(Method::POST, "/v1/tokens", Permission::TokenIssue, Kind::Use),
     route(Method::POST, "/v1/tokens/verify", Permission::TokenVerify, Kind::Use),

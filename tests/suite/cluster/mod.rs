@@ -1,3 +1,5 @@
 //! Several nodes on one database.
 
+mod cut_off;
 mod start;
+mod together;

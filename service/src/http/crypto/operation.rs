@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::http::{
     authority,
     body::{StrictJson, typed},
+    door::unsure,
     keys::note,
     problem::{Code, Problem},
     slice::Slice,
@@ -42,6 +43,29 @@ pub enum OneOrBatchAnswer<T> {
     One(T),
     /// Of several.
     Batch(BatchAnswer),
+}
+
+/// A *no* that a node which is behind may give by mistake.
+fn is_no<T>(done: &Result<Done<T>, Problem>) -> bool {
+    match done {
+        Ok(done) => done.valid == Some(false),
+        Err(problem) => {
+            matches!(problem.code, Code::DecryptionFailed | Code::KeyStateConflict | Code::KeyNotFound)
+        }
+    }
+}
+
+impl BatchAnswer {
+    fn has_no(&self) -> bool {
+        self.batch.iter().any(|answer| {
+            answer.get("valid") == Some(&Value::Bool(false))
+                || answer.pointer("/error/code").and_then(Value::as_str).is_some_and(|code| {
+                    [Code::DecryptionFailed, Code::KeyStateConflict, Code::KeyNotFound]
+                        .iter()
+                        .any(|no| no.as_str() == code)
+                })
+        })
+    }
 }
 
 /// A batch, as any operation takes it.
@@ -164,23 +188,49 @@ impl Operation {
         work: impl AsyncFn(&Self, I) -> Result<Done<O>, Problem>,
     ) -> Result<HttpResponse, Problem> {
         let snapshot = state.ring.snapshot();
-        let operation = Self { state, caller, name, snapshot, further: Cell::default() };
+        let mut operation = Self { state, caller, name, snapshot, further: Cell::default() };
         let mut subject = Subject { key: Some(operation.name.to_string()), ..Subject::default() };
         // A key that is not there is not there, whatever is asked of it.
         operation.snapshot.key(&operation.name)?;
         note(&request, subject.clone());
         if body.contains_key("batch") {
             let batch: Batch = typed(Value::Object(std::mem::take(&mut body)))?;
-            let answer = operation.batch(batch, &mut subject, &work).await?;
+            let copy = Batch { batch: batch.batch.clone() };
+            let mut answer = operation.batch(batch, &mut subject, &work).await?;
+            if answer.has_no() && operation.refresh().await? {
+                answer = operation.batch(copy, &mut subject, &work).await?;
+            }
             note(&request, subject);
             return Ok(HttpResponse::Ok().json(answer));
         }
-        let done = work(&operation, typed(Value::Object(body))?).await?;
+        let body = Value::Object(body);
+        let mut done = work(&operation, typed(body.clone())?).await;
+        if is_no(&done) && operation.refresh().await? {
+            done = work(&operation, typed(body)?).await;
+        }
+        let done = done?;
         subject.permission = operation.further.take().map(|permission| permission.as_str().to_owned());
         subject.kid = done.kid.map(|kid| kid.to_string());
         subject.valid = done.valid;
         note(&request, subject);
         Ok(HttpResponse::Ok().json(done.answer))
+    }
+
+    /// Takes up the ring as it is in the database now, where other nodes may have changed it; `false` when there is nothing new.
+    ///
+    /// # Errors
+    /// `stale_node` when the database can't be asked: a *no* that may be a mistake is not given.
+    async fn refresh(&mut self) -> Result<bool, Problem> {
+        if !self.state.cluster.is_shared() {
+            return Ok(false);
+        }
+        if !self.state.cluster.refresh().await {
+            return Err(unsure());
+        }
+        let snapshot = self.state.ring.snapshot();
+        let is_new = snapshot.position() != self.snapshot.position();
+        self.snapshot = snapshot;
+        Ok(is_new)
     }
 
     async fn batch<I: DeserializeOwned, O: Serialize>(

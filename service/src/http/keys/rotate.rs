@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use claviger_actors::{
     audit::Subject,
     keyring::{Applied, core::Rotate},
@@ -40,9 +40,9 @@ pub struct RotateRequest {
     /// Do not wait for the standby's lead.
     #[serde(default)]
     force: bool,
-    /// A single node is always consistent with itself.
-    #[serde(default, rename = "consistency")]
-    _consistency: Consistency,
+    /// How far it must have spread before it is answered.
+    #[serde(default)]
+    consistency: Consistency,
 }
 
 /// A version after a change, and who knows of it.
@@ -61,15 +61,31 @@ pub struct ChangeAnswer {
 }
 
 impl ChangeAnswer {
-    /// The answer of a single node: it is the only one, and it has the change.
-    pub(super) fn new(state: &AppState, applied: Applied, began: Instant) -> Self {
+    /// Waits for the other nodes, if the change is to be strong.
+    pub(super) async fn new(
+        state: &AppState,
+        applied: Applied,
+        began: Instant,
+        consistency: Consistency,
+    ) -> Self {
+        // After the commit, by the database's clock: a node that asked the database just before goes on for that long at most.
+        let committed = state.clock.now();
+        let acknowledged = match consistency {
+            Consistency::Strong => state.cluster.barrier(applied.epoch).await,
+            Consistency::Eventual => state.cluster.count(applied.epoch).await,
+        };
+        let effective_by = if acknowledged.lagging.is_empty() {
+            committed
+        } else {
+            committed + TimeDelta::from_std(state.max_staleness).unwrap_or(TimeDelta::MAX)
+        };
         Self {
             version: applied.subject.version,
             kid: applied.subject.kid,
             epoch: applied.epoch.0,
-            acknowledged_by: vec![state.node.clone()],
-            lagging: Vec::new(),
-            effective_by: applied.at,
+            acknowledged_by: acknowledged.by,
+            lagging: acknowledged.lagging,
+            effective_by,
             took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -96,7 +112,7 @@ pub async fn rotate(
     let rotate = Rotate { name, force: given.force, reason, expected: None };
     let applied = state.ring.rotate(caller.context(), rotate).await?;
     note(&request, subject(&applied));
-    Ok(HttpResponse::Ok().json(ChangeAnswer::new(&state, applied, began)))
+    Ok(HttpResponse::Ok().json(ChangeAnswer::new(&state, applied, began, given.consistency).await))
 }
 
 /// What the audit record says of a change.

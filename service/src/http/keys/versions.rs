@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     note, note_key,
-    rotate::{ChangeAnswer, bounded, subject},
+    rotate::{ChangeAnswer, Consistency, bounded, subject},
 };
 use crate::http::{
     body::{PathName, PathVersion, StrictJson},
@@ -51,7 +51,7 @@ async fn change(
     let transition = Transition { name, version, kind, reason: bounded(reason)? };
     let applied = state.ring.transition(caller.context(), transition).await?;
     note(&request, subject(&applied));
-    Ok(HttpResponse::Ok().json(ChangeAnswer::new(state, applied, began)))
+    Ok(HttpResponse::Ok().json(ChangeAnswer::new(state, applied, began, Consistency::Strong).await))
 }
 
 /// Stops a version for now; a suspended primary's place is taken by the standby.

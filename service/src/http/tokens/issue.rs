@@ -104,11 +104,11 @@ pub async fn issue(
             "this release issues no refresh tokens; leave refresh out",
         ));
     }
-    let snapshot = state.ring.snapshot();
     let name = given.key.take().unwrap_or_else(|| match given.format {
         Some(Format::Jwe) => state.encryption_key.clone(),
         Some(Format::Jws) | None => state.signing_key.clone(),
     });
+    let snapshot = state.snapshot_with(&name).await?;
     note_key(&request, &state, &name);
     let record = &authority::key(&state, &snapshot, &caller, Permission::TokenIssue, &name)?.record;
     let may = |permission| authority::on_key(&state, &snapshot, &caller, permission, record);

@@ -1,0 +1,176 @@
+//! The actor that keeps this node in step: it asks the database where the ring stands, every second and whenever somebody needs to
+//! know, on a thread of its own so that no flood of requests delays it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::prelude::*;
+use claviger_crypto::random;
+use tokio::sync::oneshot;
+
+use super::core;
+use crate::{
+    clock::{Clock as _, ClusterClock, SystemClock, uptime},
+    keyring::{KeyRingHandle, RingFailure},
+    store::{Look, NodeRow, StoreError},
+};
+
+/// How often the database is asked.
+const POLL: Duration = Duration::from_secs(1);
+/// Longest time for one answer.
+const POLL_MAX: Duration = Duration::from_secs(5);
+/// Shortest pause between two questions that others wait for: whatever asks meanwhile shares the next one.
+const PAUSE: Duration = Duration::from_millis(20);
+
+pub(super) struct ClusterLink {
+    pub(super) shared: Arc<Shared>,
+    /// Whoever waits for the next answer.
+    pub(super) waiting: Vec<oneshot::Sender<bool>>,
+    pub(super) asking: bool,
+}
+
+/// What the actor and its handle know.
+pub(super) struct Shared {
+    pub(super) ring: KeyRingHandle,
+    pub(super) clock: Arc<ClusterClock>,
+    pub(super) node: NodeRow,
+    pub(super) draining: AtomicBool,
+    /// Uptime in milliseconds of the last renewal of the row; zero = none.
+    pub(super) renewed: AtomicU64,
+    /// Epoch in the row.
+    pub(super) written: AtomicU64,
+    /// Microseconds that the last answer took.
+    pub(super) latency_us: AtomicU64,
+}
+
+/// Ask the database.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Ask {
+    /// Told whether it answered.
+    pub(super) answered: Option<oneshot::Sender<bool>>,
+}
+
+impl Actor for ClusterLink {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.ask(context);
+        Self::again(context);
+    }
+}
+
+impl Handler<Ask> for ClusterLink {
+    type Result = ();
+
+    fn handle(&mut self, message: Ask, context: &mut Self::Context) {
+        self.waiting.extend(message.answered);
+        self.ask(context);
+    }
+}
+
+impl ClusterLink {
+    /// Polls, a little before or after the second, so that nodes that started together do not ask together for ever.
+    fn again(context: &mut Context<Self>) {
+        let jitter: u32 = random::bytes(1).map_or(0, |bytes| bytes.first().copied().unwrap_or(0).into());
+        let pause = POLL - Duration::from_millis(100) + Duration::from_millis(200) * jitter / 256;
+        context.run_later(pause, |link, context| {
+            link.ask(context);
+            Self::again(context);
+        });
+    }
+
+    fn ask(&mut self, context: &mut Context<Self>) {
+        if self.asking {
+            return;
+        }
+        self.asking = true;
+        let waiting = std::mem::take(&mut self.waiting);
+        let shared = Arc::clone(&self.shared);
+        let work = async move {
+            let answer = tokio::time::timeout(POLL_MAX, shared.look()).await;
+            let answer = answer.unwrap_or(Err(RingFailure::Storage(StoreError::Late)));
+            if let Err(error) = &answer {
+                tracing::warn!(%error, "the database was not reached");
+            }
+            for waiting in waiting {
+                // Whoever waited may have given up.
+                let _gone = waiting.send(answer.is_ok());
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
+        context.spawn(work.into_actor(self).map(|(), link, context| {
+            link.asking = false;
+            if !link.waiting.is_empty() {
+                link.ask(context);
+            }
+        }));
+    }
+}
+
+impl Shared {
+    /// One question, from the row of this node to the ring that follows from the answer.
+    async fn look(&self) -> Result<(), RingFailure> {
+        let failed = RingFailure::Storage;
+        let database = self.ring.database();
+        self.renew().await.map_err(failed)?;
+        let asked = uptime();
+        let snapshot = self.ring.snapshot();
+        let sent = SystemClock.now().timestamp_millis();
+        let look = database.look(snapshot.keychain()).await.map_err(failed)?;
+        self.latency_us.store(micros(uptime().saturating_sub(asked)), Ordering::Relaxed);
+        self.set_clock(sent, &look);
+        if look.position != snapshot.position() || self.ring.is_rewound() {
+            self.ring.catch_up().await?;
+        }
+        // The ring now has at least what the database had when it was asked.
+        let renewed = self.renewed.load(Ordering::Acquire);
+        let renewed = (renewed > 0).then(|| Duration::from_millis(renewed));
+        let is_member = !database.is_shared() || core::confirms(asked, renewed);
+        if is_member && !look.is_standby && !self.ring.is_rewound() {
+            self.ring.snapshot().confirmed().at(asked);
+        }
+        // Whoever waits for this node to use a change is told as soon as it does.
+        self.renew().await.map_err(failed)
+    }
+
+    /// The middle of question and answer is when the database looked at its clock, as near as can be told.
+    fn set_clock(&self, sent: i64, look: &Look) {
+        if let Some(now) = look.now_ms {
+            let received = SystemClock.now().timestamp_millis();
+            self.clock.set(now - (sent + (received - sent) / 2));
+        }
+    }
+
+    /// Renews the row of this node, if it is time to.
+    async fn renew(&self) -> Result<(), StoreError> {
+        let database = self.ring.database();
+        if !database.is_shared() {
+            return Ok(());
+        }
+        let (now, applied) = (uptime(), self.ring.settled());
+        let renewed = self.renewed.load(Ordering::Acquire);
+        let is_due = now.saturating_sub(Duration::from_millis(renewed)) >= core::HEARTBEAT - POLL;
+        if renewed > 0 && !is_due && self.written.load(Ordering::Acquire) == applied.0 {
+            return Ok(());
+        }
+        let (Some(seen_at), _) = database.server_clock().await? else { return Ok(()) };
+        let draining = self.draining.load(Ordering::Relaxed);
+        if !database.renew(&self.node.boot_id, seen_at, applied, draining).await? {
+            let applied_epoch = i64::try_from(applied.0).unwrap_or(i64::MAX);
+            database.enter(&NodeRow { seen_at, applied_epoch, draining, ..self.node.clone() }).await?;
+        }
+        self.renewed.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+        self.written.store(applied.0, Ordering::Release);
+        Ok(())
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

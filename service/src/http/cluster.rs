@@ -1,0 +1,104 @@
+//! `GET /v1/cluster`: the nodes, and how far each has come.
+
+use actix_web::{HttpResponse, web::Data};
+use chrono::{DateTime, Utc};
+use claviger_actors::cluster::Member;
+use serde::Serialize;
+
+use super::{
+    problem::{Code, Problem},
+    state::AppState,
+};
+
+/// The deployment as one node sees it.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Cluster)]
+pub struct ClusterView {
+    /// The node that answers.
+    node: String,
+    /// Its epoch.
+    epoch: u64,
+    /// Time without word from the database after which it refuses work.
+    max_staleness_seconds: u64,
+    /// Time since it last had word from the database.
+    confirmed_ms_ago: u64,
+    nodes: Vec<NodeView>,
+    database: DatabaseView,
+}
+
+/// A node.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Node)]
+pub struct NodeView {
+    name: String,
+    /// Which start of it.
+    boot_id: String,
+    version: String,
+    /// Epoch that none of its requests is behind.
+    epoch: u64,
+    /// Changes that it does not use yet.
+    lag_changes: u64,
+    /// Time since its last sign of life.
+    seen_ms_ago: u64,
+    started_at: Option<DateTime<Utc>>,
+    /// It may serve; a strong change waits for it.
+    live: bool,
+    /// It is leaving.
+    draining: bool,
+}
+
+/// The database.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ClusterDatabase)]
+pub struct DatabaseView {
+    /// `postgres` or `sqlite`.
+    kind: &'static str,
+    /// Time that it took for its last answer.
+    latency_ms: f64,
+    /// How far its clock, which decides, is ahead of the node's.
+    clock_offset_ms: i64,
+}
+
+impl NodeView {
+    fn new(member: Member, epoch: u64, now: i64) -> Self {
+        Self {
+            live: member.is_live(now),
+            seen_ms_ago: u64::try_from(now.saturating_sub(member.seen_at)).unwrap_or(0),
+            started_at: DateTime::from_timestamp_millis(member.started_at),
+            lag_changes: epoch.saturating_sub(member.applied),
+            name: member.name,
+            boot_id: member.boot_id,
+            version: member.version,
+            epoch: member.applied,
+            draining: member.draining,
+        }
+    }
+}
+
+/// Shows the nodes.
+///
+/// # Errors
+/// `overloaded` when the database does not answer.
+#[utoipa::path(get, path = "/v1/cluster", tag = "operations", responses(
+    (status = 200, description = "The nodes", body = ClusterView),
+))]
+pub async fn show(state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let view = state.cluster.view().await.map_err(|error| {
+        tracing::warn!(%error, "the nodes could not be read");
+        Problem::new(Code::Overloaded, "the database does not answer; try again")
+    })?;
+    let snapshot = state.ring.snapshot();
+    let epoch = snapshot.epoch.0;
+    Ok(HttpResponse::Ok().json(ClusterView {
+        node: state.node.clone(),
+        epoch,
+        max_staleness_seconds: state.max_staleness.as_secs(),
+        confirmed_ms_ago: u64::try_from(snapshot.confirmed().age().as_millis()).unwrap_or(u64::MAX),
+        nodes: view.members.into_iter().map(|member| NodeView::new(member, epoch, view.now)).collect(),
+        database: DatabaseView {
+            kind: if state.cluster.is_shared() { "postgres" } else { "sqlite" },
+            latency_ms: state.cluster.database_latency().as_secs_f64() * 1_000.0,
+            clock_offset_ms: state.cluster.clock_offset_ms(),
+        },
+    }))
+}
