@@ -20,6 +20,7 @@ use actix_web::{
 use claviger_actors::{
     audit::AuditHandle,
     clock::{Clock, ClusterClock},
+    cluster::{HintError, RedisPlace},
     keyring::boot::{self, BootError, DefaultKeys, Identity},
     rotation::RotationHandle,
     seal::MasterKeys,
@@ -29,7 +30,7 @@ use claviger_crypto::secret::SecretBytes;
 
 use crate::{
     auth::Authorizer,
-    config::{DatabaseUrl, Settings},
+    config::{DatabaseUrl, RedisUrl, Settings},
     files,
     http::{self, door::door, openapi, state::AppState},
     lock::DatabaseLock,
@@ -55,6 +56,9 @@ pub enum StartError {
     /// The ring.
     #[error("{0}")]
     Boot(#[from] BootError),
+    /// Redis.
+    #[error("redis.url: {0}")]
+    Redis(#[from] HintError),
     /// The issuer of the deployment is another one.
     #[error("tokens.issuer differs from the issuer of this deployment, which is {0}")]
     Issuer(String),
@@ -114,7 +118,9 @@ impl Application {
         // Another node may have been first, with an address of its own.
         let issuer = ring.issuer.clone().unwrap_or(issuer);
 
-        let ((ring, cluster), audit) = (ring.start(), AuditHandle::start(&settings.audit_dir));
+        let redis = settings.redis.as_ref().map(redis_place);
+        let (ring, cluster) = ring.start(redis)?;
+        let audit = AuditHandle::start(&settings.audit_dir);
         let clock: Arc<dyn Clock> = clock;
         // A node that has not heard from the database since it loaded the ring answers nobody.
         cluster.refresh().await;
@@ -167,6 +173,19 @@ impl Application {
         self.state.cluster.leave().await;
         self.state.ring.close().await;
         served
+    }
+}
+
+fn redis_place(redis: &RedisUrl) -> RedisPlace<'_> {
+    match redis {
+        RedisUrl::Server(url) => RedisPlace::Server(url),
+        RedisUrl::Sentinels { urls, master, password, database, tls } => RedisPlace::Sentinels {
+            urls,
+            master,
+            password: password.as_ref().map(|password| password.as_str()),
+            database: *database,
+            tls: *tls,
+        },
     }
 }
 

@@ -2,8 +2,9 @@
 //! know, on a thread of its own so that no flood of requests delays it.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,7 +12,7 @@ use std::{
 
 use actix::prelude::*;
 use claviger_crypto::random;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::core;
 use crate::{
@@ -24,6 +25,8 @@ use crate::{
 const POLL: Duration = Duration::from_secs(1);
 /// Longest time for one answer.
 const POLL_MAX: Duration = Duration::from_secs(5);
+/// Starts of nodes whose acknowledgements are remembered.
+const ACKNOWLEDGED_MAX: usize = 4_096;
 /// Shortest pause between two questions that others wait for: whatever asks meanwhile shares the next one.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -44,6 +47,14 @@ pub(super) struct Shared {
     pub(super) renewed: AtomicU64,
     /// Epoch in the row.
     pub(super) written: AtomicU64,
+    /// Epochs that other nodes have acknowledged over Redis, by the start of the node.
+    pub(super) acknowledged: Mutex<BTreeMap<String, u64>>,
+    /// Told of every acknowledgement.
+    pub(super) heard: Notify,
+    /// Redis answers.
+    pub(super) connected: AtomicBool,
+    /// Entries in Redis that were not true.
+    pub(super) unfounded: AtomicU64,
     /// Microseconds that the last answer took.
     pub(super) latency_us: AtomicU64,
 }
@@ -114,6 +125,25 @@ impl ClusterLink {
 }
 
 impl Shared {
+    /// Another node uses changes up to an epoch.
+    pub(super) fn acknowledge(&self, by: String, epoch: u64) {
+        let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        if acknowledged.len() >= ACKNOWLEDGED_MAX && !acknowledged.contains_key(&by) {
+            // Starts of long ago; whoever lives acknowledges again.
+            acknowledged.clear();
+        }
+        let known = acknowledged.entry(by).or_default();
+        *known = (*known).max(epoch);
+        drop(acknowledged);
+        self.heard.notify_waiters();
+    }
+
+    /// What a node has acknowledged over Redis.
+    pub(super) fn acknowledged_by(&self, boot_id: &str) -> u64 {
+        let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        acknowledged.get(boot_id).copied().unwrap_or_default()
+    }
+
     /// One question, from the row of this node to the ring that follows from the answer.
     async fn look(&self) -> Result<(), RingFailure> {
         let failed = RingFailure::Storage;

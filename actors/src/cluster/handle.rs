@@ -1,16 +1,18 @@
 //! The door to the other nodes.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use actix::{Actor as _, Addr, Arbiter};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
     actor::{Ask, ClusterLink, Shared},
     core::{self, Acknowledged, Member},
+    hints::Hints,
+    listener::Listener,
 };
 use crate::{
     clock::{Clock as _, ClusterClock},
@@ -24,6 +26,8 @@ const WAITING: usize = 4_096;
 const BARRIER_MAX: Duration = Duration::from_secs(1);
 /// Pause between two looks at their rows.
 const BARRIER_LOOK: Duration = Duration::from_millis(25);
+/// Pause between two looks at this node's own requests.
+const BARRIER_STEP: Duration = Duration::from_millis(2);
 
 /// Keeps this node in step with the others. Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +35,7 @@ pub struct ClusterHandle {
     actor: Addr<ClusterLink>,
     permits: Arc<Semaphore>,
     shared: Arc<Shared>,
+    has_hints: bool,
 }
 
 /// The deployment as this node sees it.
@@ -44,7 +49,13 @@ pub struct View {
 
 impl ClusterHandle {
     /// Starts the actor.
-    pub(crate) fn start(ring: KeyRingHandle, clock: Arc<ClusterClock>, node: NodeRow) -> Self {
+    pub(crate) fn start(
+        ring: KeyRingHandle,
+        clock: Arc<ClusterClock>,
+        node: NodeRow,
+        hints: Option<Hints>,
+    ) -> Self {
+        let made = ring.made();
         let shared = Arc::new(Shared {
             ring,
             clock,
@@ -53,13 +64,22 @@ impl ClusterHandle {
             renewed: 0.into(),
             written: 0.into(),
             latency_us: 0.into(),
+            acknowledged: Mutex::default(),
+            heard: Notify::new(),
+            connected: false.into(),
+            unfounded: 0.into(),
         });
         let link = ClusterLink { shared: Arc::clone(&shared), waiting: Vec::new(), asking: false };
         let actor = ClusterLink::start_in_arbiter(&Arbiter::new().handle(), |context| {
             context.set_mailbox_capacity(WAITING);
             link
         });
-        Self { actor, permits: Arc::new(Semaphore::new(WAITING)), shared }
+        let has_hints = hints.is_some();
+        if let Some(hints) = hints {
+            let (shared, link) = (Arc::clone(&shared), actor.clone());
+            Listener::start_in_arbiter(&Arbiter::new().handle(), |_| Listener { hints, shared, link, made });
+        }
+        Self { actor, permits: Arc::new(Semaphore::new(WAITING)), shared, has_hints }
     }
 
     /// Asks the database where the ring stands and takes in what has changed; several who ask at once share one question. `true` when
@@ -84,9 +104,34 @@ impl ClusterHandle {
             match self.counted(epoch).await {
                 Ok(counted) if counted.lagging.is_empty() || Instant::now() >= deadline => return counted,
                 Err(_) if Instant::now() >= deadline => return self.count(epoch).await,
-                Ok(_) | Err(_) => tokio::time::sleep(BARRIER_LOOK).await,
+                Ok(_) | Err(_) => {}
+            }
+            self.wait_for_acknowledgements(epoch, deadline).await;
+        }
+    }
+
+    /// Waits until it may be worth counting again. With Redis the acknowledgements tell; the rows are read now and then all the same.
+    async fn wait_for_acknowledgements(&self, epoch: Epoch, deadline: Instant) {
+        let began = Instant::now();
+        while Instant::now() < deadline && began.elapsed() < BARRIER_LOOK {
+            let heard = self.shared.heard.notified();
+            let _late = tokio::time::timeout(BARRIER_STEP, heard).await;
+            if self.has_hints && self.shared.ring.settled() >= epoch {
+                return;
             }
         }
+    }
+
+    /// Redis answers; `None` when there is none.
+    #[must_use]
+    pub fn redis(&self) -> Option<bool> {
+        self.has_hints.then(|| self.shared.connected.load(Ordering::Relaxed))
+    }
+
+    /// Entries in Redis that were not true: forged, or of another deployment.
+    #[must_use]
+    pub fn unfounded_hints(&self) -> u64 {
+        self.shared.unfounded.load(Ordering::Relaxed)
     }
 
     /// Who uses a change now.
@@ -117,6 +162,9 @@ impl ClusterHandle {
             draining: self.shared.draining.load(Ordering::Relaxed),
             ..member(self.shared.node.clone())
         };
+        for member in &mut members {
+            member.applied = member.applied.max(self.shared.acknowledged_by(&member.boot_id));
+        }
         match members.iter_mut().find(|member| member.boot_id == own.boot_id) {
             Some(member) => *member = own,
             None => members.push(own),

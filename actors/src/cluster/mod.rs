@@ -1,13 +1,17 @@
 //! Nodes that share a database are one service: each follows the change log, none leads.
 //!
 //! The database is asked every second; that is the floor under everything. A node that gets no word for `max_staleness` refuses work,
-//! so whoever changes something knows by when even a node that can't be reached has stopped. `tests/model` checks the rules.
+//! so whoever changes something knows by when even a node that can't be reached has stopped. Redis, where there is one, makes it fast and
+//! is never believed. `tests/model` checks the rules.
 
 mod actor;
 mod core;
 mod handle;
+mod hints;
+mod listener;
 
 pub use self::{
     core::{Acknowledged, HEARTBEAT, Member},
     handle::{ClusterHandle, View},
+    hints::{HintError, Hints, RedisPlace},
 };

@@ -127,6 +127,8 @@ pub(super) struct KeyRing {
     pub(super) writer: Arc<Writer>,
     pub(super) published: Arc<ArcSwap<Snapshot>>,
     pub(super) changed: watch::Sender<Epoch>,
+    /// Changes that this node has made itself.
+    pub(super) made: watch::Sender<Epoch>,
     pub(super) clock: Arc<dyn Clock>,
     /// Rings that requests may still work on.
     pub(super) older: Arc<Older>,
@@ -238,6 +240,7 @@ impl KeyRing {
         match written {
             Ok(Written::Changed(snapshot, applied)) => {
                 self.publish(snapshot);
+                self.made.send_replace(applied.epoch);
                 Ok(applied)
             }
             Ok(Written::Replayed(applied)) => Ok(applied),

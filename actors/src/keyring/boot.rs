@@ -20,7 +20,7 @@ use super::{
 use crate::{
     access::PrincipalRecord,
     clock::{Clock, ClusterClock, SystemClock},
-    cluster::ClusterHandle,
+    cluster::{ClusterHandle, HintError, Hints, RedisPlace},
     seal::MasterKeys,
     store::{Database, NodeRow, StoreError},
 };
@@ -210,11 +210,15 @@ impl Booted {
     }
 
     /// Starts the actors.
-    #[must_use]
-    pub fn start(self) -> (KeyRingHandle, ClusterHandle) {
+    ///
+    /// # Errors
+    /// The settings of Redis are not usable.
+    pub fn start(self, redis: Option<RedisPlace<'_>>) -> Result<(KeyRingHandle, ClusterHandle), HintError> {
+        let deployment = self.writer.keychain.deployment();
+        let hints = redis.map(|place| Hints::new(place, deployment)).transpose()?;
         let ring =
             KeyRingHandle::start(self.writer, self.snapshot, Arc::clone(&self.clock) as Arc<dyn Clock>);
-        let cluster = ClusterHandle::start(ring.clone(), self.clock, self.row);
-        (ring, cluster)
+        let cluster = ClusterHandle::start(ring.clone(), self.clock, self.row, hints);
+        Ok((ring, cluster))
     }
 }

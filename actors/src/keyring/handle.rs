@@ -33,6 +33,7 @@ pub struct KeyRingHandle {
     actor: Addr<KeyRing>,
     published: Arc<ArcSwap<Snapshot>>,
     changed: watch::Receiver<Epoch>,
+    made: watch::Receiver<Epoch>,
     permits: Arc<Semaphore>,
     forge: Forge,
     database: Database,
@@ -45,6 +46,7 @@ impl KeyRingHandle {
     pub(super) fn start(writer: Writer, snapshot: Arc<Snapshot>, clock: Arc<dyn Clock>) -> Self {
         use actix::{Actor as _, Arbiter};
         let (sender, changed) = watch::channel(snapshot.epoch);
+        let (making, made) = watch::channel(snapshot.epoch);
         let published = Arc::new(ArcSwap::new(snapshot));
         let database = writer.database.clone();
         let (rewound, older) = (Arc::new(AtomicBool::new(false)), Arc::<Older>::default());
@@ -54,6 +56,7 @@ impl KeyRingHandle {
             writer: Arc::new(writer),
             published: Arc::clone(&published),
             changed: sender,
+            made: making,
             clock,
         };
         let actor = KeyRing::start_in_arbiter(&Arbiter::new().handle(), |context| {
@@ -61,7 +64,7 @@ impl KeyRingHandle {
             ring
         });
         let permits = Arc::new(Semaphore::new(WAITING_CHANGES));
-        Self { actor, published, changed, permits, forge: Forge::new(), database, rewound, older }
+        Self { actor, published, changed, made, permits, forge: Forge::new(), database, rewound, older }
     }
 
     /// The ring as it is now. Load it once per request.
@@ -74,6 +77,12 @@ impl KeyRingHandle {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Epoch> {
         self.changed.clone()
+    }
+
+    /// Tells of changes that this node has made itself.
+    #[must_use]
+    pub(crate) fn made(&self) -> watch::Receiver<Epoch> {
+        self.made.clone()
     }
 
     /// Asks the database for a sign of life.

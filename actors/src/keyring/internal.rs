@@ -49,6 +49,12 @@ pub fn alias_hash(snapshot: &Snapshot, id: &[u8]) -> Option<[u8; 32]> {
     keyed_hash(snapshot, b"kid alias v1:", id)
 }
 
+/// Shows to a node that another one of this deployment uses its changes up to an epoch. One that is sent again says what is still true.
+pub(crate) fn acknowledgement(snapshot: &Snapshot, to: &str, by: &str, epoch: u64) -> Option<[u8; 32]> {
+    let input = [to.as_bytes(), &[0], by.as_bytes(), &[0], &epoch.to_be_bytes()].concat();
+    keyed_hash(snapshot, b"acknowledgement v1:", &input)
+}
+
 fn keyed_hash(snapshot: &Snapshot, domain: &[u8], input: &[u8]) -> Option<[u8; 32]> {
     let usable = snapshot.primary(&KeyName::internal(TOKEN_HASH)).ok()?;
     let key: &PreparedKey = &usable.material;

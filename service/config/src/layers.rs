@@ -43,6 +43,7 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("database.acquire_timeout", Plain),
     ("database.max_lifetime", Plain),
     ("cluster.max_staleness", Plain),
+    ("redis.url", Password),
     ("seal.master_key", Secret),
     ("bootstrap_token", Secret),
     ("node.name", Plain),

@@ -10,6 +10,7 @@ mod error;
 mod layers;
 mod master;
 mod postgres;
+mod redis;
 mod settings;
 mod survey;
 #[cfg(test)]
@@ -19,5 +20,6 @@ pub use error::ConfigError;
 pub use layers::{Given, Layers};
 pub use master::{MasterSecrets, MasterWeakness, lines_of_secret};
 pub use postgres::PostgresUrl;
+pub use redis::RedisUrl;
 pub use settings::{DatabaseUrl, Pool, Settings, Tls};
 pub use survey::{Outline, Survey, survey};

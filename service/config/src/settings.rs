@@ -12,7 +12,7 @@ use claviger_crypto::{random, secret::SecretBytes};
 use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
-use crate::{ConfigError, Layers, MasterSecrets, PostgresUrl, master};
+use crate::{ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, master};
 
 /// All settings, judged. No `Debug`: some are secrets.
 pub struct Settings {
@@ -34,6 +34,8 @@ pub struct Settings {
     pub migration_url: Option<Zeroizing<String>>,
     /// Connections to the database.
     pub pool: Pool,
+    /// Redis, which makes nodes hear of each other sooner.
+    pub redis: Option<RedisUrl>,
     /// Longest time without word from the database for which this node goes on.
     pub max_staleness: Duration,
     /// Master secrets; absent = the key file beside the database.
@@ -181,6 +183,7 @@ impl Judge<'_> {
             masters,
             migration_url: judge.postgres("database.migration_url"),
             pool: judge.pool(),
+            redis: judge.redis(),
             max_staleness: judge
                 .parse("cluster.max_staleness", SECONDS, duration)
                 .unwrap_or(Duration::from_secs(120)),
@@ -258,6 +261,11 @@ impl Judge<'_> {
             return None;
         }
         Some(Zeroizing::new(text.to_owned()))
+    }
+
+    fn redis(&mut self) -> Option<RedisUrl> {
+        let given = self.layers.get("redis.url")?;
+        RedisUrl::parse(given.text.trim()).map_err(|rule| self.problem(given.origin.clone(), rule)).ok()
     }
 
     fn pool(&mut self) -> Pool {

@@ -24,6 +24,7 @@ pub struct ClusterView {
     confirmed_ms_ago: u64,
     nodes: Vec<NodeView>,
     database: DatabaseView,
+    redis: RedisView,
 }
 
 /// A node.
@@ -57,6 +58,16 @@ pub struct DatabaseView {
     latency_ms: f64,
     /// How far its clock, which decides, is ahead of the node's.
     clock_offset_ms: i64,
+}
+
+/// Redis.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ClusterRedis)]
+pub struct RedisView {
+    /// `connected`, `lost`, or `absent` when none is configured.
+    status: &'static str,
+    /// Entries that were not true: forged, or of another deployment.
+    unfounded: u64,
 }
 
 impl NodeView {
@@ -99,6 +110,14 @@ pub async fn show(state: Data<AppState>) -> Result<HttpResponse, Problem> {
             kind: if state.cluster.is_shared() { "postgres" } else { "sqlite" },
             latency_ms: state.cluster.database_latency().as_secs_f64() * 1_000.0,
             clock_offset_ms: state.cluster.clock_offset_ms(),
+        },
+        redis: RedisView {
+            status: match state.cluster.redis() {
+                None => "absent",
+                Some(true) => "connected",
+                Some(false) => "lost",
+            },
+            unfounded: state.cluster.unfounded_hints(),
         },
     }))
 }

@@ -45,14 +45,17 @@ pub async fn health(state: Data<AppState>) -> HttpResponse {
     let latency_ms = began.elapsed().as_secs_f64() * 1_000.0;
     let whole = state.ring.snapshot().quarantined().is_empty();
     let scheduler = state.rotation.is_alive();
+    let current = state.is_current(state.ring.snapshot().confirmed()).is_ok();
     let word = |good: bool, bad: &'static str| if good { "healthy" } else { bad };
-    let status = match (database, whole && scheduler) {
+    let redis = state.cluster.redis();
+    let status = match (database && current, whole && scheduler && redis != Some(false)) {
         (false, _) => "unhealthy",
         (true, false) => "degraded",
         (true, true) => "healthy",
     };
-    let mut response = if database { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.json(json!({
+    let mut response =
+        if database && current { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    let mut answer = json!({
         "status": status,
         "version": env!("CARGO_PKG_VERSION"),
         "timestamp": state.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true),
@@ -60,6 +63,11 @@ pub async fn health(state: Data<AppState>) -> HttpResponse {
             "database": { "status": word(database, "unhealthy"), "latency_ms": latency_ms },
             "key_ring": { "status": word(whole, "degraded"), "latency_ms": 0 },
             "rotation": { "status": word(scheduler, "degraded"), "latency_ms": 0 },
+            "word_from_database": { "status": word(current, "unhealthy"), "latency_ms": 0 },
         },
-    }))
+    });
+    if let Some(redis) = redis {
+        answer["dependencies"]["redis"] = json!({ "status": word(redis, "degraded"), "latency_ms": 0 });
+    }
+    response.json(answer)
 }

@@ -1,5 +1,6 @@
 //! Several nodes on one database.
 
 mod cut_off;
+mod redis;
 mod start;
 mod together;

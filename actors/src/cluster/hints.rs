@@ -1,0 +1,231 @@
+//! Hints over Redis: that there is something to read, and that somebody has read it. Never what.
+//!
+//! A stream for events, read by every node with a cursor of its own, and one a node for acknowledgements of its changes. Losing an entry,
+//! a stream or Redis itself costs the time until the next poll and nothing else.
+
+use std::{sync::Arc, time::Duration};
+
+use deadpool_redis::{
+    PoolConfig, Runtime,
+    redis::{AsyncCommands as _, RedisError, Value, from_redis_value, streams::StreamReadReply},
+    sentinel,
+};
+
+/// Entries that a stream keeps, about.
+const KEPT: usize = 1_024;
+/// Longest wait for entries in one read; below the client's limit for an answer.
+const BLOCK_MS: usize = 400;
+/// Entries that are read at once.
+const READ_MAX: usize = 256;
+/// A stream of acknowledgements that nobody reads any more goes by itself.
+const FORGOTTEN_SECS: i64 = 300;
+/// Connections: one reads, the others write.
+const CONNECTIONS: usize = 4;
+
+/// Where Redis is.
+#[derive(Clone, Copy)]
+pub enum RedisPlace<'a> {
+    /// One server.
+    Server(&'a str),
+    /// Sentinels that know the master of this name; the URLs carry what they need.
+    Sentinels {
+        /// `redis://…` of each.
+        urls: &'a [String],
+        /// Name of the master.
+        master: &'a str,
+        /// Password of the master.
+        password: Option<&'a str>,
+        /// Number of the database.
+        database: i64,
+        /// Speak TLS with all of them.
+        tls: bool,
+    },
+}
+
+/// An entry as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// A node has made changes up to an epoch.
+    Changed {
+        /// The start of the node.
+        by: String,
+        /// How far.
+        epoch: u64,
+    },
+    /// A node uses our changes up to an epoch.
+    Acknowledged {
+        /// The start of the node.
+        by: String,
+        /// How far.
+        epoch: u64,
+        /// Shows that it was that node.
+        mac: Vec<u8>,
+    },
+}
+
+enum Pool {
+    Server(deadpool_redis::Pool),
+    Sentinels(sentinel::Pool),
+}
+
+/// The streams of a deployment.
+#[derive(Clone)]
+pub struct Hints {
+    pool: Arc<Pool>,
+    events: String,
+    prefix: String,
+}
+
+/// Places in the streams from which to read on.
+pub(super) struct Cursors {
+    events: String,
+    acknowledgements: String,
+}
+
+impl Default for Cursors {
+    /// From now on: what was before is found by the poll that follows.
+    fn default() -> Self {
+        Self { events: "$".to_owned(), acknowledgements: "$".to_owned() }
+    }
+}
+
+/// Why Redis did not do its part.
+#[derive(Debug, thiserror::Error)]
+pub enum HintError {
+    /// No connection.
+    #[error("Redis is not reached: {0}")]
+    Unreachable(String),
+    /// It refused.
+    #[error("Redis refused: {0}")]
+    Refused(#[from] RedisError),
+    /// The settings.
+    #[error("the settings of Redis are not usable")]
+    Settings,
+}
+
+/// A command on whichever connection there is.
+macro_rules! with_connection {
+    ($pool:expr, $connection:ident => $work:expr) => {
+        match $pool {
+            Pool::Server(pool) => {
+                let mut $connection = pool.get().await.map_err(unreachable)?;
+                $work
+            }
+            Pool::Sentinels(pool) => {
+                let mut $connection = pool.get().await.map_err(unreachable)?;
+                $work
+            }
+        }
+    };
+}
+
+impl Hints {
+    /// Prepares connections; none is made yet, since a node starts without Redis too.
+    ///
+    /// # Errors
+    /// [`HintError::Settings`].
+    pub fn new(place: RedisPlace<'_>, deployment: uuid::Uuid) -> Result<Self, HintError> {
+        let mut size = PoolConfig::new(CONNECTIONS);
+        size.timeouts.wait = Some(Duration::from_secs(1));
+        size.timeouts.create = Some(Duration::from_secs(1));
+        size.timeouts.recycle = Some(Duration::from_secs(1));
+        let pool = match place {
+            RedisPlace::Server(url) => {
+                let mut config = deadpool_redis::Config::from_url(url);
+                config.pool = Some(size);
+                Pool::Server(config.create_pool(Some(Runtime::Tokio1)).map_err(|_| HintError::Settings)?)
+            }
+            RedisPlace::Sentinels { urls, master, password, database, tls } => {
+                let mut config = sentinel::Config::from_urls(
+                    urls.to_vec(),
+                    master.to_owned(),
+                    sentinel::SentinelServerType::Master,
+                );
+                config.pool = Some(size);
+                config.node_connection_info = Some(sentinel::SentinelNodeConnectionInfo {
+                    tls_mode: tls.then_some(sentinel::TlsMode::Secure),
+                    redis_connection_info: Some(deadpool_redis::RedisConnectionInfo {
+                        db: database,
+                        password: password.map(str::to_owned),
+                        ..Default::default()
+                    }),
+                });
+                Pool::Sentinels(config.create_pool(Some(Runtime::Tokio1)).map_err(|_| HintError::Settings)?)
+            }
+        };
+        let prefix = format!("claviger:{deployment}");
+        Ok(Self { pool: Arc::new(pool), events: format!("{prefix}:events"), prefix })
+    }
+
+    fn acknowledgements(&self, boot_id: &str) -> String {
+        format!("{}:acks:{boot_id}", self.prefix)
+    }
+
+    /// Tells all nodes of a change.
+    pub(super) async fn publish(&self, by: &str, epoch: u64) -> Result<(), HintError> {
+        let fields = [("boot", by.to_owned()), ("epoch", epoch.to_string())];
+        with_connection!(&*self.pool, connection => {
+            let limit = deadpool_redis::redis::streams::StreamMaxlen::Approx(KEPT);
+            let _: Option<String> = connection.xadd_maxlen(&self.events, limit, "*", &fields).await?;
+        });
+        Ok(())
+    }
+
+    /// Tells the node that made a change that another one uses it.
+    pub(super) async fn acknowledge(
+        &self,
+        to: &str,
+        by: &str,
+        epoch: u64,
+        mac: &[u8],
+    ) -> Result<(), HintError> {
+        let stream = self.acknowledgements(to);
+        let epoch = epoch.to_string();
+        let fields: [(&str, &[u8]); 3] = [("boot", by.as_bytes()), ("epoch", epoch.as_bytes()), ("mac", mac)];
+        with_connection!(&*self.pool, connection => {
+            let limit = deadpool_redis::redis::streams::StreamMaxlen::Approx(KEPT);
+            let _: Option<String> = connection.xadd_maxlen(&stream, limit, "*", &fields).await?;
+            let _: i64 = connection.expire(&stream, FORGOTTEN_SECS).await?;
+        });
+        Ok(())
+    }
+
+    /// Waits for entries, a bounded time; moves the cursors past what was read.
+    pub(super) async fn read(&self, boot_id: &str, cursors: &mut Cursors) -> Result<Vec<Entry>, HintError> {
+        let acknowledgements = self.acknowledgements(boot_id);
+        let mut command = deadpool_redis::redis::cmd("XREAD");
+        command.arg("COUNT").arg(READ_MAX).arg("BLOCK").arg(BLOCK_MS).arg("STREAMS");
+        command.arg(&self.events).arg(&acknowledgements);
+        command.arg(&cursors.events).arg(&cursors.acknowledgements);
+        let reply: Value = with_connection!(&*self.pool, connection => {
+            command.query_async(&mut connection).await?
+        });
+        if reply == Value::Nil {
+            return Ok(Vec::new());
+        }
+        let reply: StreamReadReply = from_redis_value(reply).map_err(RedisError::from)?;
+        let mut entries = Vec::new();
+        for stream in reply.keys {
+            let is_event = stream.key == self.events;
+            for entry in stream.ids {
+                let text = |name: &str| entry.get::<String>(name);
+                let epoch = entry.get::<u64>("epoch");
+                if let (Some(by), Some(epoch)) = (text("boot"), epoch) {
+                    let mac = entry.get::<Vec<u8>>("mac").unwrap_or_default();
+                    entries.push(if is_event {
+                        Entry::Changed { by, epoch }
+                    } else {
+                        Entry::Acknowledged { by, epoch, mac }
+                    });
+                }
+                let cursor = if is_event { &mut cursors.events } else { &mut cursors.acknowledgements };
+                *cursor = entry.id;
+            }
+        }
+        Ok(entries)
+    }
+}
+
+fn unreachable(error: impl std::fmt::Display) -> HintError {
+    HintError::Unreachable(error.to_string())
+}

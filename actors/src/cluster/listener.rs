@@ -1,0 +1,163 @@
+//! The actor that listens to Redis and speaks to it. It has a thread of its own: a read that waits holds up nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use tokio::sync::watch;
+
+use super::{
+    actor::{Ask, ClusterLink, Shared},
+    hints::{Cursors, Entry, HintError, Hints},
+};
+use crate::{clock::uptime, keyring::Epoch, keyring::internal};
+
+/// Pauses between attempts to reach Redis, doubled up to the longest.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Longest time that a node waits for its own requests before it acknowledges; the barrier has given up by then.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
+
+pub(super) struct Listener {
+    pub(super) hints: Hints,
+    pub(super) shared: Arc<Shared>,
+    pub(super) link: Addr<ClusterLink>,
+    pub(super) made: watch::Receiver<Epoch>,
+}
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let speaks = Speaker { hints: self.hints.clone(), shared: Arc::clone(&self.shared) };
+        context.spawn(speaks.run(self.made.clone()).into_actor(self));
+        let ears =
+            Ears { hints: self.hints.clone(), shared: Arc::clone(&self.shared), link: self.link.clone() };
+        context.spawn(ears.run().into_actor(self));
+    }
+}
+
+/// Tells of this node's changes.
+struct Speaker {
+    hints: Hints,
+    shared: Arc<Shared>,
+}
+
+impl Speaker {
+    async fn run(self, mut made: watch::Receiver<Epoch>) {
+        while made.changed().await.is_ok() {
+            // Several changes at once need one hint.
+            let epoch = made.borrow_and_update().0;
+            if let Err(error) = self.hints.publish(&self.shared.node.boot_id, epoch).await {
+                tracing::debug!(%error, "a change was not announced; the others find it by their polls");
+            }
+        }
+    }
+}
+
+/// Hears of the others' changes and of their acknowledgements.
+struct Ears {
+    hints: Hints,
+    shared: Arc<Shared>,
+    link: Addr<ClusterLink>,
+}
+
+impl Ears {
+    async fn run(self) {
+        let (mut cursors, mut pause) = (Cursors::default(), PAUSE);
+        loop {
+            match self.hints.read(&self.shared.node.boot_id, &mut cursors).await {
+                Ok(entries) => {
+                    if !self.shared.connected.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                        tracing::info!("Redis is reached");
+                        // Whatever was announced meanwhile is found now.
+                        self.ask().await;
+                    }
+                    pause = PAUSE;
+                    self.heard(entries).await;
+                }
+                Err(error) => {
+                    self.lost(&error);
+                    // A stream that was wiped starts again at its beginning, so an old cursor might wait for ever.
+                    cursors = Cursors::default();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    fn lost(&self, error: &HintError) {
+        if self.shared.connected.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            tracing::warn!(%error, "Redis is lost; changes are found by polls until it is back");
+        } else {
+            tracing::debug!(%error, "Redis is not reached");
+        }
+    }
+
+    async fn ask(&self) {
+        let (answered, answer) = tokio::sync::oneshot::channel();
+        if self.link.send(Ask { answered: Some(answered) }).await.is_ok() {
+            let _told = answer.await;
+        }
+    }
+
+    async fn heard(&self, entries: Vec<Entry>) {
+        let own = &self.shared.node.boot_id;
+        let mut news: Vec<(String, u64)> = Vec::new();
+        for entry in entries {
+            match entry {
+                Entry::Changed { by, epoch } if by != *own => {
+                    match news.iter_mut().find(|(known, _)| *known == by) {
+                        Some((_, known)) => *known = (*known).max(epoch),
+                        None => news.push((by, epoch)),
+                    }
+                }
+                Entry::Changed { .. } => {}
+                Entry::Acknowledged { by, epoch, mac } => self.acknowledged(by, epoch, &mac),
+            }
+        }
+        if news.is_empty() {
+            return;
+        }
+        // However many there are, and whoever wrote them: one look at the database.
+        if news.iter().any(|(_, epoch)| *epoch > self.shared.ring.snapshot().epoch.0) {
+            self.ask().await;
+        }
+        let began = uptime();
+        for (by, epoch) in news {
+            if epoch > self.shared.ring.snapshot().epoch.0 {
+                // Forged, or of a database that was rewound.
+                self.shared.unfounded.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                tracing::warn!(epoch, "Redis told of a change that the database does not have");
+                continue;
+            }
+            while self.shared.ring.settled().0 < epoch && uptime().saturating_sub(began) < SETTLE_MAX {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            if self.shared.ring.settled().0 >= epoch {
+                self.acknowledge(&by, epoch).await;
+            }
+        }
+    }
+
+    async fn acknowledge(&self, to: &str, epoch: u64) {
+        let own = &self.shared.node.boot_id;
+        let Some(mac) = internal::acknowledgement(&self.shared.ring.snapshot(), to, own, epoch) else {
+            return;
+        };
+        if let Err(error) = self.hints.acknowledge(to, own, epoch, &mac).await {
+            tracing::debug!(%error, "a change was not acknowledged over Redis; the row of the node says it");
+        }
+    }
+
+    fn acknowledged(&self, by: String, epoch: u64, mac: &[u8]) {
+        let own = &self.shared.node.boot_id;
+        let expected = internal::acknowledgement(&self.shared.ring.snapshot(), own, &by, epoch);
+        if expected.is_some_and(|expected| claviger_crypto::digest::ct_eq(&expected, mac)) {
+            self.shared.acknowledge(by, epoch);
+        } else {
+            self.shared.unfounded.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tracing::warn!("an acknowledgement in Redis is none of a node of this deployment");
+        }
+    }
+}
