@@ -55,19 +55,21 @@ pub async fn health(state: Data<AppState>) -> HttpResponse {
     };
     let mut response =
         if database && current { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    let mut answer = json!({
+    let dependency =
+        |good, bad, latency_ms: f64| json!({ "status": word(good, bad), "latency_ms": latency_ms });
+    let mut dependencies = json!({
+        "database": dependency(database, "unhealthy", latency_ms),
+        "key_ring": dependency(whole, "degraded", 0.0),
+        "rotation": dependency(scheduler, "degraded", 0.0),
+        "word_from_database": dependency(current, "unhealthy", 0.0),
+    });
+    if let (Some(redis), Some(dependencies)) = (redis, dependencies.as_object_mut()) {
+        dependencies.insert("redis".to_owned(), dependency(redis, "degraded", 0.0));
+    }
+    response.json(json!({
         "status": status,
         "version": env!("CARGO_PKG_VERSION"),
         "timestamp": state.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true),
-        "dependencies": {
-            "database": { "status": word(database, "unhealthy"), "latency_ms": latency_ms },
-            "key_ring": { "status": word(whole, "degraded"), "latency_ms": 0 },
-            "rotation": { "status": word(scheduler, "degraded"), "latency_ms": 0 },
-            "word_from_database": { "status": word(current, "unhealthy"), "latency_ms": 0 },
-        },
-    });
-    if let Some(redis) = redis {
-        answer["dependencies"]["redis"] = json!({ "status": word(redis, "degraded"), "latency_ms": 0 });
-    }
-    response.json(answer)
+        "dependencies": dependencies,
+    }))
 }
