@@ -22,6 +22,7 @@ pub mod proxy;
 pub mod redis;
 pub mod seed;
 pub mod sentinel;
+pub mod spread;
 
 pub use client::{Answer, Client};
 pub use cluster::Cluster;

@@ -2,7 +2,7 @@
 //! know, on a thread of its own so that no flood of requests delays it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -51,6 +51,8 @@ pub(super) struct Shared {
     pub(super) acknowledged: Mutex<BTreeMap<String, u64>>,
     /// Told of every acknowledgement.
     pub(super) heard: Notify,
+    /// How long the last strong changes waited.
+    pub(super) barriers: Mutex<VecDeque<Duration>>,
     /// Redis answers.
     pub(super) connected: AtomicBool,
     /// Entries in Redis that were not true.

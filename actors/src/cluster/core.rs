@@ -66,6 +66,14 @@ pub(super) fn confirms(asked: Duration, renewed: Option<Duration>) -> bool {
     renewed.is_some_and(|renewed| asked.saturating_sub(renewed) <= HEARTBEAT)
 }
 
+/// The times that half, and that ninety-nine in a hundred, do not exceed.
+#[must_use]
+pub(super) fn quantiles(mut times: Vec<Duration>) -> Option<(Duration, Duration)> {
+    times.sort_unstable();
+    let at = |percent: usize| times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+    Some((at(50)?, at(99)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +114,14 @@ mod tests {
             (counted.by, counted.lagging),
             (vec!["a".to_owned()], vec!["b".to_owned(), "d".to_owned()])
         );
+    }
+
+    #[test]
+    fn quantiles_of_few_and_many() {
+        let ms = Duration::from_millis;
+        assert_eq!(quantiles(Vec::new()), None);
+        assert_eq!(quantiles(vec![ms(7)]), Some((ms(7), ms(7))));
+        assert_eq!(quantiles((1..=200).rev().map(ms).collect()), Some((ms(100), ms(198))));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The door to the other nodes.
 
 use std::{
-    sync::{Arc, Mutex, atomic::Ordering},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,8 @@ use crate::{
 
 /// Requests that may wait for one answer of the database; beyond it they are refused.
 const WAITING: usize = 4_096;
+/// Strong changes whose waiting times are kept.
+const BARRIERS_KEPT: usize = 1_000;
 /// Longest time that a strong change waits for the other nodes.
 const BARRIER_MAX: Duration = Duration::from_secs(1);
 /// Pause between two looks at their rows.
@@ -45,6 +48,8 @@ pub struct View {
     pub members: Vec<Member>,
     /// Now, by the database's clock, in milliseconds.
     pub now: i64,
+    /// When the first change was made that a node may not use yet, by its start.
+    pub behind_since: BTreeMap<String, i64>,
 }
 
 impl ClusterHandle {
@@ -68,6 +73,7 @@ impl ClusterHandle {
             heard: Notify::new(),
             connected: false.into(),
             unfounded: 0.into(),
+            barriers: Mutex::default(),
         });
         let link = ClusterLink { shared: Arc::clone(&shared), waiting: Vec::new(), asking: false };
         let actor = ClusterLink::start_in_arbiter(&Arbiter::new().handle(), |context| {
@@ -99,6 +105,25 @@ impl ClusterHandle {
 
     /// Waits until every live node uses a change, for a bounded time.
     pub async fn barrier(&self, epoch: Epoch) -> Acknowledged {
+        let began = Instant::now();
+        let acknowledged = self.acknowledged(epoch).await;
+        let mut barriers = self.shared.barriers.lock().unwrap_or_else(PoisonError::into_inner);
+        if barriers.len() >= BARRIERS_KEPT {
+            barriers.pop_front();
+        }
+        barriers.push_back(began.elapsed());
+        drop(barriers);
+        acknowledged
+    }
+
+    /// How long the last strong changes of this node waited: half of them, and all but one in a hundred, no longer than this.
+    #[must_use]
+    pub fn barriers(&self) -> Option<(Duration, Duration)> {
+        let barriers = self.shared.barriers.lock().unwrap_or_else(PoisonError::into_inner);
+        core::quantiles(barriers.iter().copied().collect())
+    }
+
+    async fn acknowledged(&self, epoch: Epoch) -> Acknowledged {
         let deadline = Instant::now() + BARRIER_MAX;
         loop {
             match self.counted(epoch).await {
@@ -169,7 +194,23 @@ impl ClusterHandle {
             Some(member) => *member = own,
             None => members.push(own),
         }
-        Ok(View { members, now })
+        Ok(View { members, now, behind_since: BTreeMap::new() })
+    }
+
+    /// As [`Self::view`], with how long each node is behind.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn view_with_lag(&self) -> Result<View, StoreError> {
+        let mut view = self.view().await?;
+        let epoch = self.shared.ring.snapshot().epoch.0;
+        for member in view.members.iter().filter(|member| member.applied < epoch) {
+            let next = Epoch(member.applied.max(epoch & !0xffff_ffff) + 1);
+            if let Some(at) = self.shared.ring.database().changed_at(next).await? {
+                view.behind_since.insert(member.boot_id.clone(), at);
+            }
+        }
+        Ok(view)
     }
 
     /// How far the database's clock is ahead of the machine's, in milliseconds.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use actix::prelude::*;
+use claviger_crypto::random;
 use tokio::sync::watch;
 
 use super::core::{Agenda, Due};
@@ -39,7 +40,7 @@ impl Actor for RotationScheduler {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(self.tick, Self::round);
+        self.again(context);
         context.notify(Changed);
     }
 }
@@ -66,6 +67,16 @@ impl Handler<Changed> for RotationScheduler {
 }
 
 impl RotationScheduler {
+    /// A little before or after the tick: of several nodes one finds first what is due, and the others find it done.
+    fn again(&self, context: &mut Context<Self>) {
+        let jitter: u32 = random::bytes(1).map_or(0, |bytes| bytes.first().copied().unwrap_or(0).into());
+        let pause = self.tick * 9 / 10 + self.tick / 5 * jitter / 256;
+        context.run_later(pause, |scheduler, context| {
+            scheduler.round(context);
+            scheduler.again(context);
+        });
+    }
+
     fn round(&mut self, context: &mut Context<Self>) {
         if self.busy {
             return;

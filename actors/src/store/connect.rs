@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use claviger_migration::Migrator;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait as _, DatabaseConnection, DbBackend, TransactionTrait as _,
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, TransactionTrait as _,
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 use sea_orm_migration::MigratorTrait as _;
@@ -67,7 +67,9 @@ impl Database {
             }
             Place::Server { url, migration_url, pool } => {
                 if let Some(migration_url) = migration_url {
+                    // The role that serves has no right to the schema, not even to look whether something is missing.
                     Self::migrate(Place::Server { url: migration_url, migration_url: None, pool }).await?;
+                    return Self::connect_server(url, pool).await;
                 }
                 let database = Self::connect_server(url, pool).await?;
                 database.bring_up_to_date().await?;
@@ -96,6 +98,7 @@ impl Database {
     /// Applies what is missing of the schema, one node at a time; the others wait and find nothing missing.
     async fn bring_up_to_date(&self) -> Result<usize, StoreError> {
         if self.connection.get_database_backend() == DbBackend::Sqlite {
+            refuse_newer(&self.connection).await?;
             let missing = Migrator::get_pending_migrations(&self.connection).await?.len();
             Migrator::up(&self.connection, None).await?;
             return Ok(missing);
@@ -106,6 +109,7 @@ impl Database {
             transaction.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
             let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
             transaction.execute_unprepared(&lock).await?;
+            refuse_newer(&transaction).await?;
             let missing = Migrator::get_pending_migrations(&transaction).await?.len();
             if missing > 0 {
                 Migrator::up(&transaction, None).await?;
@@ -168,5 +172,17 @@ impl Database {
         if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, "the database was not closed in order");
         }
+    }
+}
+
+/// Refuses a schema that this release does not know all of; a release reads what the one before wrote, not what the one after does.
+async fn refuse_newer(connection: &impl ConnectionTrait) -> Result<(), StoreError> {
+    let known: Vec<String> =
+        Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+    let applied = Migrator::get_migration_models(connection).await?;
+    if applied.iter().all(|migration| known.contains(&migration.version)) {
+        Ok(())
+    } else {
+        Err(StoreError::NewerSchema)
     }
 }

@@ -1,6 +1,6 @@
 //! Nodes that serve the deployment, and the database's own view: where the ring stands and what time it is.
 
-use claviger_entity::tables::{node, ring_meta};
+use claviger_entity::tables::{change, node, ring_meta};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, IntoActiveModel as _,
     QueryFilter as _, QueryOrder as _, Statement, sea_query::Expr,
@@ -103,6 +103,15 @@ impl Database {
     pub async fn leave(&self, boot_id: &str) -> Result<(), StoreError> {
         node::Entity::delete_by_id(boot_id).exec(&self.connection).await?;
         Ok(())
+    }
+
+    /// When a change was made, in milliseconds.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn changed_at(&self, epoch: Epoch) -> Result<Option<i64>, StoreError> {
+        let line = change::Entity::find_by_id((rows::epoch(epoch), 0)).one(&self.connection).await?;
+        Ok(line.map(|line| line.at))
     }
 
     /// Every node that has entered and not left.

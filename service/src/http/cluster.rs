@@ -1,8 +1,10 @@
 //! `GET /v1/cluster`: the nodes, and how far each has come.
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
-use claviger_actors::cluster::Member;
+use claviger_actors::cluster::{Member, View};
 use serde::Serialize;
 
 use super::{
@@ -23,6 +25,8 @@ pub struct ClusterView {
     /// Time since it last had word from the database.
     confirmed_ms_ago: u64,
     nodes: Vec<NodeView>,
+    /// Waiting times of the last 1,000 strong changes of this node; null = none yet.
+    barrier: Option<BarrierView>,
     database: DatabaseView,
     redis: RedisView,
 }
@@ -39,6 +43,8 @@ pub struct NodeView {
     epoch: u64,
     /// Changes that it does not use yet.
     lag_changes: u64,
+    /// Time since the first of them was made.
+    lag_seconds: f64,
     /// Time since its last sign of life.
     seen_ms_ago: u64,
     started_at: Option<DateTime<Utc>>,
@@ -46,6 +52,14 @@ pub struct NodeView {
     live: bool,
     /// It is leaving.
     draining: bool,
+}
+
+/// How long strong changes waited for the other nodes.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ClusterBarrier)]
+pub struct BarrierView {
+    p50_ms: f64,
+    p99_ms: f64,
 }
 
 /// The database.
@@ -71,8 +85,11 @@ pub struct RedisView {
 }
 
 impl NodeView {
-    fn new(member: Member, epoch: u64, now: i64) -> Self {
+    fn new(member: Member, epoch: u64, view: &View) -> Self {
+        let now = view.now;
+        let behind = view.behind_since.get(&member.boot_id).map_or(0, |since| now.saturating_sub(*since));
         Self {
+            lag_seconds: Duration::from_millis(u64::try_from(behind).unwrap_or(0)).as_secs_f64(),
             live: member.is_live(now),
             seen_ms_ago: u64::try_from(now.saturating_sub(member.seen_at)).unwrap_or(0),
             started_at: DateTime::from_timestamp_millis(member.started_at),
@@ -94,7 +111,7 @@ impl NodeView {
     (status = 200, description = "The nodes", body = ClusterView),
 ))]
 pub async fn show(state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let view = state.cluster.view().await.map_err(|error| {
+    let view = state.cluster.view_with_lag().await.map_err(|error| {
         tracing::warn!(%error, "the nodes could not be read");
         Problem::new(Code::Overloaded, "the database does not answer; try again")
     })?;
@@ -105,7 +122,11 @@ pub async fn show(state: Data<AppState>) -> Result<HttpResponse, Problem> {
         epoch,
         max_staleness_seconds: state.max_staleness.as_secs(),
         confirmed_ms_ago: u64::try_from(snapshot.confirmed().age().as_millis()).unwrap_or(u64::MAX),
-        nodes: view.members.into_iter().map(|member| NodeView::new(member, epoch, view.now)).collect(),
+        nodes: view.members.iter().map(|member| NodeView::new(member.clone(), epoch, &view)).collect(),
+        barrier: state.cluster.barriers().map(|(p50, p99)| BarrierView {
+            p50_ms: p50.as_secs_f64() * 1_000.0,
+            p99_ms: p99.as_secs_f64() * 1_000.0,
+        }),
         database: DatabaseView {
             kind: if state.cluster.is_shared() { "postgres" } else { "sqlite" },
             latency_ms: state.cluster.database_latency().as_secs_f64() * 1_000.0,

@@ -13,7 +13,8 @@ use claviger::auth::Authorizer;
 use claviger_tests::{
     Client, Node,
     authorization::{About, World},
-    seed,
+    process, seed,
+    spread::{Spread, Times},
 };
 use serde_json::json;
 
@@ -24,6 +25,12 @@ const KEYS: usize = 10_000;
 const HS256: usize = 9;
 const POLICIES: usize = 2_000;
 const DECIDED_KEYS: usize = 200;
+/// Keys that are rotated on each size of cluster.
+const ROTATED: usize = 200;
+/// Those of them that are while Redis is gone, where each takes a second.
+const WITHOUT: usize = 40;
+/// How long an idle cluster is watched.
+const IDLE: Duration = Duration::from_secs(10);
 
 fn main() {
     let (small, _) = start(10);
@@ -43,6 +50,45 @@ fn main() {
         many / few
     );
     authorization();
+    for nodes in [1, 3, 6, 12] {
+        cluster(nodes);
+    }
+}
+
+/// How changes spread, and what nodes cost their database.
+fn cluster(nodes: usize) {
+    let mut spread = Spread::start(nodes, ROTATED);
+    let idle = statements_per_second(&spread);
+    let ms = |times: &Times, share| times.quantile(share).as_secs_f64() * 1e3;
+    let told = |what: &str, times: &Times, bound: &str| {
+        println!(
+            "{nodes} nodes, {what}: p50 {:.1} ms, p99 {:.1} ms ({bound})",
+            ms(times, 0.5),
+            ms(times, 0.99)
+        );
+    };
+    let (strong, lagging) = spread.strong(ROTATED);
+    told("strong rotation answered", &strong, "bound 100");
+    println!("{nodes} nodes, nodes that lagged at {ROTATED} strong rotations: {lagging}");
+    told("eventual rotation seen everywhere", &spread.eventual(ROTATED), "bound 1000");
+    told("compromised version refused everywhere", &spread.revoked((1..ROTATED).step_by(2)), "bound 100");
+    if nodes == 3 {
+        spread.redis.kill();
+        told("eventual without Redis", &spread.eventual(WITHOUT), "bound 2000");
+        told("compromised without Redis", &spread.revoked((1..WITHOUT).step_by(2)), "bound 2000");
+    }
+    println!("{nodes} nodes, idle: {idle:.1} transactions/s in the database");
+}
+
+fn statements_per_second(spread: &Spread) -> f64 {
+    let count = || -> f64 {
+        let sql = "SELECT pg_stat_clear_snapshot(), xact_commit FROM pg_stat_database WHERE datname = current_database()";
+        let text = spread.postgres.psql(sql);
+        text.trim().rsplit('|').next().unwrap().parse().unwrap()
+    };
+    let (before, began) = (count(), Instant::now());
+    process::pause(IDLE);
+    (count() - before) / began.elapsed().as_secs_f64()
 }
 
 /// Who may do what, under as many policies as a large deployment has.

@@ -62,3 +62,43 @@ fn p1_a_node_without_the_master_of_the_others_does_not_start() {
     // Once there is an administrator, the bootstrap token is not needed any more.
     drop(claviger_tests::Node::with(&[("CLAVIGER_DATABASE__URL", &url)]));
 }
+
+/// The role that serves needs no right to the schema when another one migrates.
+#[test]
+fn another_role_may_migrate() {
+    let postgres = Postgres::start();
+    let _made = postgres.admin("CREATE ROLE app LOGIN PASSWORD 'app-password-0123456789'");
+    let grant =
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO app";
+    let _granted = postgres.psql(grant);
+    let strong = postgres.url();
+    let owner = format!("{}:{}@", claviger_tests::postgres::USER, claviger_tests::postgres::PASSWORD);
+    let weak = strong.replace(&owner, "app:app-password-0123456789@");
+    assert_ne!(weak, strong);
+    let migration = ("CLAVIGER_DATABASE__MIGRATION_URL", strong.as_str());
+    let nodes = cluster::at_once(2, |index| cluster::node(&weak, index, &[migration]));
+    for (node, name) in nodes.iter().zip(["a", "b"]) {
+        node.client().post("/v1/keys", &json!({"name": name, "type": "es256"})).expect(201);
+    }
+    let owner = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'";
+    assert_eq!(postgres.psql(owner).trim(), claviger_tests::postgres::USER);
+}
+
+/// A release does not serve from a schema that it does not know.
+#[test]
+fn a_schema_of_a_newer_release_is_refused_with_a_line() {
+    let postgres = Postgres::start();
+    let url = postgres.url();
+    drop(cluster::node(&url, 0, &[]));
+    let _later = postgres
+        .psql("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m20990101_000001_later', 0)");
+    let folder = tempfile::tempdir().unwrap();
+    let environment = [
+        ("CLAVIGER_DATABASE__URL", url.as_str()),
+        ("CLAVIGER_SEAL__MASTER_KEY", node::MASTER),
+        ("CLAVIGER_BOOTSTRAP_TOKEN", node::TOKEN),
+    ];
+    let (code, log) = node::refused_start(folder.path(), &environment);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("newer release"), "{log}");
+}

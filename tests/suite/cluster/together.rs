@@ -143,6 +143,11 @@ fn nodes_are_seen_by_each_other() {
     assert_eq!(names, ["node-0", "node-1"]);
     assert_eq!((&view["node"], &view["database"]["kind"]), (&json!("node-0"), &json!("postgres")));
     assert!(view["nodes"].as_array().unwrap().iter().all(|node| node["live"] == true), "{view}");
+    assert_eq!((&view["barrier"], &view["redis"]["status"]), (&Value::Null, &json!("absent")));
+    a.post("/v1/keys", &json!({"name": "k", "type": "aes256-gcm"})).expect(201);
+    a.post("/v1/keys/k/rotate", &json!({"force": true, "reason": "drill"})).expect(200);
+    let view = a.get("/v1/cluster").expect(200);
+    assert!(view["barrier"]["p99_ms"].as_f64().unwrap() > 0.0, "{view}");
     let third = cluster.join(2, &[]);
     assert_eq!(a.get("/v1/cluster").expect(200)["nodes"].as_array().unwrap().len(), 3);
     // One that leaves in order is gone at once; one that is killed counts until it must have stopped.
