@@ -71,6 +71,7 @@ pub struct Application {
     address: SocketAddr,
     /// Where a generated bootstrap token was written.
     pub bootstrap_token_file: Option<std::path::PathBuf>,
+    drain_delay: Duration,
     _lock: Option<DatabaseLock>,
 }
 
@@ -148,7 +149,14 @@ impl Application {
             draining: AtomicBool::new(false),
         });
         let server = serve(&settings, listener, state.clone())?;
-        Ok(Self { server, state, address, bootstrap_token_file, _lock: lock })
+        Ok(Self {
+            server,
+            state,
+            address,
+            bootstrap_token_file,
+            drain_delay: settings.drain_delay,
+            _lock: lock,
+        })
     }
 
     /// Where it listens.
@@ -168,6 +176,8 @@ impl Application {
         self.state.draining.store(true, Ordering::Relaxed);
         self.state.cluster.drain();
         tracing::info!("stopping");
+        // Whoever balances the load looks at /readyz now and then; until it has, requests still come.
+        actix_web::rt::time::sleep(self.drain_delay).await;
         handle.stop(true).await;
         let served = serving.await.map_err(io::Error::other)?;
         self.state.cluster.leave().await;

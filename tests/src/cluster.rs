@@ -45,6 +45,7 @@ pub fn node(url: &str, name: usize, environment: &[(&str, &str)]) -> Node {
         ("CLAVIGER_SERVER__WORKERS", "2"),
         // Dozens of nodes share one small server.
         ("CLAVIGER_DATABASE__MAX_CONNECTIONS", "5"),
+        ("CLAVIGER_SERVER__DRAIN_DELAY", "1s"),
     ];
     all.extend_from_slice(environment);
     Node::with(&all)

@@ -36,6 +36,7 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("server.body_limit", Plain),
     ("server.request_timeout", Plain),
     ("server.shutdown_timeout", Plain),
+    ("server.drain_delay", Plain),
     ("database.url", Password),
     ("database.migration_url", Password),
     ("database.min_connections", Plain),

@@ -28,6 +28,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Longest time for requests to finish at shutdown.
     pub shutdown_timeout: Duration,
+    /// How long a node that is told to stop says so and answers all the same, so that whoever sends it requests learns of it first.
+    pub drain_delay: Duration,
     /// Where the ring is kept.
     pub database: DatabaseUrl,
     /// Another way to the same database, for migrations: a role that may change the schema.
@@ -180,6 +182,11 @@ impl Judge<'_> {
             shutdown_timeout: judge
                 .parse("server.shutdown_timeout", SECONDS, duration)
                 .unwrap_or(Duration::from_secs(10)),
+            drain_delay: judge
+                .parse("server.drain_delay", "must be a duration such as \"5s\", or \"0s\"", |text| {
+                    Some(Duration::from_secs(text.parse::<HumanDuration>().ok()?.as_secs()))
+                })
+                .unwrap_or(Duration::from_secs(if database.file().is_some() { 0 } else { 5 })),
             masters,
             migration_url: judge.postgres("database.migration_url"),
             pool: judge.pool(),

@@ -12,7 +12,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
     http::{
-        Method,
+        ConnectionType, Method,
         header::{self, HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -375,6 +375,6 @@ fn finish(state: &AppState, response: &mut HttpResponse, id: &str) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     if state.is_draining() {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response.head_mut().set_connection_type(ConnectionType::Close);
     }
 }
