@@ -28,29 +28,54 @@ impl Clock for SystemClock {
     }
 }
 
-/// The machine's clock, set right by that of the database: what one node issues must not lie in the future of another.
+/// The database's clock, carried on by the time since the machine started: what one node issues must not lie in the future of another,
+/// and nobody who sets the machine's clock sets this one. Without a database that has a clock it is the machine's.
 #[derive(Debug, Default)]
 pub struct ClusterClock {
-    offset_ms: AtomicI64,
+    /// The database's time when the machine started, in milliseconds; zero = never asked.
+    started_ms: AtomicI64,
+    /// Half of the round trip of that question: it may be off by so much.
+    error_ms: AtomicI64,
 }
+
+/// A question to the database's clock that took longer is no measure, unless there is none yet.
+const SAMPLE_MAX: Duration = Duration::from_millis(500);
 
 impl ClusterClock {
     /// How far the database's clock is ahead of the machine's, in milliseconds.
     #[must_use]
     pub fn offset_ms(&self) -> i64 {
-        self.offset_ms.load(Ordering::Relaxed)
+        self.now().timestamp_millis() - SystemClock.now().timestamp_millis()
     }
 
-    /// Takes over the database's clock.
-    pub(crate) fn set(&self, offset_ms: i64) {
-        self.offset_ms.store(offset_ms, Ordering::Relaxed);
+    /// How far it may be off, in milliseconds.
+    #[must_use]
+    pub fn error_ms(&self) -> i64 {
+        self.error_ms.load(Ordering::Relaxed)
+    }
+
+    /// Takes over the database's clock, which was asked and had answered at these uptimes.
+    pub(crate) fn set(&self, database_ms: i64, asked: Duration, answered: Duration) {
+        let took = answered.saturating_sub(asked);
+        if took > SAMPLE_MAX && self.started_ms.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        self.started_ms.store(database_ms - millis(asked + took / 2), Ordering::Relaxed);
+        self.error_ms.store(millis(took) / 2 + 1, Ordering::Relaxed);
     }
 }
 
 impl Clock for ClusterClock {
     fn now(&self) -> DateTime<Utc> {
-        SystemClock.now() + TimeDelta::milliseconds(self.offset_ms())
+        match self.started_ms.load(Ordering::Relaxed) {
+            0 => SystemClock.now(),
+            started => DateTime::from_timestamp_millis(started + millis(uptime())).unwrap_or_default(),
+        }
     }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Time since the machine started, suspended or not. It can't be set, so how old something is goes by it.

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -21,7 +21,7 @@ use claviger_actors::{
     audit::AuditHandle,
     clock::{Clock, ClusterClock},
     cluster::{HintError, RedisPlace},
-    keyring::boot::{self, BootError, DefaultKeys, Identity},
+    keyring::boot::{self, BootError, Booted, DefaultKeys, Identity},
     rotation::RotationHandle,
     seal::MasterKeys,
     store::{Database, Place, Pool, StoreError},
@@ -70,7 +70,7 @@ pub struct Application {
     state: Data<AppState>,
     address: SocketAddr,
     /// Where a generated bootstrap token was written.
-    pub bootstrap_token_file: Option<std::path::PathBuf>,
+    pub bootstrap_token_file: Option<PathBuf>,
     drain_delay: Duration,
     _lock: Option<DatabaseLock>,
 }
@@ -91,6 +91,8 @@ impl Application {
         if let Some(file) = settings.database.file() {
             files::private_file(file).map_err(at("database.url"))?;
         }
+        let listener = TcpListener::bind(settings.listen).map_err(at("server.listen"))?;
+        let address = listener.local_addr().map_err(at("server.listen"))?;
         let database = Database::open(place(&settings)).await.map_err(BootError::from)?;
 
         let clock = Arc::new(ClusterClock::default());
@@ -104,20 +106,15 @@ impl Application {
             max_staleness: settings.max_staleness,
         };
         let mut ring = boot::boot(database, &masters, identity, &defaults, Arc::clone(&clock)).await?;
-        let mut bootstrap_token_file = None;
-        if !ring.bootstrapped {
-            let (token, file) = bootstrap_token(&settings, &folder).map_err(at("bootstrap_token"))?;
-            ring.bootstrap(&token).await?;
-            bootstrap_token_file = file;
-        }
-
-        let listener = TcpListener::bind(settings.listen).map_err(at("server.listen"))?;
-        let address = listener.local_addr().map_err(at("server.listen"))?;
-        let scheme = if settings.tls.is_some() { "https" } else { "http" };
-        let issuer = issuer(&settings, ring.issuer.as_deref(), scheme, address)?;
-        ring.fix_issuer(&issuer).await?;
-        // Another node may have been first, with an address of its own.
-        let issuer = ring.issuer.clone().unwrap_or(issuer);
+        let settled = settle(&mut ring, &settings, &folder, address).await;
+        let (issuer, bootstrap_token_file) = match settled {
+            Ok(settled) => settled,
+            Err(error) => {
+                // Nobody is to wait for a node that does not start.
+                ring.abandon().await;
+                return Err(error);
+            }
+        };
 
         let redis = settings.redis.as_ref().map(redis_place);
         let (ring, cluster) = ring.start(redis)?;
@@ -186,6 +183,32 @@ impl Application {
     }
 }
 
+/// What a deployment fixes once: its first administrator and its issuer. Answers with the issuer, and the file with the administrator's token
+/// if one was made.
+async fn settle(
+    ring: &mut Booted,
+    settings: &Settings,
+    folder: &Path,
+    address: SocketAddr,
+) -> Result<(String, Option<PathBuf>), StartError> {
+    let at = |setting| move |cause| StartError::Setting { setting, cause };
+    let mut bootstrap_token_file = None;
+    if !ring.bootstrapped {
+        let (token, file) = bootstrap_token(settings, folder).map_err(at("bootstrap_token"))?;
+        ring.bootstrap(&token).await?;
+        bootstrap_token_file = file;
+    }
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let issuer = issuer(settings, ring.issuer.as_deref(), scheme, address)?;
+    ring.fix_issuer(&issuer).await?;
+    // Another node may have been first, with an address of its own.
+    let issuer = ring.issuer.clone().unwrap_or(issuer);
+    if settings.issuer.as_ref().is_some_and(|given| *given != issuer) {
+        return Err(StartError::Issuer(issuer));
+    }
+    Ok((issuer, bootstrap_token_file))
+}
+
 fn redis_place(redis: &RedisUrl) -> RedisPlace<'_> {
     match redis {
         RedisUrl::Server(url) => RedisPlace::Server(url),
@@ -239,10 +262,7 @@ fn masters(settings: &Settings, folder: &Path) -> io::Result<MasterKeys> {
     MasterKeys::new(vec![secret]).ok_or_else(none)
 }
 
-fn bootstrap_token(
-    settings: &Settings,
-    folder: &Path,
-) -> io::Result<(SecretBytes, Option<std::path::PathBuf>)> {
+fn bootstrap_token(settings: &Settings, folder: &Path) -> io::Result<(SecretBytes, Option<PathBuf>)> {
     match &settings.bootstrap_token {
         Some(token) => Ok((token.clone(), None)),
         None if settings.database.file().is_none() => Err(io::Error::other(

@@ -75,7 +75,7 @@ impl World {
             access,
             keychain(),
         );
-        Self { snapshot, keys: records, identity: Identity::ApiKey(principal) }
+        Self { snapshot, keys: records, identity: Identity::ApiKey { principal, until: None } }
     }
 
     /// Time of a decision that nobody has asked for before: the mean over all keys.

@@ -1,6 +1,6 @@
 //! Decisions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cedar_policy::{
     ActionConstraint, Authorizer, Context, Decision, Effect, Entities, EntityTypeName, EntityUid, Policy,
@@ -127,6 +127,19 @@ impl Engine {
     #[must_use]
     pub fn restrains(&self, principal: &PrincipalRef<'_>) -> bool {
         self.singles_out(principal, Effect::Forbid)
+    }
+
+    /// Whatever is forbidden to the one is forbidden to the other in the same words.
+    #[must_use]
+    pub fn restrains_as_much(&self, one: &PrincipalRef<'_>, other: &PrincipalRef<'_>) -> bool {
+        let Some(fixed) = fixed() else { return false };
+        let forbids = |principal| -> BTreeSet<usize> {
+            self.about(fixed, principal)
+                .filter(|(_, statement)| statement.policy.effect() == Effect::Forbid)
+                .map(|(index, _)| index)
+                .collect()
+        };
+        forbids(one).is_subset(&forbids(other))
     }
 
     fn singles_out(&self, principal: &PrincipalRef<'_>, effect: Effect) -> bool {

@@ -21,6 +21,7 @@ pub struct Handed<'a> {
 pub fn may_hand_on(
     engine: &Engine,
     giver: &PrincipalRecord,
+    replaced_until: Option<Time>,
     handed: &Handed<'_>,
 ) -> Result<(), &'static str> {
     let own = giver.as_policy_ref();
@@ -30,12 +31,18 @@ pub fn may_hand_on(
     if !handed.principal.roles().iter().all(|role| giver.roles.contains(role)) {
         return Err("only an administrator may give roles that the caller does not hold");
     }
-    if giver.expires_at.is_some_and(|own| handed.expires_at.is_none_or(|given| given > own)) {
+    let ends = giver.expires_at.into_iter().chain(replaced_until).min();
+    if ends.is_some_and(|own| handed.expires_at.is_none_or(|given| given > own)) {
         return Err("only an administrator may give an API key that outlives the caller's; see expires_at");
     }
     if engine.favours(&handed.principal) {
         return Err(
             "a policy speaks of this API key by its id or name, so only an administrator may give its secret",
+        );
+    }
+    if !engine.restrains_as_much(&own, &handed.principal) {
+        return Err(
+            "a policy forbids the caller's roles something that these roles may do, so only an administrator may give them",
         );
     }
     if engine.restrains(&own) {

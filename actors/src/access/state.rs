@@ -63,17 +63,15 @@ impl Access {
         access
     }
 
-    /// Who holds the token of this keyed hash, if it may call now.
+    /// Who holds the token of this keyed hash, if it may call now, and until when that token is accepted beside a newer one.
     #[must_use]
-    pub fn holder(&self, token_hash: &[u8; 32], now: Time) -> Option<&Arc<Principal>> {
+    pub fn holder(&self, token_hash: &[u8; 32], now: Time) -> Option<(&Arc<Principal>, Option<Time>)> {
         let principal = self.principals.get(self.tokens.get(token_hash)?)?;
         let record = &principal.record;
-        let is_current = record.token_hash == *token_hash
-            || record
-                .previous
-                .as_ref()
-                .is_some_and(|previous| previous.hash == *token_hash && now < previous.until);
-        (is_current && record.is_live(now)).then_some(principal)
+        let previous = record.previous.as_ref().filter(|previous| previous.hash == *token_hash);
+        let until = previous.map(|previous| previous.until);
+        let is_current = record.token_hash == *token_hash || until.is_some_and(|until| now < until);
+        (is_current && record.is_live(now)).then_some((principal, until))
     }
 
     /// An API key that is not deleted.

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,9 +16,9 @@ use tokio::sync::{Notify, oneshot};
 
 use super::core;
 use crate::{
-    clock::{Clock as _, ClusterClock, SystemClock, uptime},
+    clock::{ClusterClock, uptime},
     keyring::{KeyRingHandle, RingFailure},
-    store::{Look, NodeRow, StoreError},
+    store::{NodeRow, StoreError},
 };
 
 /// How often the database is asked.
@@ -27,6 +27,8 @@ const POLL: Duration = Duration::from_secs(1);
 const POLL_MAX: Duration = Duration::from_secs(5);
 /// Starts of nodes whose acknowledgements are remembered.
 const ACKNOWLEDGED_MAX: usize = 4_096;
+/// Longest time that an answer waits for requests on the ring of before.
+const SETTLE_MAX: Duration = Duration::from_millis(50);
 /// Shortest pause between two questions that others wait for: whatever asks meanwhile shares the next one.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -55,6 +57,10 @@ pub(super) struct Shared {
     pub(super) barriers: Mutex<VecDeque<Duration>>,
     /// Redis answers.
     pub(super) connected: AtomicBool,
+    /// The longest patience of any node that was ever seen, in milliseconds.
+    pub(super) longest: AtomicI64,
+    /// It has left for good.
+    pub(super) left: AtomicBool,
     /// Entries in Redis that were not true.
     pub(super) unfounded: AtomicU64,
     /// Microseconds that the last answer took.
@@ -151,38 +157,43 @@ impl Shared {
         let failed = RingFailure::Storage;
         let database = self.ring.database();
         self.renew().await.map_err(failed)?;
+        let clock_asked = uptime();
+        if let Some(now) = database.server_clock().await.map_err(failed)? {
+            self.clock.set(now, clock_asked, uptime());
+        }
         let asked = uptime();
-        let snapshot = self.ring.snapshot();
-        let sent = SystemClock.now().timestamp_millis();
-        let look = database.look(snapshot.keychain()).await.map_err(failed)?;
+        let (keychain, before) = {
+            let snapshot = self.ring.snapshot();
+            (Arc::clone(snapshot.keychain()), snapshot.position())
+        };
+        let position = database.look(&keychain).await.map_err(failed)?;
         self.latency_us.store(micros(uptime().saturating_sub(asked)), Ordering::Relaxed);
-        self.set_clock(sent, &look);
-        if look.position != snapshot.position() || self.ring.is_rewound() {
+        // A change that this node makes meanwhile takes in what others have done, so that a long line of them does not keep it waiting.
+        let has_it = position == before
+            || position.epoch > before.epoch && self.ring.snapshot().epoch >= position.epoch;
+        if !has_it || self.ring.is_rewound() {
             self.ring.catch_up().await?;
         }
         // The ring now has at least what the database had when it was asked.
         let renewed = self.renewed.load(Ordering::Acquire);
         let renewed = (renewed > 0).then(|| Duration::from_millis(renewed));
         let is_member = !database.is_shared() || core::confirms(asked, renewed);
-        if is_member && !look.is_standby && !self.ring.is_rewound() {
+        if is_member && !self.ring.is_rewound() {
             self.ring.snapshot().confirmed().at(asked);
         }
-        // Whoever waits for this node to use a change is told as soon as it does.
-        self.renew().await.map_err(failed)
-    }
-
-    /// The middle of question and answer is when the database looked at its clock, as near as can be told.
-    fn set_clock(&self, sent: i64, look: &Look) {
-        if let Some(now) = look.now_ms {
-            let received = SystemClock.now().timestamp_millis();
-            self.clock.set(now - (sent + (received - sent) / 2));
+        // Whoever waits for this node to use a change is told as soon as it does; requests that still work on the ring of before end soon.
+        let epoch = self.ring.snapshot().epoch;
+        let since = uptime();
+        while self.ring.settled() < epoch && uptime().saturating_sub(since) < SETTLE_MAX {
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
+        self.renew().await.map_err(failed)
     }
 
     /// Renews the row of this node, if it is time to.
     async fn renew(&self) -> Result<(), StoreError> {
         let database = self.ring.database();
-        if !database.is_shared() {
+        if !database.is_shared() || self.left.load(Ordering::Acquire) {
             return Ok(());
         }
         let (now, applied) = (uptime(), self.ring.settled());
@@ -191,7 +202,7 @@ impl Shared {
         if renewed > 0 && !is_due && self.written.load(Ordering::Acquire) == applied.0 {
             return Ok(());
         }
-        let (Some(seen_at), _) = database.server_clock().await? else { return Ok(()) };
+        let Some(seen_at) = database.server_clock().await? else { return Ok(()) };
         let draining = self.draining.load(Ordering::Relaxed);
         if !database.renew(&self.node.boot_id, seen_at, applied, draining).await? {
             let applied_epoch = i64::try_from(applied.0).unwrap_or(i64::MAX);

@@ -43,6 +43,8 @@ pub struct Acknowledged {
     pub by: Vec<String>,
     /// Nodes that may still work with what was before.
     pub lagging: Vec<String>,
+    /// Milliseconds after the change by which the last of those has stopped, whatever befell it.
+    pub longest: i64,
 }
 
 /// Counts the live nodes; a name that any of its starts lags under lags.
@@ -50,7 +52,13 @@ pub struct Acknowledged {
 pub(super) fn acknowledged(members: &[Member], epoch: u64, now: i64) -> Acknowledged {
     let mut counted = Acknowledged::default();
     for member in members.iter().filter(|member| member.is_live(now)) {
-        let list = if member.applied >= epoch { &mut counted.by } else { &mut counted.lagging };
+        let list = if member.applied >= epoch {
+            &mut counted.by
+        } else {
+            // Its own patience counts: configurations may differ for a while.
+            counted.longest = counted.longest.max(member.max_staleness);
+            &mut counted.lagging
+        };
         if !list.contains(&member.name) {
             list.push(member.name.clone());
         }
@@ -110,6 +118,7 @@ mod tests {
             member("d", "5", 10_000, 2),
         ];
         let counted = acknowledged(&members, 5, 12_000);
+        assert_eq!((counted.longest, acknowledged(&members[..1], 5, 12_000).longest), (3_000, 0));
         assert_eq!(
             (counted.by, counted.lagging),
             (vec!["a".to_owned()], vec!["b".to_owned(), "d".to_owned()])

@@ -27,6 +27,10 @@ const WAITING: usize = 4_096;
 const BARRIERS_KEPT: usize = 1_000;
 /// Longest time that a strong change waits for the other nodes.
 const BARRIER_MAX: Duration = Duration::from_secs(1);
+/// Longest time for one look at their rows.
+const COUNT_MAX: Duration = Duration::from_millis(500);
+/// Longest time for a node to take itself out.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
 /// Pause between two looks at their rows.
 const BARRIER_LOOK: Duration = Duration::from_millis(25);
 /// Pause between two looks at this node's own requests.
@@ -73,6 +77,8 @@ impl ClusterHandle {
             heard: Notify::new(),
             connected: false.into(),
             unfounded: 0.into(),
+            longest: 0.into(),
+            left: false.into(),
             barriers: Mutex::default(),
         });
         let link = ClusterLink { shared: Arc::clone(&shared), waiting: Vec::new(), asking: false };
@@ -163,12 +169,18 @@ impl ClusterHandle {
     pub async fn count(&self, epoch: Epoch) -> Acknowledged {
         self.counted(epoch).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "nobody can tell which nodes use a change");
-            Acknowledged { by: Vec::new(), lagging: vec![self.shared.node.name.clone()] }
+            Acknowledged {
+                by: Vec::new(),
+                lagging: vec![self.shared.node.name.clone()],
+                longest: self.shared.longest.load(Ordering::Relaxed).max(self.shared.node.max_staleness),
+            }
         })
     }
 
     async fn counted(&self, epoch: Epoch) -> Result<Acknowledged, StoreError> {
-        let view = self.view().await?;
+        let view = tokio::time::timeout(COUNT_MAX, self.view()).await.map_err(|_| StoreError::Late)??;
+        let longest = view.members.iter().map(|member| member.max_staleness).max().unwrap_or(0);
+        self.shared.longest.fetch_max(longest, Ordering::Relaxed);
         Ok(core::acknowledged(&view.members, epoch.0, view.now))
     }
 
@@ -219,6 +231,12 @@ impl ClusterHandle {
         self.shared.clock.offset_ms()
     }
 
+    /// How far the database's clock as this node knows it may be off, in milliseconds.
+    #[must_use]
+    pub fn clock_error_ms(&self) -> i64 {
+        self.shared.clock.error_ms()
+    }
+
     /// How long the database took for its last answer.
     #[must_use]
     pub fn database_latency(&self) -> Duration {
@@ -236,7 +254,11 @@ impl ClusterHandle {
         if !database.is_shared() {
             return;
         }
-        if let Err(error) = database.leave(&self.shared.node.boot_id).await {
+        self.shared.left.store(true, Ordering::Release);
+        // Whoever is asking just now may still enter it again; afterwards nobody does.
+        self.refresh().await;
+        let left = tokio::time::timeout(LEAVE_MAX, database.leave(&self.shared.node.boot_id)).await;
+        if let Err(error) = left.unwrap_or(Err(StoreError::Late)) {
             tracing::warn!(%error, "the node could not take itself out; it counts until it is stale");
         }
     }

@@ -37,6 +37,8 @@ pub struct ChangeContext {
     pub actor_id: Option<String>,
     /// The API key that asks; it must still be accepted when the change is made.
     pub api_key: Option<uuid::Uuid>,
+    /// Whether the caller still may, asked again when the change is made on a ring with other policies than they were judged by.
+    pub still_may: Option<StillMay>,
     /// `X-Request-Id` of the request.
     pub request_id: String,
     /// Set when the caller sent an `Idempotency-Key`.
@@ -51,9 +53,25 @@ impl ChangeContext {
             actor: "system".to_owned(),
             actor_id: None,
             api_key: None,
+            still_may: None,
             request_id: request_id.into(),
             idempotency: None,
         }
+    }
+}
+
+/// A judgement that can be made again.
+#[derive(Clone)]
+pub struct StillMay {
+    /// Revision of the policies and labels that it was made by.
+    pub revision: u64,
+    /// The same question to another ring.
+    pub ask: Arc<dyn Fn(&Snapshot) -> bool + Send + Sync>,
+}
+
+impl std::fmt::Debug for StillMay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StillMay").field("revision", &self.revision).finish_non_exhaustive()
     }
 }
 
@@ -91,6 +109,9 @@ pub enum RingFailure {
     /// Whoever asked for the change is not accepted any more.
     #[error("the API key is not accepted any more")]
     ActorGone,
+    /// Policies have changed since the caller was judged.
+    #[error("policies do not permit this any more")]
+    NotPermitted,
     /// The material was refused.
     #[error(transparent)]
     Material(#[from] claviger_crypto::material::MaterialError),
@@ -198,7 +219,7 @@ impl<C: RingCommand> Handler<Apply<C>> for KeyRing {
         let (writer, clock) = (Arc::clone(&self.writer), Arc::clone(&self.clock));
         let base = self.published.load_full();
         let work = async move {
-            let written = writer.write(&base, message.command, &message.context, clock.now());
+            let written = writer.write(&base, message.command, &message.context, &*clock);
             let late = |_| RingFailure::Storage(StoreError::Late);
             tokio::time::timeout(WRITE_MAX, written).await.map_err(late)?
         };
@@ -233,6 +254,10 @@ impl KeyRing {
         outcome: Result<Round<S>, RingFailure>,
         context: &mut Context<Self>,
     ) -> Result<Applied<S>, RingFailure> {
+        if matches!(outcome, Err(RingFailure::Storage(_))) {
+            // Cut off in the middle: the database may have the change after all.
+            context.notify(Look);
+        }
         let Round { found, written } = self.judged(outcome)?;
         if let Some(snapshot) = found {
             self.publish(snapshot);
@@ -275,9 +300,9 @@ impl KeyRing {
 
     fn publish(&self, snapshot: Arc<Snapshot>) {
         let epoch = snapshot.epoch;
-        let before = self.published.swap(snapshot);
-        self.older.push(&before);
-        drop(before);
+        // First it counts as older, then it is: nobody may think that all work on the new one while somebody takes up this one.
+        self.older.push(&self.published.load_full());
+        self.published.store(snapshot);
         self.changed.send_replace(epoch);
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     access::PrincipalRecord,
-    clock::{Clock, ClusterClock, SystemClock},
+    clock::{Clock, ClusterClock, uptime},
     cluster::{ClusterHandle, HintError, Hints, RedisPlace},
     seal::MasterKeys,
     store::{Database, NodeRow, StoreError},
@@ -100,10 +100,9 @@ pub async fn boot(
     defaults: &DefaultKeys,
     clock: Arc<ClusterClock>,
 ) -> Result<Booted, BootError> {
-    let sent = SystemClock.now().timestamp_millis();
-    let (now, _) = database.server_clock().await?;
-    if let Some(now) = now {
-        clock.set(now - sent);
+    let asked = uptime();
+    if let Some(now) = database.server_clock().await? {
+        clock.set(now, asked, uptime());
     }
     let deployment = database.open_deployment(masters, clock.now()).await?;
     let keychain = Arc::new(deployment.keychain);
@@ -159,7 +158,7 @@ impl Booted {
 
     async fn write<C: RingCommand>(&mut self, command: C) -> Result<(), BootError> {
         let context = ChangeContext::system("bootstrap");
-        let round = self.writer.write(&self.snapshot, command, &context, self.clock.now()).await?;
+        let round = self.writer.write(&self.snapshot, command, &context, &*self.clock).await?;
         if let Some(found) = round.found {
             self.snapshot = found;
         }
@@ -207,6 +206,13 @@ impl Booted {
             self.issuer = Some(turn.fix_issuer(&self.writer.keychain, issuer).await?);
         }
         Ok(())
+    }
+
+    /// Takes the node out again, since it will not serve.
+    pub async fn abandon(&self) {
+        if let Err(error) = self.writer.database.leave(&self.row.boot_id).await {
+            tracing::warn!(%error, "the node could not take itself out; it counts until it is stale");
+        }
     }
 
     /// Starts the actors.

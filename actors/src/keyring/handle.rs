@@ -1,8 +1,11 @@
 //! The door to the key ring.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use actix::Addr;
@@ -24,6 +27,8 @@ use crate::{
     store::{Database, IdempotencyRecord, StoreError},
 };
 
+/// Longest time for what is written at the very end.
+const CLOSE_MAX: Duration = Duration::from_secs(3);
 /// How many changes may wait for the one writer; beyond it callers are refused.
 const WAITING_CHANGES: usize = 1_024;
 
@@ -239,6 +244,7 @@ impl KeyRingHandle {
     /// The epoch that no request of this node is behind.
     #[must_use]
     pub fn settled(&self) -> Epoch {
+        // In this order: what is swapped in between counts as older.
         let now = self.snapshot().epoch;
         self.older.oldest().map_or(now, |oldest| oldest.min(now))
     }
@@ -279,10 +285,14 @@ impl KeyRingHandle {
 
     /// Closes the database in order. Changes asked for afterwards fail.
     pub async fn close(&self) {
-        if let Err(error) = self.record_uses().await {
+        let noted = tokio::time::timeout(CLOSE_MAX, self.record_uses()).await;
+        if let Err(error) = noted.unwrap_or(Err(StoreError::Late)) {
             tracing::warn!(%error, "last uses of API keys were not written");
         }
-        self.database.clone().close().await;
+        let closed = tokio::time::timeout(CLOSE_MAX, self.database.clone().close()).await;
+        if closed.is_err() {
+            tracing::warn!("the database was not closed in time");
+        }
     }
 
     fn shape(&self, name: &KeyName) -> Result<(claviger_entity::KeyType, Option<u32>, bool), RingError> {

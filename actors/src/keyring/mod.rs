@@ -17,7 +17,7 @@ pub mod record;
 mod snapshot;
 mod writer;
 
-pub use actor::{Applied, ChangeContext, IdempotencyTicket, RingFailure};
+pub use actor::{Applied, ChangeContext, IdempotencyTicket, RingFailure, StillMay};
 pub use handle::KeyRingHandle;
 pub use jwks::Jwks;
 pub use snapshot::{Confirmed, Epoch, Position, Snapshot, Unusable, Usable};

@@ -14,6 +14,7 @@ use super::{
     snapshot::{Epoch, Snapshot},
 };
 use crate::{
+    clock::Clock,
     seal::Keychain,
     store::{ChangeSet, Database, Followed, IdempotencyRecord, LoadedRing, StoreError, Turn},
 };
@@ -48,11 +49,13 @@ impl Writer {
         base: &Snapshot,
         command: C,
         context: &ChangeContext,
-        now: Time,
+        clock: &dyn Clock,
     ) -> Result<Round<C::Subject>, RingFailure> {
         let turn = self.database.take_turn(&self.keychain).await.map_err(RingFailure::Storage)?;
         let followed = turn.follow(&self.keychain, &base.position()).await.map_err(RingFailure::Storage)?;
         let found = self.caught_up(base, followed)?;
+        // After the wait for the turn, which may have been long.
+        let now = clock.now();
         let written = self.decide(turn, found.as_deref().unwrap_or(base), command, context, now).await;
         Ok(Round { found, written })
     }
@@ -68,6 +71,12 @@ impl Writer {
         let is_live = |id| base.access().api_key(id).is_some_and(|principal| principal.record.is_live(now));
         if context.api_key.is_some_and(|id| !is_live(id)) {
             return Err(RingFailure::ActorGone);
+        }
+        if let Some(judged) = &context.still_may
+            && judged.revision != base.access_revision()
+            && !(judged.ask)(base)
+        {
+            return Err(RingFailure::NotPermitted);
         }
         if let Some(ticket) = &context.idempotency
             && let Some(applied) = self.replay(&turn, ticket, now).await?
@@ -97,7 +106,12 @@ impl Writer {
         match followed {
             Followed::Same => Ok(None),
             Followed::Changed(changes) => Ok(Some(Arc::new(base.follow(*changes)))),
-            Followed::Whole(loaded) => Ok(Some(Arc::new(snapshot(*loaded, &self.keychain)))),
+            Followed::Whole(loaded) => {
+                let whole = snapshot(*loaded, &self.keychain);
+                // It is at least as whole as the one before.
+                whole.confirmed().at(base.confirmed().uptime());
+                Ok(Some(Arc::new(whole)))
+            }
             Followed::Rewound => Err(RingFailure::Rewound),
         }
     }

@@ -17,10 +17,13 @@ use crate::{
         Applied, ChangeContext, Epoch, KeyRingHandle, RingFailure,
         core::{Command, RingError, Rotate},
     },
+    store::StoreError,
 };
 
 /// Things done in one round; the rest follows in the next, so that changes asked for by callers come in between.
 const ROUND_MAX: usize = 100;
+/// Longest time for a sweep: what is due must not wait for a database that does not answer.
+const SWEEP_MAX: Duration = Duration::from_secs(5);
 /// Rounds between two sweeps of forgotten answers.
 const SWEEP_ROUNDS: u32 = 60;
 
@@ -98,10 +101,12 @@ impl RotationScheduler {
                 }
             }
             if sweep {
-                if let Err(error) = ring.database().forget_idempotent(now).await {
+                let forgotten = tokio::time::timeout(SWEEP_MAX, ring.database().forget_idempotent(now)).await;
+                if let Err(error) = forgotten.unwrap_or(Err(StoreError::Late)) {
                     tracing::warn!(%error, "forgotten answers were not removed");
                 }
-                if let Err(error) = ring.record_uses().await {
+                let noted = tokio::time::timeout(SWEEP_MAX, ring.record_uses()).await;
+                if let Err(error) = noted.unwrap_or(Err(StoreError::Late)) {
                     tracing::warn!(%error, "last uses of API keys were not written");
                 }
             }

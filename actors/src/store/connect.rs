@@ -146,7 +146,16 @@ impl Database {
             .statement_timeout(STATEMENT_MAX)
             .test_before_acquire(true)
             .set_application_name("claviger");
-        options.map_sqlx_postgres_opts(|postgres| postgres.options([("synchronous_commit", "on")]));
+        options.map_sqlx_postgres_opts(|postgres| {
+            postgres.options([
+                ("synchronous_commit", "on"),
+                // A node that stops or is cut off in the middle of a change must not hold the others' lock.
+                ("idle_in_transaction_session_timeout", "5000"),
+                ("tcp_keepalives_idle", "5"),
+                ("tcp_keepalives_interval", "2"),
+                ("tcp_keepalives_count", "3"),
+            ])
+        });
         Self::connect(options).await
     }
 

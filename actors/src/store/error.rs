@@ -11,6 +11,9 @@ pub enum StoreError {
     /// Another writer was there first, or a row is gone.
     #[error("the database was changed by another writer")]
     Conflict,
+    /// It follows another one.
+    #[error("the database is a standby; name the primary")]
+    Standby,
     /// A newer release has been here.
     #[error("the database has the schema of a newer release; upgrade this node")]
     NewerSchema,

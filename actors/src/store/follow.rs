@@ -55,6 +55,14 @@ pub struct Changes {
     pub manifest: Manifest,
 }
 
+/// What a record says that it is about.
+#[derive(serde::Deserialize)]
+struct Record {
+    key: Option<String>,
+    api_key: Option<String>,
+    policy: Option<String>,
+}
+
 /// What the lines of the change log name.
 #[derive(Default)]
 struct Named {
@@ -131,13 +139,12 @@ fn chained(lines: &[change::Model], from: &Position) -> Option<(Named, Position)
         if line.epoch != rows::epoch(at.epoch) || line.head_hash != at.head {
             return None;
         }
-        if let Some(key) = &line.key_name {
-            named.keys.insert(key.clone());
-        }
-        match line.object.as_deref().and_then(|object| object.split_once('/')) {
-            Some(("api-key", id)) => drop(named.principals.insert(Uuid::try_parse(id).ok()?)),
-            Some(("policy", name)) => drop(named.policies.insert(name.to_owned())),
-            Some(_) | None => {}
+        // The names of the record, not those of the columns beside it: the hash covers the record.
+        match serde_json::from_str(&line.record).ok()? {
+            Record { key: Some(key), .. } => drop(named.keys.insert(key)),
+            Record { api_key: Some(id), .. } => drop(named.principals.insert(Uuid::try_parse(&id).ok()?)),
+            Record { policy: Some(name), .. } => drop(named.policies.insert(name)),
+            Record { key: None, api_key: None, policy: None } => return None,
         }
     }
     Some((named, at))

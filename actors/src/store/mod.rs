@@ -22,4 +22,4 @@ pub use follow::{Changes, Followed};
 pub use idempotency::IdempotencyRecord;
 pub use load::LoadedRing;
 pub use meta::Deployment;
-pub use nodes::{Look, NodeRow};
+pub use nodes::NodeRow;

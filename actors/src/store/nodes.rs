@@ -15,22 +15,11 @@ use crate::{
 /// Rows of nodes that were seen last so long ago are removed.
 const FORGOTTEN_MS: i64 = 24 * 3_600 * 1_000;
 /// PostgreSQL's clock at this very statement, not at the start of its transaction.
-const SERVER_CLOCK: &str =
-    "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now, pg_is_in_recovery() AS standby";
+const SERVER_CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now";
+const STANDBY: &str = "SELECT pg_is_in_recovery() AS standby";
 
 /// A node's row.
 pub type NodeRow = node::Model;
-
-/// What the database says of itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Look {
-    /// Where the ring stands.
-    pub position: Position,
-    /// Its clock, in milliseconds; a file has none.
-    pub now_ms: Option<i64>,
-    /// It may lag behind another one, so that its word confirms nothing.
-    pub is_standby: bool,
-}
 
 impl Database {
     /// Several nodes may share it.
@@ -42,22 +31,30 @@ impl Database {
     /// Asks where the ring stands.
     ///
     /// # Errors
-    /// The database failed.
-    pub async fn look(&self, keychain: &Keychain) -> Result<Look, StoreError> {
-        let (now_ms, is_standby) = self.server_clock().await?;
-        let meta = ring_meta::Entity::find_by_id(1).one(&self.connection).await?;
+    /// The database failed, or is a standby, which may lag behind its primary.
+    pub async fn look(&self, keychain: &Keychain) -> Result<Position, StoreError> {
+        let transaction = self.reading().await?;
+        if self.is_shared() {
+            let statement = Statement::from_string(DbBackend::Postgres, STANDBY);
+            let row = transaction.query_one_raw(statement).await?.ok_or(StoreError::MetaDamaged)?;
+            if row.try_get("", "standby")? {
+                return Err(StoreError::Standby);
+            }
+        }
+        let meta = ring_meta::Entity::find_by_id(1).one(&transaction).await?;
         let position = meta::position(keychain, &meta.ok_or(StoreError::MetaDamaged)?)?;
-        Ok(Look { position, now_ms, is_standby })
+        transaction.rollback().await?;
+        Ok(position)
     }
 
-    /// The database's clock, and whether it is a standby.
-    pub(crate) async fn server_clock(&self) -> Result<(Option<i64>, bool), StoreError> {
+    /// The database's clock, in milliseconds; a file has none.
+    pub(crate) async fn server_clock(&self) -> Result<Option<i64>, StoreError> {
         if !self.is_shared() {
-            return Ok((None, false));
+            return Ok(None);
         }
         let statement = Statement::from_string(DbBackend::Postgres, SERVER_CLOCK);
         let row = self.connection.query_one_raw(statement).await?.ok_or(StoreError::MetaDamaged)?;
-        Ok((Some(row.try_get("", "now")?), row.try_get("", "standby")?))
+        Ok(Some(row.try_get("", "now")?))
     }
 
     /// Enters a node, before it reads the ring: whoever makes a change from then on waits for it.

@@ -44,9 +44,9 @@ pub fn authenticate(
     }
     let credential = credential.trim();
     let hash = internal::token_hash(snapshot, credential.as_bytes()).ok_or(Refusal::Unknown)?;
-    if let Some(principal) = snapshot.access().holder(&hash, now) {
+    if let Some((principal, until)) = snapshot.access().holder(&hash, now) {
         principal.used(now);
-        return Ok(Identity::ApiKey(std::sync::Arc::clone(principal)));
+        return Ok(Identity::ApiKey { principal: std::sync::Arc::clone(principal), until });
     }
     if credential.contains('.') {
         bearer_of_token(snapshot, issuer, credential, now)

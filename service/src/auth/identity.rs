@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use claviger_actors::access::Principal;
 use claviger_crypto::digest;
 use claviger_entity::RoleName;
@@ -12,7 +13,12 @@ use uuid::Uuid;
 #[derive(Debug, Clone)]
 pub enum Identity {
     /// The holder of an API key.
-    ApiKey(Arc<Principal>),
+    ApiKey {
+        /// Who.
+        principal: Arc<Principal>,
+        /// Until when the secret is accepted, if it is one that was replaced.
+        until: Option<DateTime<Utc>>,
+    },
     /// The bearer of a token that this service issued as a credential for itself.
     Subject {
         /// Derived from the two others.
@@ -38,7 +44,7 @@ impl Identity {
     #[must_use]
     pub fn id(&self) -> Uuid {
         match self {
-            Self::ApiKey(principal) => principal.record.id,
+            Self::ApiKey { principal, .. } => principal.record.id,
             Self::Subject { id, .. } => *id,
         }
     }
@@ -47,7 +53,16 @@ impl Identity {
     #[must_use]
     pub const fn api_key(&self) -> Option<&Arc<Principal>> {
         match self {
-            Self::ApiKey(principal) => Some(principal),
+            Self::ApiKey { principal, .. } => Some(principal),
+            Self::Subject { .. } => None,
+        }
+    }
+
+    /// Until when its secret is accepted, if it is one that was replaced.
+    #[must_use]
+    pub const fn replaced_until(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::ApiKey { until, .. } => *until,
             Self::Subject { .. } => None,
         }
     }
@@ -56,7 +71,7 @@ impl Identity {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::ApiKey(principal) => principal.record.name.as_str(),
+            Self::ApiKey { principal, .. } => principal.record.name.as_str(),
             Self::Subject { subject, .. } => subject,
         }
     }
@@ -65,7 +80,7 @@ impl Identity {
     #[must_use]
     pub fn roles(&self) -> &[RoleName] {
         match self {
-            Self::ApiKey(principal) => &principal.record.roles,
+            Self::ApiKey { principal, .. } => &principal.record.roles,
             Self::Subject { .. } => &[],
         }
     }
@@ -74,7 +89,7 @@ impl Identity {
     #[must_use]
     pub fn as_policy_ref(&self) -> PrincipalRef<'_> {
         match self {
-            Self::ApiKey(principal) => principal.record.as_policy_ref(),
+            Self::ApiKey { principal, .. } => principal.record.as_policy_ref(),
             Self::Subject { issuer, subject, .. } => PrincipalRef::Subject { issuer, subject, roles: &[] },
         }
     }

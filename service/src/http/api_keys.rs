@@ -197,6 +197,13 @@ pub async fn rotate(
     let id = {
         let snapshot = state.ring.snapshot();
         let (id, principal) = named(&request, &snapshot)?;
+        if caller.identity.replaced_until().is_some() && !caller.identity.is_admin() {
+            // Whoever still has the secret of before must not lock out whoever has the one of now.
+            return Err(Problem::new(
+                Code::Forbidden,
+                "a secret that was replaced rotates nothing; use the new one",
+            ));
+        }
         if id != caller.identity.id() {
             let record = &principal.record;
             let handed = Handed { principal: record.as_policy_ref(), expires_at: record.expires_at };
@@ -216,7 +223,8 @@ fn may_hand_on(state: &AppState, caller: &Caller, handed: &Handed<'_>) -> Result
     let giver =
         caller.identity.api_key().ok_or_else(|| refused("tokens give no API keys; use an API key"))?;
     let snapshot = state.ring.snapshot();
-    access::may_hand_on(snapshot.access().engine(), &giver.record, handed).map_err(refused)
+    let until = caller.identity.replaced_until();
+    access::may_hand_on(snapshot.access().engine(), &giver.record, until, handed).map_err(refused)
 }
 
 fn named<'a>(request: &HttpRequest, snapshot: &'a Snapshot) -> Result<(Uuid, &'a Arc<Principal>), Problem> {

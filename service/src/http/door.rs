@@ -20,7 +20,7 @@ use actix_web::{
 };
 use claviger_actors::{
     audit::AuditRecord,
-    keyring::{Confirmed, IdempotencyTicket, Snapshot},
+    keyring::{Confirmed, IdempotencyTicket, Position, Snapshot, StillMay},
 };
 use claviger_policy::Permission;
 use futures_util::FutureExt as _;
@@ -125,14 +125,18 @@ struct Entered {
 /// Lets a caller in once all of their request is here. They are judged by its head, so that nobody uploads anything without a right
 /// to, and again when its body took its time: whoever lost the right meanwhile can't use a request that they held back.
 async fn enter(
-    state: &AppState,
+    state: &Data<AppState>,
     request: &mut ServiceRequest,
-    route: &Route,
+    route: &'static Route,
     noted: &Noted,
     id: &str,
 ) -> Result<Option<Entered>, Box<Refused>> {
     let Access::Needs(permission) = route.access else { return Ok(None) };
     let began = Instant::now();
+    if request.headers().contains_key(header::IF_MATCH) && state.cluster.is_shared() {
+        // A tag that another node has given must not be judged by a ring that is behind.
+        state.cluster.refresh().await;
+    }
     let admitted = match admit(state, request, (route, permission), noted, id) {
         Err(refused) if may_be_behind(&refused.1) && state.cluster.is_shared() => {
             // What this node does not know, another may have made a moment ago.
@@ -146,19 +150,22 @@ async fn enter(
         }
         admitted => admitted,
     };
-    let (caller, snapshot) = admitted?;
+    let (caller, confirmed, position) = admitted?;
     if route.method == Method::GET {
-        let confirmed = Arc::clone(snapshot.confirmed());
         return Ok(Some(Entered { caller, confirmed, body: Bytes::new() }));
     }
     let declared = body::declared_length(request.headers());
     let body = body::read(state.body_limit, declared, &mut request.take_payload()).await;
     let body = body.map_err(|problem| Box::new((Some(caller.clone()), problem)))?;
     body::put_back(request, body.clone());
-    let is_fresh = Arc::ptr_eq(&snapshot, &state.ring.snapshot()) && began.elapsed() < AT_ONCE;
-    let (caller, snapshot) =
-        if is_fresh { (caller, snapshot) } else { admit(state, request, (route, permission), noted, id)? };
-    Ok(Some(Entered { caller, confirmed: Arc::clone(snapshot.confirmed()), body }))
+    // Only the position was kept: a body that comes slowly must not hold up whoever waits until nobody works on this ring.
+    let is_fresh = position == state.ring.snapshot().position() && began.elapsed() < AT_ONCE;
+    let (caller, confirmed, _) = if is_fresh {
+        (caller, confirmed, position)
+    } else {
+        admit(state, request, (route, permission), noted, id)?
+    };
+    Ok(Some(Entered { caller, confirmed, body }))
 }
 
 /// The refusal may come from a ring that is behind.
@@ -177,18 +184,18 @@ pub(super) fn unsure() -> Problem {
 
 /// Who may come in, by the ring as it is now. A refusal names whom it was, if they were recognised, for the record.
 fn admit(
-    state: &AppState,
+    state: &Data<AppState>,
     request: &ServiceRequest,
-    (route, permission): (&Route, Permission),
+    (route, permission): (&'static Route, Permission),
     noted: &Noted,
     id: &str,
-) -> Result<(Caller, Arc<Snapshot>), Box<Refused>> {
+) -> Result<(Caller, Arc<Confirmed>, Position), Box<Refused>> {
     let snapshot = state.ring.snapshot();
     // Before anybody is recognised: their credential may have been taken from them.
     state.is_current(snapshot.confirmed()).map_err(|problem| Box::new((None, problem)))?;
     let identity = auth::authenticate(&snapshot, state.issuer(), request.headers(), state.clock.now());
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
-    let caller = Caller::new(identity, id.to_owned());
+    let mut caller = Caller::new(identity, id.to_owned());
     // The router has not split the path yet, so this does it, on the same decoded text.
     let path = request.match_info().as_str();
     let segment = |name: &str| table::segment(route.pattern, path, name).map(str::to_owned);
@@ -198,8 +205,20 @@ fn admit(
     let admitted =
         named.judge(state, &snapshot, &caller, permission).and_then(|()| reached(request, snapshot.epoch.0));
     drop(named);
+    if route.kind == Kind::Change {
+        // The ring may have other policies by the time that the change is made.
+        let (state, identity, path) = (state.clone(), Arc::clone(&caller.identity), path.to_owned());
+        let ask = move |snapshot: &Snapshot| {
+            let segment = |name: &str| table::segment(route.pattern, &path, name).map(str::to_owned);
+            let caller = Caller::of(Arc::clone(&identity), String::new());
+            Named::find(snapshot, route, permission, segment)
+                .judge(&state, snapshot, &caller, permission)
+                .is_ok()
+        };
+        caller.still_may = Some(StillMay { revision: snapshot.access_revision(), ask: Arc::new(ask) });
+    }
     match admitted {
-        Ok(()) => Ok((caller, snapshot)),
+        Ok(()) => Ok((caller, Arc::clone(snapshot.confirmed()), snapshot.position())),
         Err(problem) => Err(Box::new((Some(caller), problem))),
     }
 }
@@ -239,7 +258,9 @@ async fn run(
     let mut ticket = None;
     let asker = entered.as_ref().map(|entered| (entered.caller.clone(), Arc::clone(&entered.confirmed)));
     if let Some(Entered { mut caller, body, .. }) = entered {
-        match retry(state, &request, route, &caller, &body).await {
+        let kept = retry(state, &request, route, &caller, &body);
+        let late = |_| Problem::new(Code::Overloaded, "the database did not answer in time; try again");
+        match actix_web::rt::time::timeout(state.request_timeout, kept).await.map_err(late).flatten() {
             Ok((fresh, None)) => ticket = fresh,
             Ok((_, Some(kept))) => {
                 let may = authority::still(state, &caller, route, &kept.subject);
@@ -281,7 +302,15 @@ async fn run(
         return (failed(Problem::new(Code::Internal, "the service failed; its log says why")), request);
     }
     let response = match &ticket {
-        Some(ticket) => idempotency::keep(state, ticket, response, noted).await.unwrap_or_else(failed),
+        Some(ticket) => {
+            let kept = idempotency::keep(state, ticket, response, noted);
+            let late = |_| {
+                let detail = "the answer could not be kept in time; try again with the same Idempotency-Key";
+                Problem::new(Code::Overloaded, detail)
+            };
+            let kept = actix_web::rt::time::timeout(state.request_timeout, kept).await;
+            kept.map_err(late).flatten().unwrap_or_else(failed)
+        }
         None => response,
     };
     (response, request)

@@ -32,6 +32,7 @@ impl From<RingFailure> for Problem {
             RingFailure::Refused(error) => error.into(),
             RingFailure::Access(error) => error.into(),
             RingFailure::ActorGone => Self::new(Code::Unauthorized, failure.to_string()),
+            RingFailure::NotPermitted => Self::new(Code::Forbidden, failure.to_string()),
             RingFailure::Material(error) => error.into(),
             RingFailure::IdempotencyMismatch => Self::invalid(failure.to_string()),
             RingFailure::Overloaded | RingFailure::Stopped => {

@@ -14,7 +14,7 @@ use claviger_actors::{
     audit::{AuditHandle, Subject},
     clock::Clock,
     cluster::ClusterHandle,
-    keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot},
+    keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot, StillMay},
     rotation::RotationHandle,
 };
 use claviger_entity::{HumanDuration, KeyName};
@@ -71,9 +71,12 @@ impl AppState {
     /// # Errors
     /// `stale_node` when the database can't be asked: nobody is told that a key is not there by a node that can't know.
     pub async fn snapshot_with(&self, name: &KeyName) -> Result<Arc<Snapshot>, Problem> {
-        let snapshot = self.ring.snapshot();
-        if snapshot.key(name).is_ok() || !self.cluster.is_shared() {
-            return Ok(snapshot);
+        {
+            let snapshot = self.ring.snapshot();
+            if snapshot.key(name).is_ok() || !self.cluster.is_shared() {
+                return Ok(snapshot);
+            }
+            // Let go of it: nobody may wait for this request while it waits.
         }
         if self.cluster.refresh().await { Ok(self.ring.snapshot()) } else { Err(unsure()) }
     }
@@ -130,6 +133,8 @@ pub struct Caller {
     pub request_id: String,
     /// Set on a request with `Idempotency-Key`.
     pub idempotency: Option<IdempotencyTicket>,
+    /// The judgement of the door, for whoever has to make it again.
+    pub still_may: Option<StillMay>,
     /// The permission of the route has been asked about.
     decided: Rc<Cell<bool>>,
 }
@@ -138,7 +143,13 @@ impl Caller {
     /// A caller for whom nothing has been decided yet.
     #[must_use]
     pub fn new(identity: Identity, request_id: String) -> Self {
-        Self { identity: Arc::new(identity), request_id, idempotency: None, decided: Rc::default() }
+        Self::of(Arc::new(identity), request_id)
+    }
+
+    /// The same, for an identity that is shared.
+    #[must_use]
+    pub fn of(identity: Arc<Identity>, request_id: String) -> Self {
+        Self { identity, request_id, idempotency: None, still_may: None, decided: Rc::default() }
     }
 
     /// The permission of the route has been asked about.
@@ -159,6 +170,7 @@ impl Caller {
             actor: self.identity.name().to_owned(),
             actor_id: Some(self.identity.id().simple().to_string()),
             api_key: self.identity.api_key().map(|principal| principal.record.id),
+            still_may: self.still_may.clone(),
             request_id: self.request_id.clone(),
             idempotency: self.idempotency.clone(),
         }

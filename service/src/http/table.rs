@@ -121,7 +121,11 @@ impl Route {
     /// An `Idempotency-Key` is honoured.
     #[must_use]
     pub fn is_retried(&self) -> bool {
-        self.method == Method::POST && self.kind != Kind::Read
+        // What is valid, and what may be decrypted, is a question about now: an answer of before must not outlive the key's good name.
+        let asks_about_now = [Permission::TokenVerify, Permission::KeyVerify, Permission::KeyDecrypt]
+            .iter()
+            .any(|permission| self.access == Access::Needs(*permission));
+        self.method == Method::POST && self.kind != Kind::Read && !asks_about_now
     }
 
     /// What its permission is asked about.

@@ -180,6 +180,21 @@ fn p8_credentials_handed_on_hold_no_more_than_the_giver_has() {
     put_policy(&admin, "restraint", &restraint);
     give("fresh", &["signer"], in_time).refused(403, "forbidden");
 
+    // Nor by leaving out the role that is restrained.
+    let restrained = "forbid (principal in Claviger::Role::\"contractor\", action == Claviger::Action::\"key.sign\", resource);";
+    put_policy(&admin, "contractors", restrained);
+    let roles = ["giver", "signer", "contractor"];
+    let (_, contractor) = api_key(&admin, &roles);
+    let give = |roles: &[&str]| contractor.post("/v1/api-keys", &json!({"name": "x", "roles": roles}));
+    give(&["signer"]).refused(403, "forbidden");
+    give(&["signer", "contractor"]).expect(201);
+
+    // A secret on its way out gives nothing that outlives it, and does not keep itself.
+    let (id, old) = api_key(&admin, &["giver", "signer"]);
+    admin.post(&format!("/v1/api-keys/{id}/rotate"), &json!({"overlap": "1h"})).expect(200);
+    old.post("/v1/api-keys", &json!({"name": "x", "roles": ["signer"]})).refused(403, "forbidden");
+    old.post(&format!("/v1/api-keys/{id}/rotate"), &json!({})).refused(403, "forbidden");
+
     // A token gives no API keys at all.
     put_policy(&admin, "subjects", "permit (principal is Claviger::Subject, action, resource);");
     let token = admin.post("/v1/tokens", &json!({"audience": "claviger", "subject": "job"})).expect(201);

@@ -55,19 +55,6 @@ fn is_no<T>(done: &Result<Done<T>, Problem>) -> bool {
     }
 }
 
-impl BatchAnswer {
-    fn has_no(&self) -> bool {
-        self.batch.iter().any(|answer| {
-            answer.get("valid") == Some(&Value::Bool(false))
-                || answer.pointer("/error/code").and_then(Value::as_str).is_some_and(|code| {
-                    [Code::DecryptionFailed, Code::KeyStateConflict, Code::KeyNotFound]
-                        .iter()
-                        .any(|no| no.as_str() == code)
-                })
-        })
-    }
-}
-
 /// A batch, as any operation takes it.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -195,11 +182,7 @@ impl Operation {
         note(&request, subject.clone());
         if body.contains_key("batch") {
             let batch: Batch = typed(Value::Object(std::mem::take(&mut body)))?;
-            let copy = Batch { batch: batch.batch.clone() };
-            let mut answer = operation.batch(batch, &mut subject, &work).await?;
-            if answer.has_no() && operation.refresh().await? {
-                answer = operation.batch(copy, &mut subject, &work).await?;
-            }
+            let answer = operation.batch(batch, &mut subject, &work).await?;
             note(&request, subject);
             return Ok(HttpResponse::Ok().json(answer));
         }
@@ -224,17 +207,18 @@ impl Operation {
         if !self.state.cluster.is_shared() {
             return Ok(false);
         }
+        let position = self.snapshot.position();
+        // Let go of the ring of before while waiting for the one of now.
+        self.snapshot = self.state.ring.snapshot();
         if !self.state.cluster.refresh().await {
             return Err(unsure());
         }
-        let snapshot = self.state.ring.snapshot();
-        let is_new = snapshot.position() != self.snapshot.position();
-        self.snapshot = snapshot;
-        Ok(is_new)
+        self.snapshot = self.state.ring.snapshot();
+        Ok(self.snapshot.position() != position)
     }
 
     async fn batch<I: DeserializeOwned, O: Serialize>(
-        &self,
+        &mut self,
         batch: Batch,
         subject: &mut Subject,
         work: &impl AsyncFn(&Self, I) -> Result<Done<O>, Problem>,
@@ -242,28 +226,51 @@ impl Operation {
         if batch.batch.len() > BATCH_MAX {
             return Err(Problem::invalid("a batch has at most 1000 items"));
         }
-        let (mut answers, mut failed, mut forbidden) = (Vec::with_capacity(batch.batch.len()), 0, 0);
+        let is_shared = self.state.cluster.is_shared();
+        let (mut answers, mut doubtful) = (Vec::with_capacity(batch.batch.len()), Vec::new());
         let mut slice = Slice::begin();
         for item in batch.batch {
-            let answer = match typed(item) {
-                Ok(item) => work(self, item).await,
-                Err(problem) => Err(problem),
-            };
-            answers.push(match answer.map(|done| serde_json::to_value(done.answer)) {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => return Err(Problem::new(Code::Internal, "an answer can't be written as JSON")),
-                Err(problem) => {
-                    failed += 1;
-                    forbidden += usize::from(problem.code == Code::Forbidden);
-                    serde_json::json!({ "error": problem.body(Some(&self.caller.request_id)) })
-                }
-            });
-            slice.rest().await;
+            let copy = is_shared.then(|| item.clone());
+            let answer = self.item(item, work).await;
+            if let (Some(item), true) = (copy, is_no(&answer)) {
+                doubtful.push((answers.len(), item));
+            }
+            answers.push(answer);
+            if slice.rest().await {
+                // Whoever waits until nobody works on the ring of before need not wait for a whole batch.
+                self.snapshot = self.state.ring.snapshot();
+            }
         }
+        // Only what was refused is tried again: the rest was done, and may have cost a use.
+        if !doubtful.is_empty() && self.refresh().await? {
+            for (place, item) in doubtful {
+                let again = self.item(item, work).await;
+                if let Some(answer) = answers.get_mut(place) {
+                    *answer = again;
+                }
+            }
+        }
+        let refused = || answers.iter().filter_map(|answer| answer.as_ref().err());
+        let forbidden = refused().filter(|problem| problem.code == Code::Forbidden).count();
         subject.count = Some(answers.len());
-        subject.failed = Some(failed);
+        subject.failed = Some(refused().count());
         subject.forbidden = (forbidden > 0).then_some(forbidden);
         subject.permission = self.further.take().map(|permission| permission.as_str().to_owned());
-        Ok(BatchAnswer { batch: answers })
+        let request_id = Some(self.caller.request_id.as_str());
+        let written = answers.into_iter().map(|answer| match answer {
+            Ok(done) => serde_json::to_value(done.answer),
+            Err(problem) => Ok(serde_json::json!({ "error": problem.body(request_id) })),
+        });
+        let batch = written.collect::<Result<Vec<Value>, _>>();
+        let batch = batch.map_err(|_| Problem::new(Code::Internal, "an answer can't be written as JSON"))?;
+        Ok(BatchAnswer { batch })
+    }
+
+    async fn item<I: DeserializeOwned, O>(
+        &self,
+        item: Value,
+        work: &impl AsyncFn(&Self, I) -> Result<Done<O>, Problem>,
+    ) -> Result<Done<O>, Problem> {
+        work(self, typed(item)?).await
     }
 }

@@ -74,10 +74,12 @@ impl ChangeAnswer {
             Consistency::Strong => state.cluster.barrier(applied.epoch).await,
             Consistency::Eventual => state.cluster.count(applied.epoch).await,
         };
+        let error = TimeDelta::milliseconds(state.cluster.clock_error_ms());
         let effective_by = if acknowledged.lagging.is_empty() {
-            committed
+            // The last of them may have acknowledged just now.
+            state.clock.now()
         } else {
-            committed + TimeDelta::from_std(state.max_staleness).unwrap_or(TimeDelta::MAX)
+            committed + TimeDelta::milliseconds(acknowledged.longest) + error
         };
         Self {
             version: applied.subject.version,
