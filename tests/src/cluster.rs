@@ -38,6 +38,16 @@ impl Cluster {
 /// One node on a database.
 #[must_use]
 pub fn node(url: &str, name: usize, environment: &[(&str, &str)]) -> Node {
+    with(url, name, environment, Node::with)
+}
+
+/// One node on a database, which keeps its address when it is started again.
+#[must_use]
+pub fn settled_node(url: &str, name: usize, environment: &[(&str, &str)]) -> Node {
+    with(url, name, environment, Node::settled)
+}
+
+fn with(url: &str, name: usize, environment: &[(&str, &str)], start: fn(&[(&str, &str)]) -> Node) -> Node {
     let name = format!("node-{name}");
     let mut all = vec![
         ("CLAVIGER_DATABASE__URL", url),
@@ -48,7 +58,7 @@ pub fn node(url: &str, name: usize, environment: &[(&str, &str)]) -> Node {
         ("CLAVIGER_SERVER__DRAIN_DELAY", "1s"),
     ];
     all.extend_from_slice(environment);
-    Node::with(&all)
+    start(&all)
 }
 
 /// Does the same so many times, all at the same time.

@@ -14,6 +14,7 @@ pub mod authorization;
 pub mod client;
 pub mod clock;
 pub mod cluster;
+pub mod history;
 pub mod needles;
 pub mod node;
 pub mod postgres;

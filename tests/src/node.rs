@@ -9,7 +9,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::Client;
+use crate::{
+    Client,
+    process::{self, Port},
+};
 
 /// Master secret and bootstrap token of test nodes.
 pub const MASTER: &str = "test-master-0123456789-abcdefghijklmnop-XYZ";
@@ -22,6 +25,8 @@ pub struct Node {
     environment: Vec<(String, String)>,
     child: Child,
     address: String,
+    /// Held as long as the node may be started again.
+    _port: Option<Port>,
 }
 
 impl Node {
@@ -43,7 +48,19 @@ impl Node {
         let environment: Vec<(String, String)> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let (child, address) = spawn(folder.path(), &environment);
-        Self { folder, environment, child, address }
+        Self { folder, environment, child, address, _port: None }
+    }
+
+    /// Starts a node with further environment on a port that stays its own: it listens there again after a restart.
+    #[must_use]
+    pub fn settled(environment: &[(&str, &str)]) -> Self {
+        let port = Port::free();
+        let listen = format!("127.0.0.1:{}", port.number());
+        let mut all = environment.to_vec();
+        all.push(("CLAVIGER_SERVER__LISTEN", &listen));
+        let mut node = Self::with(&all);
+        node._port = Some(port);
+        node
     }
 
     /// A client with the administrator's token.
@@ -80,6 +97,16 @@ impl Node {
     pub fn kill9(&mut self) {
         let _gone = self.child.kill();
         self.child.wait().unwrap();
+    }
+
+    /// SIGSTOP: it holds its connections, and answers nothing.
+    pub fn stop(&self) {
+        process::stop(&[self.pid()]);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        process::signal("CONT", &[self.pid()]);
     }
 
     /// The process id.

@@ -162,8 +162,8 @@ impl Server {
     /// SIGSTOP to it and its children; nothing of it runs any more when this returns.
     pub(crate) fn stop(&self) {
         // First the one that starts others, so that none is missed.
-        self.stop_all(&[self.pid()]);
-        self.stop_all(&children(self.pid()));
+        stop(&[self.pid()]);
+        stop(&children(self.pid()));
     }
 
     /// SIGCONT to it and its children.
@@ -185,14 +185,6 @@ impl Server {
         signal("CONT", &all);
         let _late = until(PATIENCE / 2, || self.has_ended().then_some(()));
     }
-
-    fn stop_all(&self, pids: &[u32]) {
-        signal("STOP", pids);
-        let stopped = until(PATIENCE, || {
-            pids.iter().all(|pid| matches!(stat(*pid), None | Some(('T' | 't' | 'Z' | 'X', _)))).then_some(())
-        });
-        stopped.expect("a process that does not stop");
-    }
 }
 
 impl Drop for Server {
@@ -209,8 +201,17 @@ impl Drop for Server {
     }
 }
 
+/// SIGSTOP; nothing of the processes runs any more when this returns.
+pub(crate) fn stop(pids: &[u32]) {
+    signal("STOP", pids);
+    let stopped = until(PATIENCE, || {
+        pids.iter().all(|pid| matches!(stat(*pid), None | Some(('T' | 't' | 'Z' | 'X', _)))).then_some(())
+    });
+    stopped.expect("a process that does not stop");
+}
+
 /// Sends a signal; a process that is gone is none to complain of.
-fn signal(name: &str, pids: &[u32]) {
+pub(crate) fn signal(name: &str, pids: &[u32]) {
     if pids.is_empty() {
         return;
     }

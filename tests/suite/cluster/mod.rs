@@ -1,5 +1,7 @@
 //! Several nodes on one database.
 
+mod bursts;
+mod chaos;
 mod cut_off;
 mod redis;
 mod start;
