@@ -28,7 +28,7 @@ const TOKEN_KEYS: [&str; 2] = ["t0", "t1"];
 const DATA_KEYS: [&str; 2] = ["d0", "d1"];
 /// Things that are checked again and again, of all ages.
 const KEPT: usize = 300;
-/// Of these, the newest are looked at as often as all the others.
+/// The newest are looked at as often as all of these, and so are those whose version was compromised last.
 const FRESH: usize = 10;
 
 #[derive(Debug, Clone, Copy)]
@@ -189,6 +189,8 @@ struct Load<'a> {
     clients: Vec<Client>,
     /// The newest are at the back.
     made: Mutex<VecDeque<Made>>,
+    /// What compromised versions have made; the newest are at the back.
+    suspects: Mutex<VecDeque<Made>>,
     /// Versions that were primaries a moment ago, or still are.
     rotated: Mutex<VecDeque<(String, u64, String)>>,
     done: AtomicBool,
@@ -247,7 +249,7 @@ impl Load<'_> {
         while !self.done.load(Ordering::Relaxed) {
             let outcome = match random.random_range(0..20) {
                 0 => self.create(node, format!("n{:016x}", random.random::<u64>())),
-                1..4 => {
+                1..6 => {
                     let Some(version) = locked(&self.rotated).pop_front() else { continue };
                     self.compromise(node, version)
                 }
@@ -305,9 +307,15 @@ impl Load<'_> {
     }
 
     fn pick(&self, random: &mut StdRng) -> Option<Made> {
+        let of = |made: &VecDeque<Made>, first: usize, random: &mut StdRng| {
+            (first < made.len()).then(|| made[random.random_range(first..made.len())].clone())
+        };
         let made = locked(&self.made);
-        let first = if random.random() { made.len().saturating_sub(FRESH) } else { 0 };
-        (!made.is_empty()).then(|| made[random.random_range(first..made.len())].clone())
+        match random.random_range(0..3) {
+            0 => of(&made, made.len().saturating_sub(FRESH), random),
+            1 => of(&made, 0, random),
+            _ => of(&locked(&self.suspects), 0, random),
+        }
     }
 
     fn check(&self, node: usize, made: &Made) -> Outcome {
@@ -364,20 +372,29 @@ impl Load<'_> {
 
     fn compromise(&self, node: usize, (key, version, kid): (String, u64, String)) -> Outcome {
         // What it made is looked at often from now on: before, while and after the nodes learn of it.
-        let theirs = {
-            let mut made = locked(&self.made);
-            let (theirs, others): (Vec<Made>, Vec<Made>) = made.drain(..).partition(|made| made.kid == kid);
-            made.extend(others);
-            made.extend(theirs.iter().cloned());
-            theirs
-        };
+        let theirs: Vec<Made> =
+            locked(&self.made).iter().filter(|made| made.kid == kid).take(3).cloned().collect();
+        let mut suspects = locked(&self.suspects);
+        suspects.extend(theirs.iter().cloned());
+        let excess = suspects.len().saturating_sub(FRESH);
+        suspects.drain(..excess);
+        drop(suspects);
         let path = format!("/v1/keys/{key}/versions/{version}/compromise");
         let operation = Operation::Compromise { key, version, kid: kid.clone() };
         let outcome = self.history.note(node, operation, || {
             outcome(self.clients[node].try_post(&path, &json!({"reason": "drill"})), changed)
         });
-        if let Some(one) = theirs.first() {
-            self.check(node, one);
+        // At once on those that have acknowledged it, and on the others when they have been given up.
+        if let (Some(one), Outcome::Changed(change)) = (theirs.last(), &outcome) {
+            let others = (0..NODES).map(|other| (node + other) % NODES);
+            let (told, lagging): (Vec<usize>, Vec<usize>) =
+                others.partition(|other| change.acknowledged_by.contains(&format!("node-{other}")));
+            told.into_iter().for_each(|other| drop(self.check(other, one)));
+            if !lagging.is_empty() {
+                let rest = u64::try_from(change.effective_by - self.history.now()).unwrap_or_default();
+                process::pause(Duration::from_micros(rest + 1_000));
+            }
+            lagging.into_iter().for_each(|other| drop(self.check(other, one)));
         }
         outcome
     }
@@ -452,6 +469,7 @@ fn p3_no_fault_makes_a_token_fail() {
         history: &history,
         clients: deployment.nodes.iter().map(Node::client).collect(),
         made: Mutex::default(),
+        suspects: Mutex::default(),
         rotated: Mutex::default(),
         done: AtomicBool::new(false),
     };
@@ -498,6 +516,7 @@ fn p4_a_strong_answer_names_no_moment_too_early() {
             history: &history,
             clients: (0..NODES).map(|node| cluster.client(node)).collect(),
             made: Mutex::default(),
+            suspects: Mutex::default(),
             rotated: Mutex::default(),
             done: AtomicBool::new(false),
         };
@@ -506,6 +525,8 @@ fn p4_a_strong_answer_names_no_moment_too_early() {
         let token = load.clients[0].post("/v1/tokens", &json!({"key": key, "subject": "s"})).expect(201);
         let (kid, text) = (word(&token["kid"]), word(&token["token"]));
         let made = Made { kid: kid.clone(), key: None, text };
+        // All know the key before, or they would learn of its end by asking for it.
+        (0..NODES).for_each(|node| drop(load.check(node, &made)));
         thread::scope(|scope| {
             let _done = Done(&load.done);
             for node in 0..NODES {
