@@ -4,5 +4,6 @@ mod bursts;
 mod chaos;
 mod cut_off;
 mod redis;
+mod restarts;
 mod start;
 mod together;
