@@ -7,12 +7,17 @@ use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::{
     PoolConfig, Runtime,
-    redis::{AsyncCommands as _, RedisError, Value, from_redis_value, streams::StreamReadReply},
+    redis::{
+        AsyncCommands as _, RedisError, Value, from_redis_value,
+        streams::{StreamRangeReply, StreamReadReply},
+    },
     sentinel,
 };
 
 /// Entries that a stream keeps, about.
 const KEPT: usize = 1_024;
+/// Before the first entry of a stream.
+const BEGINNING: &str = "0-0";
 /// Longest wait for entries in one read; below the client's limit for an answer.
 const BLOCK_MS: usize = 400;
 /// Entries that are read at once.
@@ -76,16 +81,16 @@ pub struct Hints {
     prefix: String,
 }
 
-/// Places in the streams from which to read on.
+/// Places in the streams from which to read on. `$` would do for the first read only: between two reads entries would be missed.
 pub(super) struct Cursors {
-    events: String,
+    /// `None` = from now on: what was before is found by the poll that follows.
+    events: Option<String>,
     acknowledgements: String,
 }
 
 impl Default for Cursors {
-    /// From now on: what was before is found by the poll that follows.
     fn default() -> Self {
-        Self { events: "$".to_owned(), acknowledgements: "$".to_owned() }
+        Self { events: None, acknowledgements: BEGINNING.to_owned() }
     }
 }
 
@@ -190,13 +195,26 @@ impl Hints {
         Ok(())
     }
 
+    /// The newest entry there is.
+    async fn last_event(&self) -> Result<String, HintError> {
+        let last: StreamRangeReply = with_connection!(&*self.pool, connection => {
+            connection.xrevrange_count(&self.events, "+", "-", 1).await?
+        });
+        Ok(last.ids.into_iter().next().map_or_else(|| BEGINNING.to_owned(), |entry| entry.id))
+    }
+
     /// Waits for entries, a bounded time; moves the cursors past what was read.
     pub(super) async fn read(&self, boot_id: &str, cursors: &mut Cursors) -> Result<Vec<Entry>, HintError> {
         let acknowledgements = self.acknowledgements(boot_id);
+        let events = match cursors.events.take() {
+            Some(events) => events,
+            None => self.last_event().await?,
+        };
+        let events = cursors.events.insert(events);
         let mut command = deadpool_redis::redis::cmd("XREAD");
         command.arg("COUNT").arg(READ_MAX).arg("BLOCK").arg(BLOCK_MS).arg("STREAMS");
         command.arg(&self.events).arg(&acknowledgements);
-        command.arg(&cursors.events).arg(&cursors.acknowledgements);
+        command.arg(&*events).arg(&cursors.acknowledgements);
         let reply: Value = with_connection!(&*self.pool, connection => {
             command.query_async(&mut connection).await?
         });
@@ -218,7 +236,7 @@ impl Hints {
                         Entry::Acknowledged { by, epoch, mac }
                     });
                 }
-                let cursor = if is_event { &mut cursors.events } else { &mut cursors.acknowledgements };
+                let cursor = if is_event { &mut *events } else { &mut cursors.acknowledgements };
                 *cursor = entry.id;
             }
         }

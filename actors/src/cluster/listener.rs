@@ -1,6 +1,9 @@
 //! The actor that listens to Redis and speaks to it. It has a thread of its own: a read that waits holds up nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use actix::prelude::*;
 use tokio::sync::watch;
@@ -9,7 +12,10 @@ use super::{
     actor::{Ask, ClusterLink, Shared},
     hints::{Cursors, Entry, HintError, Hints},
 };
-use crate::{clock::uptime, keyring::Epoch, keyring::internal};
+use crate::{
+    clock::uptime,
+    keyring::{Epoch, internal},
+};
 
 /// Pauses between attempts to reach Redis, doubled up to the longest.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -67,7 +73,7 @@ impl Ears {
         loop {
             match self.hints.read(&self.shared.node.boot_id, &mut cursors).await {
                 Ok(entries) => {
-                    if !self.shared.connected.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                    if !self.shared.connected.swap(true, Ordering::Relaxed) {
                         tracing::info!("Redis is reached");
                         // Whatever was announced meanwhile is found now.
                         self.ask().await;
@@ -77,7 +83,7 @@ impl Ears {
                 }
                 Err(error) => {
                     self.lost(&error);
-                    // A stream that was wiped starts again at its beginning, so an old cursor might wait for ever.
+                    // It may come back without its streams, or be another server.
                     cursors = Cursors::default();
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
@@ -87,7 +93,7 @@ impl Ears {
     }
 
     fn lost(&self, error: &HintError) {
-        if self.shared.connected.swap(false, std::sync::atomic::Ordering::Relaxed) {
+        if self.shared.connected.swap(false, Ordering::Relaxed) {
             tracing::warn!(%error, "Redis is lost; changes are found by polls until it is back");
         } else {
             tracing::debug!(%error, "Redis is not reached");
@@ -127,7 +133,7 @@ impl Ears {
         for (by, epoch) in news {
             if epoch > self.shared.ring.snapshot().epoch.0 {
                 // Forged, or of a database that was rewound.
-                self.shared.unfounded.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                self.shared.unfounded.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(epoch, "Redis told of a change that the database does not have");
                 continue;
             }
@@ -156,7 +162,7 @@ impl Ears {
         if expected.is_some_and(|expected| claviger_crypto::digest::ct_eq(&expected, mac)) {
             self.shared.acknowledge(by, epoch);
         } else {
-            self.shared.unfounded.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.shared.unfounded.fetch_add(1, Ordering::Relaxed);
             tracing::warn!("an acknowledgement in Redis is none of a node of this deployment");
         }
     }
