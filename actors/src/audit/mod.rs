@@ -1,12 +1,24 @@
-//! The audit log: one JSON line per operation, on disk before the answer leaves.
+//! The audit log: one JSON line per operation, on disk before the answer leaves, and no line can be changed afterwards unnoticed.
 //!
-//! [`AuditHandle::append`] resolves once the line has been handed to the operating system. Records never hold a secret; what they
-//! name are keys, versions, principals and outcomes.
+//! Each line carries a hash over itself and the line before ([`line`]); now and then one is signed ([`signed`], [`about`]), and the
+//! signed ones are kept in the database too. [`log`] writes. [`AuditHandle::append`] resolves once the line has been
+//! handed to the operating system. Records never hold a secret; what they name are keys, versions, principals and outcomes.
 
+pub mod about;
 mod actor;
+pub mod directory;
+mod group;
 mod handle;
+pub mod line;
+pub mod log;
+#[cfg(test)]
+mod log_tests;
 mod record;
+mod resume;
+mod scan;
 mod segment;
+pub mod signed;
 
 pub use handle::{AuditHandle, AuditUnavailable};
 pub use record::{AuditRecord, Subject};
+pub use resume::chain_in;
