@@ -1,30 +1,33 @@
 //! Records that are written together.
 
+use tokio::sync::oneshot;
+
+/// What one thread hands over at once: everything that came up in one turn of its loop.
+pub(super) struct Group {
+    pub(super) records: Records,
+    /// Those of them that people should see: changes and refusals.
+    pub(super) notable: Records,
+    pub(super) written: oneshot::Sender<bool>,
+}
+
 /// Records as JSON objects, one after the other in one buffer.
 #[derive(Debug, Default)]
-pub struct Records {
+pub(super) struct Records {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Records {
     /// How many there are.
-    #[must_use]
-    pub const fn len(&self) -> usize {
+    pub(super) const fn len(&self) -> usize {
         self.ends.len()
-    }
-
-    /// There is none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.ends.is_empty()
     }
 
     /// Adds one.
     ///
     /// # Errors
     /// It has no JSON form, or is longer than `limit` bytes; then nothing is added.
-    pub fn push(&mut self, record: &impl serde::Serialize, limit: usize) -> Result<(), serde_json::Error> {
+    pub(super) fn push(&mut self, record: &impl serde::Serialize, limit: usize) -> Result<(), serde_json::Error> {
         let start = self.bytes.len();
         let written = serde_json::to_writer(&mut self.bytes, record);
         let is_short = self.bytes.len() - start <= limit;
@@ -37,21 +40,8 @@ impl Records {
         Ok(())
     }
 
-    /// Takes those of another group too.
-    pub fn append(&mut self, other: &Self) {
-        let base = self.bytes.len();
-        self.bytes.extend_from_slice(&other.bytes);
-        self.ends.extend(other.ends.iter().map(|end| base + end));
-    }
-
-    /// Forgets them, and keeps the room.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-    }
-
     /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| self.bytes.get(start..*end).unwrap_or_default())
     }

@@ -1,24 +1,88 @@
 //! The door to the audit log.
+//!
+//! Each thread gathers what comes up in one turn of its loop and hands it over as one group: one message, one wake, however many
+//! requests wait.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use actix::{Actor as _, Addr, Arbiter};
-use tokio::sync::{Semaphore, oneshot};
+use serde::Serialize;
+use tokio::sync::{oneshot, watch};
 
 use super::{
-    actor::{Append, AuditLogger},
-    record::AuditRecord,
-    segment::Segment,
+    about::{Anchor, Prunable},
+    actor::{Append, AuditLogger, Close, Prune},
+    group::{Group, Records},
+    log::Options,
+    record::RECORD_MAX,
+    signed::Signer,
 };
+use crate::clock::Clock;
 
 /// Records that may wait to be written; beyond it operations are refused.
 const WAITING_RECORDS: usize = 4_096;
+/// Longest time to wait for the last checkpoint at the end.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// Writes records. Cheap to clone.
 #[derive(Clone)]
 pub struct AuditHandle {
     actor: Addr<AuditLogger>,
-    permits: Arc<Semaphore>,
+    shared: Arc<Shared>,
+    anchors: watch::Receiver<Option<Anchor>>,
+    deadline: Duration,
+}
+
+/// What a log starts with.
+pub struct Start {
+    /// How it is kept.
+    pub options: Options,
+    /// What it signs with.
+    pub signer: Arc<dyn Signer>,
+    /// The last checkpoint of its chain that is kept in the database.
+    pub known: Option<Anchor>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// A write that takes longer counts as failed.
+    pub deadline: Duration,
+}
+
+/// What both sides know.
+pub(super) struct Shared {
+    waiting: AtomicUsize,
+    /// A write has not come back within its time.
+    pub(super) stuck: AtomicBool,
+    pub(super) writable: AtomicBool,
+    records: AtomicU64,
+    groups: AtomicU64,
+    failures: AtomicU64,
+    write_us: AtomicU64,
+}
+
+/// Counts since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Records written.
+    pub records: u64,
+    /// Writes that held them.
+    pub groups: u64,
+    /// Writes that failed.
+    pub failures: u64,
+    /// Time spent in writes, in microseconds.
+    pub write_us: u64,
+    /// Records that wait now.
+    pub waiting: usize,
 }
 
 /// The record is not in the log, so the operation must not succeed.
@@ -30,33 +94,237 @@ pub enum AuditUnavailable {
     /// The file can't be written.
     #[error("the audit log can't be written")]
     Unwritable,
+    /// The write has not come back.
+    #[error("the audit log does not answer")]
+    Late,
+}
+
+impl Shared {
+    pub(super) fn wrote(&self, records: usize, took: Duration, written: bool) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.write_us.fetch_add(took, Ordering::Relaxed);
+        if written {
+            self.records.fetch_add(records as u64, Ordering::Relaxed);
+            self.groups.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl AuditHandle {
-    /// Starts the log in a directory, which is made when absent.
+    /// Starts the log.
     #[must_use]
-    pub fn start(directory: &Path) -> Self {
-        let segment = Segment::new(directory);
+    pub fn start(start: Start) -> Self {
+        let shared = Arc::new(Shared {
+            waiting: 0.into(),
+            stuck: false.into(),
+            writable: true.into(),
+            records: 0.into(),
+            groups: 0.into(),
+            failures: 0.into(),
+            write_us: 0.into(),
+        });
+        let (anchored, anchors) = watch::channel(start.known.clone());
+        let deadline = start.deadline;
+        let logger = AuditLogger::new(start, Arc::clone(&shared), anchored);
         let actor = AuditLogger::start_in_arbiter(&Arbiter::new().handle(), |context| {
             context.set_mailbox_capacity(WAITING_RECORDS);
-            AuditLogger::new(segment)
+            logger
         });
-        Self { actor, permits: Arc::new(Semaphore::new(WAITING_RECORDS)) }
+        Self { actor, shared, anchors, deadline }
     }
 
-    /// Writes a record; resolves when it is in the file.
+    /// Writes a record; resolves when it is in the file. `notable` ones, changes and refusals, are in the short log too.
     ///
     /// # Errors
     /// See [`AuditUnavailable`].
-    pub async fn append(&self, record: &AuditRecord) -> Result<(), AuditUnavailable> {
-        let _permit = self.permits.try_acquire().map_err(|_| AuditUnavailable::Overloaded)?;
-        let mut line = serde_json::to_vec(record).map_err(|_| AuditUnavailable::Unwritable)?;
-        line.push(b'\n');
-        let (written, waiting) = oneshot::channel();
-        self.actor.send(Append { line, written }).await.map_err(|_| AuditUnavailable::Unwritable)?;
-        match waiting.await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(AuditUnavailable::Unwritable),
+    pub async fn append(&self, record: &impl Serialize, notable: bool) -> Result<(), AuditUnavailable> {
+        let _place = Place::take(&self.shared)?;
+        if self.is_stuck() {
+            return Err(AuditUnavailable::Late);
         }
+        let outcome = self.join(record, notable)?;
+        Written { outcome, slot: None }.await
+    }
+
+    /// A write has not come back: there is no use in trying.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.shared.stuck.load(Ordering::Acquire)
+    }
+
+    /// The last write came back, and was none that failed.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.shared.writable.load(Ordering::Acquire) && !self.is_stuck()
+    }
+
+    /// Counts.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Figures {
+            records: read(&self.shared.records),
+            groups: read(&self.shared.groups),
+            failures: read(&self.shared.failures),
+            write_us: read(&self.shared.write_us),
+            waiting: self.shared.waiting.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The last checkpoint, to be kept elsewhere.
+    #[must_use]
+    pub fn anchors(&self) -> watch::Receiver<Option<Anchor>> {
+        self.anchors.clone()
+    }
+
+    /// Writes that segments are about to be removed.
+    ///
+    /// # Errors
+    /// It is not in the log; then nothing may be removed.
+    pub async fn prune(&self, prunable: Prunable) -> io::Result<()> {
+        self.actor.send(Prune(prunable)).await.map_err(io::Error::other)?
+    }
+
+    /// Signs the end of the log, once nothing comes any more.
+    pub async fn close(&self) {
+        if tokio::time::timeout(CLOSE_MAX, self.actor.send(Close)).await.is_err() {
+            tracing::warn!("the end of the audit log could not be signed in time");
+        }
+    }
+
+    /// Adds a record to the group of this thread; the first one has it sent.
+    fn join(&self, record: &impl Serialize, notable: bool) -> Result<Rc<Outcome>, AuditUnavailable> {
+        let key = Arc::as_ptr(&self.shared).addr();
+        let unfit = |error| {
+            tracing::error!(%error, "a record can't be written");
+            AuditUnavailable::Unwritable
+        };
+        GATHERED.with_borrow_mut(|gathered| {
+            let position = match gathered.iter().position(|group| group.log == key) {
+                Some(position) => position,
+                None => {
+                    gathered.push(Gathered::new(key));
+                    actix::spawn(send(self.clone(), key));
+                    gathered.len() - 1
+                }
+            };
+            let group = gathered.get_mut(position).ok_or(AuditUnavailable::Unwritable)?;
+            group.records.push(record, RECORD_MAX).map_err(unfit)?;
+            if notable {
+                group.notable.push(record, RECORD_MAX).map_err(unfit)?;
+            }
+            Ok(Rc::clone(&group.outcome))
+        })
+    }
+}
+
+/// Sends what this thread has gathered for a log, and tells those who wait.
+async fn send(handle: AuditHandle, log: usize) {
+    let gathered = GATHERED.with_borrow_mut(|gathered| {
+        let position = gathered.iter().position(|group| group.log == log)?;
+        Some(gathered.swap_remove(position))
+    });
+    let Some(Gathered { records, notable, outcome, .. }) = gathered else { return };
+    let (written, answer) = oneshot::channel();
+    let group = Group { records, notable, written };
+    let result = match handle.actor.try_send(Append(group)) {
+        Err(actix::dev::SendError::Full(_)) => Err(AuditUnavailable::Overloaded),
+        Err(actix::dev::SendError::Closed(_)) => Err(AuditUnavailable::Unwritable),
+        Ok(()) => match tokio::time::timeout(handle.deadline, answer).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false) | Err(_)) => Err(AuditUnavailable::Unwritable),
+            Err(_late) => {
+                if !handle.shared.stuck.swap(true, Ordering::AcqRel) {
+                    tracing::error!(
+                        "a write to the audit log does not come back; keys are not used until it does"
+                    );
+                }
+                Err(AuditUnavailable::Late)
+            }
+        },
+    };
+    outcome.tell(result);
+}
+
+/// One of the records that may wait.
+struct Place<'a>(&'a Shared);
+
+impl<'a> Place<'a> {
+    fn take(shared: &'a Shared) -> Result<Self, AuditUnavailable> {
+        let place = Self(shared);
+        if shared.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_RECORDS {
+            return Ok(place);
+        }
+        Err(AuditUnavailable::Overloaded)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+thread_local! {
+    /// What this thread has not sent yet, by log.
+    static GATHERED: RefCell<Vec<Gathered>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Gathered {
+    log: usize,
+    records: Records,
+    notable: Records,
+    outcome: Rc<Outcome>,
+}
+
+impl Gathered {
+    fn new(log: usize) -> Self {
+        Self { log, records: Records::default(), notable: Records::default(), outcome: Rc::default() }
+    }
+}
+
+/// What became of a group, for everybody on this thread who has a record in it.
+#[derive(Default)]
+struct Outcome {
+    result: Cell<Option<Result<(), AuditUnavailable>>>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Outcome {
+    fn tell(&self, result: Result<(), AuditUnavailable>) {
+        self.result.set(Some(result));
+        for waker in self.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Resolves when a group is written, or is known not to be.
+struct Written {
+    outcome: Rc<Outcome>,
+    slot: Option<usize>,
+}
+
+impl Future for Written {
+    type Output = Result<(), AuditUnavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(result) = self.outcome.result.get() {
+            return Poll::Ready(result);
+        }
+        let slot = {
+            let mut waiting = self.outcome.waiting.borrow_mut();
+            match self.slot.and_then(|slot| waiting.get_mut(slot)) {
+                Some(waker) => waker.clone_from(context.waker()),
+                None => waiting.push(context.waker().clone()),
+            }
+            waiting.len() - 1
+        };
+        if self.slot.is_none() {
+            self.slot = Some(slot);
+        }
+        Poll::Pending
     }
 }

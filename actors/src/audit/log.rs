@@ -19,7 +19,6 @@ use uuid::Uuid;
 use super::{
     about::{self, Anchor, Checkpoint, Prunable, Pruned, Segment},
     directory,
-    group::Records,
     line::{self, Head},
     signed::{Signer, Signing},
 };
@@ -152,8 +151,12 @@ impl Log {
     ///
     /// # Errors
     /// None of the records counts.
-    pub fn append(&mut self, records: &Records, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
-        match self.try_append(records, now) {
+    pub fn append<'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a [u8]> + Clone,
+        now: DateTime<Utc>,
+    ) -> io::Result<Option<Anchor>> {
+        match self.try_append(records.clone(), now) {
             // The file was not the one that the folder names any more: there is another one now.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.current.is_none() => {
                 self.try_append(records, now)
@@ -162,10 +165,14 @@ impl Log {
         }
     }
 
-    fn try_append(&mut self, records: &Records, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
+    fn try_append<'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a [u8]>,
+        now: DateTime<Utc>,
+    ) -> io::Result<Option<Anchor>> {
         let signing = self.stand(now)?;
         let mut draft = Draft::after(self.tail);
-        for object in records.iter() {
+        for object in records {
             draft.record(object);
         }
         let due = self.unsigned + draft.lines >= self.options.checkpoint_lines || self.is_time(now);
@@ -179,6 +186,14 @@ impl Log {
         let since = (now - self.checkpoint_at).to_std();
         // A clock that was set back makes one too many.
         since.map_or(true, |since| since >= self.options.checkpoint_interval)
+    }
+
+    /// As [`Self::checkpoint`], once it is time.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn tick(&mut self, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
+        if self.is_time(now) { self.checkpoint(now) } else { Ok(None) }
     }
 
     /// Signs what has been written since the last checkpoint, if anything.

@@ -58,7 +58,7 @@ impl Bench {
     }
 
     fn append(&self, log: &mut Log, numbers: std::ops::Range<u64>) -> Option<Anchor> {
-        log.append(&records(self.now, numbers), self.now).unwrap()
+        log.append(records(self.now, numbers).iter(), self.now).unwrap()
     }
 
     /// Every line of the chain, in order, having followed it.
@@ -245,9 +245,9 @@ fn an_error_costs_the_group_and_nothing_else() {
     fs::remove_file(&blocked).unwrap();
     let mut log = Log::open(options, Arc::clone(&elsewhere.key) as Arc<_>, None, elsewhere.now).unwrap();
     fs::write(&blocked, b"").unwrap();
-    assert!(log.append(&records(elsewhere.now, 0..1), elsewhere.now).is_err());
+    assert!(log.append(records(elsewhere.now, 0..1).iter(), elsewhere.now).is_err());
     fs::remove_file(&blocked).unwrap();
-    log.append(&records(elsewhere.now, 0..1), elsewhere.now).unwrap();
+    log.append(records(elsewhere.now, 0..1).iter(), elsewhere.now).unwrap();
     assert_eq!(fs::read_to_string(blocked.join(directory::CURRENT)).unwrap().lines().count(), 2);
 }
 

@@ -7,8 +7,11 @@
 pub mod about;
 mod actor;
 pub mod directory;
+mod floods;
 mod group;
 mod handle;
+#[cfg(test)]
+mod handle_tests;
 pub mod line;
 pub mod log;
 #[cfg(test)]
@@ -16,9 +19,10 @@ mod log_tests;
 mod record;
 mod resume;
 mod scan;
-mod segment;
+mod security;
 pub mod signed;
 
-pub use handle::{AuditHandle, AuditUnavailable};
+pub use floods::{Flood, Floods};
+pub use handle::{AuditHandle, AuditUnavailable, Figures, Start};
 pub use record::{AuditRecord, Subject};
 pub use resume::chain_in;

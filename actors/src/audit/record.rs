@@ -1,36 +1,49 @@
 //! One operation, for the record.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+/// Longest record in bytes. Every member is bounded by what the service accepts; this is for what was forgotten.
+pub(super) const RECORD_MAX: usize = 8 << 10;
+
 /// Who did what to which key, and how it ended.
 #[derive(Debug, Clone, Serialize)]
-pub struct AuditRecord {
+pub struct AuditRecord<'a> {
     /// When it ended.
     pub ts: DateTime<Utc>,
-    /// The operation, such as `key.rotate`.
-    pub event: &'static str,
+    /// What happened, such as `key_rotated`.
+    pub event: &'a str,
+    /// The operation, such as `key.rotate`: the permission that it needs.
+    pub operation: &'a str,
     /// Who: a principal's name, `anonymous` or `system`.
-    pub actor: String,
+    pub actor: &'a str,
     /// The principal's id, since several may carry one name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<String>,
+    /// Where the request came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
     /// What it was done to.
     #[serde(flatten)]
     pub subject: Subject,
     /// `ok`, or the problem's code.
-    pub outcome: &'static str,
+    pub outcome: &'a str,
     /// HTTP status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// `X-Request-Id`.
-    pub request_id: String,
+    pub request_id: &'a str,
     /// This node.
-    pub node: String,
+    pub node: &'a str,
     /// Epoch of the ring.
     pub epoch: u64,
     /// How long it took, in microseconds.
     pub duration_us: u64,
+    /// So many of the same kind within a few seconds, this one included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u64>,
 }
 
 /// What an operation was done to.

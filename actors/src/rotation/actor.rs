@@ -147,8 +147,10 @@ async fn record(audit: &AuditHandle, node: &str, event: &'static str, applied: &
     let record = AuditRecord {
         ts: applied.at,
         event,
-        actor: "system".to_owned(),
+        operation: event,
+        actor: "system",
         actor_id: None,
+        address: None,
         subject: Subject {
             key: Some(subject.name.as_str().to_owned()),
             version: Some(subject.version.number()),
@@ -157,12 +159,13 @@ async fn record(audit: &AuditHandle, node: &str, event: &'static str, applied: &
         },
         outcome: "ok",
         status: None,
-        request_id: "schedule".to_owned(),
-        node: node.to_owned(),
+        request_id: "schedule",
+        node,
         epoch: applied.epoch.0,
         duration_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        times: None,
     };
-    if let Err(error) = audit.append(&record).await {
+    if let Err(error) = audit.append(&record, true).await {
         tracing::warn!(%error, event, "a scheduled change is recorded in the database only");
     }
 }
