@@ -7,6 +7,8 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
 };
 
+use claviger_actors::audit::directory;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
@@ -91,6 +93,16 @@ impl Node {
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// Every line of the audit log, oldest first.
+    #[must_use]
+    pub fn records(&self) -> Vec<Value> {
+        let contents = directory::list(&self.folder().join("data/audit")).unwrap();
+        let files = contents.closed.into_iter().map(|closed| closed.path).chain(contents.current);
+        let lines = files.flat_map(|file| directory::read(&file).unwrap().lines().map(Result::unwrap));
+        // The last one may be under way.
+        lines.filter_map(|line| serde_json::from_str(&line).ok()).collect()
     }
 
     /// SIGKILL, and wait for the end.

@@ -179,10 +179,14 @@ fn the_schedule_rotates_in_real_time() {
     let body = json!({"name": "fast", "type": "aes256-gcm", "rotation": {"every": "10s", "lead": "5s"}});
     client.post("/v1/keys", &body).expect(201);
     wait_until(|| client.get("/v1/keys/fast").expect(200)["primary_version"] == 2);
-    let log = node.folder().join("data/audit/audit.log");
-    let recorded =
-        |line: &str| line.contains(r#""event":"key.rotate","actor":"system","key":"fast","version":2"#);
-    wait_until(|| std::fs::read_to_string(&log).unwrap().lines().any(recorded));
+    wait_until(|| {
+        node.records().iter().any(|record| {
+            record["event"] == "key_rotated"
+                && record["actor"] == "system"
+                && record["key"] == "fast"
+                && record["version"] == 2
+        })
+    });
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn p5_no_secret_leaves() {
     assert!(errors.len() > 30 && errors.iter().all(|answer| (400..500).contains(&answer.status)));
     assert!(node.terminate().success());
 
-    let mut places: Vec<(&str, Vec<u8>)> = ["data/claviger.db", "data/audit/audit.log", "stderr"]
+    let mut places: Vec<(&str, Vec<u8>)> = ["data/claviger.db", "data/audit/audit.log", "data/audit/security.log", "stderr"]
         .map(|file| (file, std::fs::read(node.folder().join(file)).unwrap()))
         .into();
     places.extend(kids.into_iter().map(|kid| ("a kid", kid.into_bytes())));

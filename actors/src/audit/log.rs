@@ -147,25 +147,12 @@ impl Draft {
 }
 
 impl Log {
-    /// Appends records; answers with the checkpoint if one was due.
+    /// Appends records; answers with the checkpoint if one was due. Whoever finds the file gone or edited gets an error, and the chain goes
+    /// on in another one with the next call.
     ///
     /// # Errors
     /// None of the records counts.
     pub fn append<'a>(
-        &mut self,
-        records: impl Iterator<Item = &'a [u8]> + Clone,
-        now: DateTime<Utc>,
-    ) -> io::Result<Option<Anchor>> {
-        match self.try_append(records.clone(), now) {
-            // The file was not the one that the folder names any more: there is another one now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.current.is_none() => {
-                self.try_append(records, now)
-            }
-            done => done,
-        }
-    }
-
-    fn try_append<'a>(
         &mut self,
         records: impl Iterator<Item = &'a [u8]>,
         now: DateTime<Utc>,
@@ -188,11 +175,17 @@ impl Log {
         since.map_or(true, |since| since >= self.options.checkpoint_interval)
     }
 
-    /// As [`Self::checkpoint`], once it is time.
+    /// As [`Self::checkpoint`], once it is time; looks after the file in any case.
     ///
     /// # Errors
     /// It can't be written.
     pub fn tick(&mut self, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
+        if let Some(current) = self.current.as_ref().filter(|current| !current.torn)
+            && !is_whole(&current.file, current.length, &self.options.directory)
+        {
+            self.lose();
+            return Err(gone());
+        }
         if self.is_time(now) { self.checkpoint(now) } else { Ok(None) }
     }
 
@@ -333,7 +326,7 @@ impl Log {
 
     /// Writes a draft. Only once it is where it belongs does it count.
     fn commit(&mut self, draft: Draft, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
-        let Some(current) = &mut self.current else { return Err(io::ErrorKind::NotFound.into()) };
+        let Some(current) = &mut self.current else { return Err(gone()) };
         current.torn = true;
         current.file.write_all(&draft.bytes)?;
         if self.options.sync || draft.anchor.is_some() {
@@ -343,7 +336,7 @@ impl Log {
         let length = current.length + draft.bytes.len() as u64;
         if !is_whole(&current.file, length, &self.options.directory) {
             self.lose();
-            return Err(io::ErrorKind::NotFound.into());
+            return Err(gone());
         }
         (current.length, current.torn) = (length, false);
         self.tail = draft.tail;
@@ -371,6 +364,10 @@ impl Log {
         let members = members.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
         self.note(about::LOST, members);
     }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the file was deleted, replaced or edited")
 }
 
 /// The folder still names this file, and it is as long as it should be.

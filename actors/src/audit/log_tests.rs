@@ -214,6 +214,7 @@ fn a_file_that_is_taken_away_or_edited_is_noticed_and_nothing_is_answered_for_it
         bench.append(&mut log, 0..3);
         damage(&bench.current());
         bench.now += TimeDelta::seconds(1);
+        assert!(log.append(records(bench.now, 9..10).iter(), bench.now).is_err());
         bench.append(&mut log, 3..5);
         let text = fs::read_to_string(bench.current()).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -221,6 +222,9 @@ fn a_file_that_is_taken_away_or_edited_is_noticed_and_nothing_is_answered_for_it
         assert_eq!(events, [about::SEGMENT, about::LOST, "encrypt", "encrypt"]);
         assert_eq!(lines[1]["last_seq"], 4);
         assert_eq!(lines[0]["seq"], 5);
+        damage(&bench.current());
+        assert!(log.tick(bench.now).is_err(), "noticed without anybody writing");
+        log.checkpoint(bench.now).unwrap().unwrap();
     }
 }
 

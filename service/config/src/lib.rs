@@ -6,6 +6,7 @@
 //! A pure function of its input: texts, the environment and a way to read files are parameters, so it is fuzzed in isolation.
 //! [`Settings::load`] is for whoever runs with the settings, [`survey`] for whoever wants to know everything that is wrong.
 
+mod audit;
 mod error;
 mod layers;
 mod master;
@@ -16,6 +17,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{Audit, AuditLevel};
 pub use error::ConfigError;
 pub use layers::{Given, Layers};
 pub use master::{MasterSecrets, MasterWeakness, lines_of_secret};

@@ -12,7 +12,7 @@ use claviger_crypto::{random, secret::SecretBytes};
 use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
-use crate::{ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, master};
+use crate::{Audit, ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, master};
 
 /// All settings, judged. No `Debug`: some are secrets.
 pub struct Settings {
@@ -54,8 +54,8 @@ pub struct Settings {
     pub encryption_key: KeyName,
     /// TLS.
     pub tls: Option<Tls>,
-    /// Where audit records go.
-    pub audit_dir: PathBuf,
+    /// How the audit log is kept.
+    pub audit: Audit,
     /// How often the schedule is looked at.
     pub rotation_tick: Duration,
     /// Waiting period of a deletion.
@@ -119,7 +119,7 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
 }
 
-const SECONDS: &str = "must be a duration such as \"30s\", at least one second";
+pub(crate) const SECONDS: &str = "must be a duration such as \"30s\", at least one second";
 
 impl Settings {
     /// Merges and judges. The process environment and the file system are parameters.
@@ -200,7 +200,7 @@ impl Judge<'_> {
             signing_key: judge.key_name("tokens.signing_key", "default-signing")?,
             encryption_key: judge.key_name("tokens.encryption_key", "default-encryption")?,
             tls: judge.tls(),
-            audit_dir: judge.audit_dir(&database),
+            audit: judge.audit(&database),
             database,
             rotation_tick: judge.parse("rotation.tick", SECONDS, duration).unwrap_or(Duration::from_secs(1)),
             deletion_waiting_period: judge
@@ -220,7 +220,7 @@ impl Judge<'_> {
     }
 
     /// Parses a setting, if given and right.
-    fn parse<T>(&mut self, setting: &str, rule: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    pub(crate) fn parse<T>(&mut self, setting: &str, rule: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let given = self.layers.get(setting)?;
         let parsed = parse(given.text.trim());
         if parsed.is_none() {
@@ -236,10 +236,6 @@ impl Judge<'_> {
     pub(crate) fn listen(&mut self) -> SocketAddr {
         self.parse("server.listen", "must be an address such as 127.0.0.1:7420", |text| text.parse().ok())
             .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7_420)))
-    }
-
-    pub(crate) fn audit_dir(&mut self, database: &DatabaseUrl) -> PathBuf {
-        self.parse("audit.dir", "must be a path", path).unwrap_or_else(|| database.folder().join("audit"))
     }
 
     pub(crate) fn database(&mut self) -> DatabaseUrl {
@@ -353,16 +349,16 @@ fn generated_node(read_file: impl Fn(&Path) -> io::Result<String>) -> String {
     format!("{}-{suffix}", if host.is_empty() { "node" } else { &host })
 }
 
-fn path(text: &str) -> Option<PathBuf> {
+pub(crate) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let seconds = text.parse::<HumanDuration>().ok()?.as_secs();
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
-fn bounded(text: &str, least: usize, most: usize) -> Option<usize> {
+pub(crate) fn bounded(text: &str, least: usize, most: usize) -> Option<usize> {
     text.parse().ok().filter(|number| (least..=most).contains(number))
 }
 

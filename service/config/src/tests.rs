@@ -20,7 +20,7 @@ fn defaults_are_those_of_the_contract() {
         .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(settings.listen.to_string(), "127.0.0.1:7420");
     assert_eq!(settings.database.file(), Some(Path::new("data/claviger.db")));
-    assert_eq!(settings.audit_dir, Path::new("data/audit"));
+    assert_eq!(settings.audit.dir, Path::new("data/audit"));
     assert_eq!(settings.signing_key.as_str(), "default-signing");
     assert!(settings.masters.is_none() && settings.bootstrap_token.is_none());
 }

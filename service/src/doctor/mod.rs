@@ -46,6 +46,7 @@ pub fn examine(deployment: &Deployment<'_>, files: &impl Files) -> Vec<Finding> 
     examiner.secrets();
     examiner.settings();
     examiner.listener();
+    examiner.audit();
     examiner.database();
     examiner.files();
     let mut found = examiner.found;
@@ -71,6 +72,18 @@ impl<F: Files> Examiner<'_, F> {
         let problems: Vec<_> =
             problems.map(|problem| Finding::invalid(&problem.setting, &problem.rule)).collect();
         self.found.extend(problems);
+    }
+
+    /// P6 is given up where uses are only counted.
+    fn audit(&mut self) {
+        let level = self.survey.layers.get("audit.level");
+        if let Some(given) = level.filter(|given| given.text.trim() == "control") {
+            self.found.push(Finding::warning(
+                "audit-not-full",
+                &given.origin,
+                "uses of keys are counted, not recorded; set it to full".to_owned(),
+            ));
+        }
     }
 
     fn listener(&mut self) {

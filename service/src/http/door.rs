@@ -19,7 +19,6 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use claviger_actors::{
-    audit::AuditRecord,
     keyring::{Confirmed, IdempotencyTicket, Position, Snapshot, StillMay},
 };
 use claviger_policy::Permission;
@@ -31,6 +30,7 @@ use super::{
     body,
     idempotency::{self, Replay},
     problem::{Code, Problem},
+    record::{self, Answered, record},
     state::{AppState, Caller, Noted},
     table::{self, Access, Found, Kind, Route},
 };
@@ -57,6 +57,7 @@ pub async fn door(
     };
     let began = Instant::now();
     let id = request_id(&request);
+    let address = request.peer_addr().map(|address| address.ip());
     let noted = Noted::default();
     request.extensions_mut().insert(noted.clone());
     let found = table::find(request.method(), request.match_pattern().as_deref());
@@ -80,7 +81,8 @@ pub async fn door(
         },
     };
     if let Found::Route(route) = found
-        && let Some(refusal) = record(&state, &noted, route, caller.as_ref(), &response, began, &id).await
+        && let Some(refusal) =
+            record(&state, &noted, Answered { route, caller: caller.as_ref(), address, began, id: &id }, &response).await
     {
         response = refusal.response(Some(&id));
     }
@@ -133,6 +135,7 @@ async fn enter(
 ) -> Result<Option<Entered>, Box<Refused>> {
     let Access::Needs(permission) = route.access else { return Ok(None) };
     let began = Instant::now();
+    record::can_be(state, route).map_err(|problem| Box::new((None, problem)))?;
     if request.headers().contains_key(header::IF_MATCH) && state.cluster.is_shared() {
         // A tag that another node has given must not be judged by a ring that is behind.
         state.cluster.refresh().await;
@@ -353,43 +356,6 @@ fn problem_of(error: &Error) -> Problem {
         return Problem::new(Code::Internal, "the service failed; its log says why");
     }
     Problem::invalid("the request is not valid")
-}
-
-/// Writes the audit record. Without one, a use or a look does not succeed; a change has its record in its transaction.
-async fn record(
-    state: &AppState,
-    noted: &Noted,
-    route: &Route,
-    caller: Option<&Caller>,
-    response: &HttpResponse,
-    began: Instant,
-    id: &str,
-) -> Option<Problem> {
-    if route.access == Access::Public {
-        return None;
-    }
-    let status = response.status();
-    let record = AuditRecord {
-        ts: state.clock.now(),
-        event: route.event,
-        actor: caller.map_or_else(|| "anonymous".to_owned(), |caller| caller.identity.name().to_owned()),
-        actor_id: caller.map(|caller| caller.identity.id().simple().to_string()),
-        subject: noted.subject(),
-        outcome: response.extensions().get::<Code>().map_or("ok", |code| code.as_str()),
-        status: Some(status.as_u16()),
-        request_id: id.to_owned(),
-        node: state.node.clone(),
-        epoch: state.ring.snapshot().epoch.0,
-        duration_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-    };
-    let written = state.audit.append(&record).await;
-    if written.is_ok() || !status.is_success() || route.kind == Kind::Change {
-        return None;
-    }
-    Some(Problem::new(
-        Code::AuditUnavailable,
-        "the operation can't be recorded, so it is not answered; try again",
-    ))
 }
 
 fn finish(state: &AppState, response: &mut HttpResponse, id: &str) {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::SecondsFormat;
+use claviger_config::AuditLevel;
 use serde_json::json;
 
 use super::{
@@ -46,15 +47,20 @@ pub async fn health(state: Data<AppState>) -> HttpResponse {
     let whole = state.ring.snapshot().quarantined().is_empty();
     let scheduler = state.rotation.is_alive();
     let current = state.is_current(state.ring.snapshot().confirmed()).is_ok();
+    let audit = state.audit.is_writable();
+    let is_full = state.audit_level == AuditLevel::Full;
     let word = |good: bool, bad: &'static str| if good { "healthy" } else { bad };
     let redis = state.cluster.redis();
-    let status = match (database && current, whole && scheduler && redis != Some(false)) {
+    let status = match (
+        database && current && audit,
+        whole && scheduler && is_full && !state.keeper.is_short_of_room() && redis != Some(false),
+    ) {
         (false, _) => "unhealthy",
         (true, false) => "degraded",
         (true, true) => "healthy",
     };
     let mut response =
-        if database && current { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+        if database && current && audit { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     let dependency =
         |good, bad, latency_ms: f64| json!({ "status": word(good, bad), "latency_ms": latency_ms });
     let mut dependencies = json!({
@@ -62,6 +68,10 @@ pub async fn health(state: Data<AppState>) -> HttpResponse {
         "key_ring": dependency(whole, "degraded", 0.0),
         "rotation": dependency(scheduler, "degraded", 0.0),
         "word_from_database": dependency(current, "unhealthy", 0.0),
+        "audit_log": match (audit, is_full && !state.keeper.is_short_of_room()) {
+            (false, _) => dependency(false, "unhealthy", 0.0),
+            (true, whole) => dependency(whole, "degraded", 0.0),
+        },
     });
     if let (Some(redis), Some(dependencies)) = (redis, dependencies.as_object_mut()) {
         dependencies.insert("redis".to_owned(), dependency(redis, "degraded", 0.0));

@@ -18,6 +18,7 @@ pub mod openapi;
 mod page;
 pub mod policies;
 pub mod problem;
+pub mod record;
 mod slice;
 pub mod state;
 pub mod table;

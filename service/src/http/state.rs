@@ -4,24 +4,26 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use chrono::{SecondsFormat, TimeDelta};
 use claviger_actors::{
-    audit::{AuditHandle, Subject},
+    audit::{AuditHandle, Floods, KeeperHandle, Subject},
     clock::Clock,
     cluster::ClusterHandle,
     keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot, StillMay},
     rotation::RotationHandle,
 };
+use claviger_config::AuditLevel;
 use claviger_entity::{HumanDuration, KeyName};
 
 use super::{
     door::unsure,
     problem::{Code, Problem},
+    record::Tally,
 };
 use crate::auth::{Authorizer, Identity};
 
@@ -39,6 +41,14 @@ pub struct AppState {
     pub rotation: RotationHandle,
     /// The audit log.
     pub audit: AuditHandle,
+    /// What of it is kept in the database.
+    pub keeper: KeeperHandle,
+    /// What is recorded.
+    pub audit_level: AuditLevel,
+    /// Uses and looks that are only counted.
+    pub tally: Tally,
+    /// Failures of people that nobody knows.
+    pub floods: Mutex<Floods>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// This node's name.

@@ -218,9 +218,10 @@ fn p6_records_name_credentials_rescues_and_what_was_denied() {
     let (_, encrypter) = api_key(&admin, &["encrypter"]);
     encrypter.post("/v1/keys/k/decrypt", &json!({"batch": [rescue, rescue, {}]})).expect(200);
 
-    let records = std::fs::read_to_string(node.folder().join("data/audit/audit.log")).unwrap();
-    let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let of = |event: &str| records.iter().filter(|record| record["event"] == event).collect::<Vec<_>>();
+    let records = node.records();
+    let of = |operation: &str| {
+        records.iter().filter(|record| record["operation"] == operation).collect::<Vec<_>>()
+    };
     let issued = of("token.issue");
     assert_eq!(
         (&issued[0]["sub"], &issued[0]["permission"]),
@@ -259,9 +260,8 @@ fn a_kept_answer_is_given_again_only_while_the_right_lasts() {
     put_policy(&admin, "mine", &permit("mine"));
     assert_eq!(issue().expect(201)["token"], first["token"]);
 
-    let records = std::fs::read_to_string(node.folder().join("data/audit/audit.log")).unwrap();
-    let records = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let records: Vec<Value> = records.filter(|record| record["event"] == "token.issue").collect();
+    let mut records = node.records();
+    records.retain(|record| record["operation"] == "token.issue");
     let told: Vec<(&Value, bool)> =
         records.iter().map(|record| (&record["outcome"], record["replayed"] == true)).collect();
     let (ok, forbidden) = (json!("ok"), json!("forbidden"));

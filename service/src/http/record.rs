@@ -1,0 +1,193 @@
+//! What the door puts on record.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix_web::{HttpResponse, web::Data};
+use chrono::{DateTime, Utc};
+use claviger_actors::audit::{self, AuditRecord, AuditUnavailable, Flood, Subject};
+use claviger_config::AuditLevel;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{
+    problem::{Code, Problem},
+    state::{AppState, Caller, Noted},
+    table::{Access, Kind, ROUTES, Route},
+};
+
+/// How often counted failures and operations are put on record.
+const TELL: Duration = Duration::from_secs(1);
+
+/// A request that has been answered, but not yet to the caller.
+pub(super) struct Answered<'a> {
+    pub(super) route: &'static Route,
+    pub(super) caller: Option<&'a Caller>,
+    pub(super) address: Option<IpAddr>,
+    pub(super) began: Instant,
+    pub(super) id: &'a str,
+}
+
+/// Nothing may be used while it can't be recorded; whoever only asks to change something is let in, since a change has its record in its
+/// transaction.
+///
+/// # Errors
+/// `audit_unavailable`.
+pub(super) fn can_be(state: &AppState, route: &Route) -> Result<(), Problem> {
+    if route.kind != Kind::Change && state.audit.is_stuck() { Err(unavailable()) } else { Ok(()) }
+}
+
+fn unavailable() -> Problem {
+    let detail = "the operation can't be recorded, so it is not answered; try again";
+    Problem::new(Code::AuditUnavailable, detail)
+}
+
+/// Writes the audit record. Without one, a use or a look does not succeed; a change has its record in its transaction.
+pub(super) async fn record(
+    state: &AppState,
+    noted: &Noted,
+    answered: Answered<'_>,
+    response: &HttpResponse,
+) -> Option<Problem> {
+    let Answered { route, caller, address, began, id } = answered;
+    if route.access == Access::Public {
+        return None;
+    }
+    let status = response.status();
+    let is_notable = route.kind == Kind::Change || !status.is_success();
+    if state.audit_level == AuditLevel::Control && !is_notable {
+        state.tally.count(route);
+        return None;
+    }
+    let code = response.extensions().get::<Code>().map_or("ok", |code| code.as_str());
+    if caller.is_none() && !status.is_success() {
+        let mut floods = state.floods.lock().unwrap_or_else(PoisonError::into_inner);
+        if !floods.admit(Flood { address, code }, began) {
+            return None;
+        }
+    }
+    let record = AuditRecord {
+        ts: state.clock.now(),
+        event: audit::event_of_outcome(route.event, code),
+        operation: route.event,
+        actor: caller.map_or("anonymous", |caller| caller.identity.name()),
+        actor_id: caller.map(|caller| caller.identity.id().simple().to_string()),
+        address,
+        subject: noted.subject(),
+        outcome: code,
+        status: Some(status.as_u16()),
+        request_id: id,
+        node: &state.node,
+        epoch: state.ring.snapshot().epoch.0,
+        duration_us: micros(began.elapsed()),
+        times: None,
+    };
+    if matches!(status.as_u16(), 401 | 403) || (is_notable && !status.is_success()) {
+        state.keeper.note(&record);
+    }
+    let written = state.audit.append(&record, is_notable).await;
+    if written.is_ok() || !status.is_success() || route.kind == Kind::Change {
+        return None;
+    }
+    Some(unavailable())
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Uses and looks that are counted, not recorded, by operation.
+pub struct Tally(Vec<AtomicU64>);
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self(ROUTES.iter().map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl Tally {
+    fn count(&self, route: &'static Route) {
+        let position = ROUTES.iter().position(|known| std::ptr::eq(known, route));
+        if let Some(count) = position.and_then(|position| self.0.get(position)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What has been counted since the last time.
+    fn take(&self) -> Map<String, Value> {
+        let mut counts = Map::new();
+        for (route, count) in ROUTES.iter().zip(&self.0) {
+            let count = count.swap(0, Ordering::Relaxed);
+            if count > 0 {
+                let sum = counts.get(route.event).and_then(Value::as_u64).unwrap_or(0) + count;
+                counts.insert(route.event.to_owned(), sum.into());
+            }
+        }
+        counts
+    }
+}
+
+/// Operations of about a second.
+#[derive(Serialize)]
+struct Counted<'a> {
+    ts: DateTime<Utc>,
+    event: &'a str,
+    counts: Map<String, Value>,
+    node: &'a str,
+}
+
+/// Puts on record what was only counted, every second.
+pub async fn tell_counted(state: Data<AppState>) {
+    let mut tick = actix_web::rt::time::interval(TELL);
+    loop {
+        tick.tick().await;
+        tell_once(&state).await;
+    }
+}
+
+/// As [`tell_counted`], once.
+pub async fn tell_once(state: &AppState) {
+    let over = state.floods.lock().unwrap_or_else(PoisonError::into_inner).over(Instant::now());
+    for (flood, times) in over {
+        let told = tell_flood(state, flood, times).await;
+        if told.is_err() {
+            tracing::warn!(code = flood.code, times, "failures could not be recorded");
+        }
+    }
+    let counts = state.tally.take();
+    if !counts.is_empty() {
+        let ts = state.clock.now();
+        let counted = Counted { ts, event: "operations_counted", counts, node: &state.node };
+        if state.audit.append(&counted, false).await.is_err() {
+            tracing::warn!(counts = ?counted.counts, "counted operations could not be recorded");
+        }
+    }
+}
+
+async fn tell_flood(state: &AppState, flood: Flood, times: u64) -> Result<(), AuditUnavailable> {
+    let record = AuditRecord {
+        ts: state.clock.now(),
+        event: audit::event_of_outcome("", flood.code),
+        operation: "",
+        actor: "anonymous",
+        actor_id: None,
+        address: flood.address,
+        subject: Subject::default(),
+        outcome: flood.code,
+        status: None,
+        request_id: "",
+        node: &state.node,
+        epoch: state.ring.snapshot().epoch.0,
+        duration_us: 0,
+        times: Some(times),
+    };
+    state.keeper.note(&record);
+    state.audit.append(&record, true).await
+}
+
