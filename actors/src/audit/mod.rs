@@ -7,8 +7,10 @@
 pub mod about;
 mod actor;
 pub mod directory;
+pub mod event;
 mod group;
 mod handle;
+pub mod keeper;
 pub mod line;
 pub mod log;
 #[cfg(test)]
