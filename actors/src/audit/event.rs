@@ -17,9 +17,18 @@ pub fn event_of(operation: &str) -> &'static str {
         "key.import" => "key_imported",
         "key.update" | "key.label" | "key.updated" => "key_updated",
         "key.rotate" | "key.rotated" => "key_rotated",
-        "key.suspend" | "key.suspended" | "key.resume" | "key.resumed" | "key.compromise"
-        | "key.compromised" | "key.destroy" | "key.destroyed" | "key.retire" | "key.retired"
-        | "key.publish_standby" | "key.standby_published" => "key_state_changed",
+        "key.suspend"
+        | "key.suspended"
+        | "key.resume"
+        | "key.resumed"
+        | "key.compromise"
+        | "key.compromised"
+        | "key.destroy"
+        | "key.destroyed"
+        | "key.retire"
+        | "key.retired"
+        | "key.publish_standby"
+        | "key.standby_published" => "key_state_changed",
         "key.delete" | "key.deletion_scheduled" => "key_deletion_scheduled",
         "key.restore" | "key.restored" => "key_restored",
         "key.export" => "key_exported",

@@ -19,8 +19,10 @@ const AUDIT_PERIOD_DAYS: u64 = 365;
 /// What the internal keys are made from.
 pub(super) fn specs() -> [CreateKey; 2] {
     let token_hash = plain(KeyName::internal(TOKEN_HASH), KeyType::HmacSha256);
-    let rotation =
-        RotationPolicy { every: Some(HumanDuration::from_days(AUDIT_PERIOD_DAYS)), ..RotationPolicy::default() };
+    let rotation = RotationPolicy {
+        every: Some(HumanDuration::from_days(AUDIT_PERIOD_DAYS)),
+        ..RotationPolicy::default()
+    };
     [
         CreateKey { tier: Some(Tier::Master), ..token_hash },
         CreateKey { usage: Some(Usage::Sign), rotation, ..plain(audit(), KeyType::Eddsa) },

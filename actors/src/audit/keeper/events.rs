@@ -71,7 +71,10 @@ fn dropped(status: &Status, keeping: &Keeping, around: &Around) -> Option<EventR
     if count == 0 {
         return None;
     }
-    tracing::error!(count, "events were not written to the database, which was away or slow; the log has them");
+    tracing::error!(
+        count,
+        "events were not written to the database, which was away or slow; the log has them"
+    );
     let record = json!({
         "ts": around.clock.now(),
         "event": DROPPED,

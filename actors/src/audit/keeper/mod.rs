@@ -211,7 +211,9 @@ impl AuditKeeper {
             let sent = self.jobs.send(Job::Flush(done)).await.is_ok();
             let written = sent && flushed.await.is_ok();
             let is_kept = |kept: &Option<Anchor>| {
-                newest.as_ref().is_none_or(|newest| kept.as_ref().is_some_and(|kept| kept.hash == newest.hash))
+                newest
+                    .as_ref()
+                    .is_none_or(|newest| kept.as_ref().is_some_and(|kept| kept.hash == newest.hash))
             };
             written && anchored.wait_for(is_kept).await.is_ok()
         };

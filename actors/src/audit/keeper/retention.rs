@@ -41,6 +41,11 @@ impl Retention {
         Self { keeping, around, status, said: HashMap::new() }
     }
 
+    #[cfg(test)]
+    pub(super) const fn keeping_mut(&mut self) -> &mut Keeping {
+        &mut self.keeping
+    }
+
     /// One round. A step that fails does not hold up the others.
     pub(super) async fn round(&mut self) {
         let directory = self.keeping.directory.clone();
@@ -100,7 +105,8 @@ impl Retention {
 
     /// Removes segments of a chain; answers with the bytes that has freed.
     async fn carry_out(&mut self, removal: &Removal) -> io::Result<u64> {
-        let Some(anchor) = in_time(self.around.shelf.anchor(removal.chain)).await.map_err(io::Error::other)?
+        let Some(anchor) =
+            in_time(self.around.shelf.anchor(removal.chain)).await.map_err(io::Error::other)?
         else {
             tracing::warn!(chain = %removal.chain, "segments of the audit log are kept: the database does not vouch for them");
             return Ok(0);
@@ -167,8 +173,6 @@ fn remove(directory: PathBuf, paths: Vec<PathBuf>) -> io::Result<()> {
     std::fs::File::open(directory)?.sync_all()
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
