@@ -3,6 +3,7 @@
 mod m20261124_000001_ring;
 mod m20261125_000002_access;
 mod m20261125_000003_nodes;
+mod m20261125_000004_audit;
 
 use sea_orm_migration::prelude::*;
 
@@ -16,6 +17,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000001_ring::Migration),
             Box::new(m20261125_000002_access::Migration),
             Box::new(m20261125_000003_nodes::Migration),
+            Box::new(m20261125_000004_audit::Migration),
         ]
     }
 }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use actix::{Actor as _, Addr, Arbiter};
+use async_trait::async_trait;
 use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 
@@ -24,6 +25,7 @@ use super::{
     about::{Anchor, Prunable},
     actor::{Append, AuditLogger, Close, Prune},
     group::{Group, Records},
+    keeper,
     log::Options,
     record::RECORD_MAX,
     signed::Signer,
@@ -179,14 +181,6 @@ impl AuditHandle {
         self.anchors.clone()
     }
 
-    /// Writes that segments are about to be removed.
-    ///
-    /// # Errors
-    /// It is not in the log; then nothing may be removed.
-    pub async fn prune(&self, prunable: Prunable) -> io::Result<()> {
-        self.actor.send(Prune(prunable)).await.map_err(io::Error::other)?
-    }
-
     /// Signs the end of the log, once nothing comes any more.
     pub async fn close(&self) {
         if tokio::time::timeout(CLOSE_MAX, self.actor.send(Close)).await.is_err() {
@@ -217,6 +211,13 @@ impl AuditHandle {
             }
             Ok(Rc::clone(&group.outcome))
         })
+    }
+}
+
+#[async_trait]
+impl keeper::Prune for AuditHandle {
+    async fn prune(&self, prunable: Prunable) -> io::Result<()> {
+        self.actor.send(Prune(prunable)).await.map_err(io::Error::other)?
     }
 }
 

@@ -211,7 +211,7 @@ impl Log {
         let signing = self.stand(now)?;
         let mut draft = Draft::after(self.tail);
         let members = Pruned {
-            chain: self.tail.chain,
+            chain: prunable.chain,
             segment: prunable.segment,
             last_seq: prunable.last_seq,
             head: line::text(&prunable.head),

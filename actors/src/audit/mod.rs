@@ -7,11 +7,13 @@
 pub mod about;
 mod actor;
 pub mod directory;
+pub mod event;
 mod floods;
 mod group;
 mod handle;
 #[cfg(test)]
 mod handle_tests;
+pub mod keeper;
 pub mod line;
 pub mod log;
 #[cfg(test)]
@@ -22,6 +24,7 @@ mod scan;
 mod security;
 pub mod signed;
 
+pub use event::{event_of, event_of_outcome};
 pub use floods::{Flood, Floods};
 pub use handle::{AuditHandle, AuditUnavailable, Figures, Start};
 pub use record::{AuditRecord, Subject};

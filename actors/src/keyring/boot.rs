@@ -128,7 +128,7 @@ pub async fn boot(
 
 /// Keys of every deployment.
 fn wanted(defaults: &DefaultKeys) -> Vec<CreateKey> {
-    let mut wanted: Vec<CreateKey> = internal::names().into_iter().map(internal::spec).collect();
+    let mut wanted: Vec<CreateKey> = internal::specs().into();
     wanted.push(internal::plain(defaults.signing.clone(), KeyType::Es256));
     let encryption = internal::plain(defaults.encryption.clone(), KeyType::Aes256Gcm);
     wanted.push(CreateKey { usage: Some(Usage::Token), ..encryption });
@@ -145,7 +145,7 @@ impl Booted {
         }
         let generate = || Material::generate(spec.key_type, spec.bits).map_err(RingFailure::from);
         let mut materials = vec![generate()?];
-        if !spec.name.is_internal() {
+        if !internal::is_fixed(&spec.name, spec.key_type) {
             materials.push(generate()?);
         }
         let command = Command::Create(Box::new(spec), materials);

@@ -18,6 +18,7 @@ use super::{
     command::RingCommand,
     core::{Command, CreateKey, ImportKey, Imported, RingError, Rotate, Transition, UpdateKey, Use},
     forge::{Forge, ForgeError},
+    internal,
     snapshot::{Epoch, Snapshot},
     writer::Writer,
 };
@@ -104,7 +105,7 @@ impl KeyRingHandle {
     /// See [`RingFailure`].
     pub async fn create(&self, context: ChangeContext, spec: CreateKey) -> Result<Applied, RingFailure> {
         let mut materials = vec![self.forge.make(spec.key_type, spec.bits).await?];
-        if spec.temporary.is_none() && !spec.name.is_internal() {
+        if spec.temporary.is_none() && !internal::is_fixed(&spec.name, spec.key_type) {
             materials.push(self.forge.make(spec.key_type, spec.bits).await?);
         }
         self.apply(context, Command::Create(Box::new(spec), materials)).await
@@ -297,7 +298,8 @@ impl KeyRingHandle {
 
     fn shape(&self, name: &KeyName) -> Result<(claviger_entity::KeyType, Option<u32>, bool), RingError> {
         let snapshot = self.snapshot();
-        let key = snapshot.key(name)?;
+        // Our own too: no caller can name one, and the schedule replaces them.
+        let key = snapshot.ring().key(name)?;
         Ok((key.record.key_type, key.record.bits, key.standby().is_some()))
     }
 }

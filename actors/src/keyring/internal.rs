@@ -1,7 +1,9 @@
 //! The service's own keys. They live in the ring like all others, sealed and authenticated, and are on no route.
 
 use claviger_crypto::prepared::PreparedKey;
-use claviger_entity::{KeyName, KeyType, RotationPolicy, Tier, domain::claims::ClaimRules};
+use claviger_entity::{
+    HumanDuration, KeyName, KeyType, RotationPolicy, Tier, Usage, domain::claims::ClaimRules,
+};
 use uuid::Uuid;
 
 use super::{core::CreateKey, snapshot::Snapshot};
@@ -9,13 +11,32 @@ use super::{core::CreateKey, snapshot::Snapshot};
 /// Hashes bearer tokens and legacy ids, so that the database holds neither.
 const TOKEN_HASH: &str = "token-hash";
 
-pub(super) fn names() -> [KeyName; 1] {
-    [KeyName::internal(TOKEN_HASH)]
+/// Signs the checkpoints of audit logs.
+const AUDIT: &str = "audit";
+/// Days after which the audit key is replaced.
+const AUDIT_PERIOD_DAYS: u64 = 365;
+
+/// What the internal keys are made from.
+pub(super) fn specs() -> [CreateKey; 2] {
+    let token_hash = plain(KeyName::internal(TOKEN_HASH), KeyType::HmacSha256);
+    let rotation = RotationPolicy {
+        every: Some(HumanDuration::from_days(AUDIT_PERIOD_DAYS)),
+        ..RotationPolicy::default()
+    };
+    [
+        CreateKey { tier: Some(Tier::Master), ..token_hash },
+        CreateKey { usage: Some(Usage::Sign), rotation, ..plain(audit(), KeyType::Eddsa) },
+    ]
 }
 
-/// What an internal key is made from.
-pub(super) fn spec(name: KeyName) -> CreateKey {
-    CreateKey { tier: Some(Tier::Master), ..plain(name, KeyType::HmacSha256) }
+/// Name of the key that signs audit logs.
+pub(super) fn audit() -> KeyName {
+    KeyName::internal(AUDIT)
+}
+
+/// The key keeps its first version: what it has hashed can't be hashed anew.
+pub(crate) fn is_fixed(name: &KeyName, key_type: KeyType) -> bool {
+    name.is_internal() && !key_type.is_asymmetric()
 }
 
 /// A key with nothing but defaults.
@@ -47,6 +68,11 @@ pub fn token_hash(snapshot: &Snapshot, token: &[u8]) -> Option<[u8; 32]> {
 #[must_use]
 pub fn alias_hash(snapshot: &Snapshot, id: &[u8]) -> Option<[u8; 32]> {
     keyed_hash(snapshot, b"kid alias v1:", id)
+}
+
+/// Keyed hash of a value that audit records show in place of the value.
+pub(super) fn audit_hash(snapshot: &Snapshot, value: &[u8]) -> Option<[u8; 32]> {
+    keyed_hash(snapshot, b"audit value v1:", value)
 }
 
 /// Shows to a node that another one of this deployment uses its changes up to an epoch. One that is sent again says what is still true.

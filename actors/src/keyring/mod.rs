@@ -5,6 +5,7 @@
 
 mod access;
 mod actor;
+mod audit;
 pub mod boot;
 mod command;
 pub mod core;
@@ -18,6 +19,7 @@ mod snapshot;
 mod writer;
 
 pub use actor::{Applied, ChangeContext, IdempotencyTicket, RingFailure, StillMay};
+pub use audit::AuditKey;
 pub use handle::KeyRingHandle;
 pub use jwks::Jwks;
 pub use snapshot::{Confirmed, Epoch, Position, Snapshot, Unusable, Usable};

@@ -10,7 +10,10 @@ use croner::{
     parser::{CronParser, Seconds, Year},
 };
 
-use super::record::{Key, KeyRecord, Time};
+use super::{
+    internal,
+    record::{Key, KeyRecord, Time},
+};
 
 /// Longest text of a cron expression.
 const CRON_MAX_BYTES: usize = 128;
@@ -60,11 +63,11 @@ pub const fn tier_period(tier: Tier) -> HumanDuration {
     }
 }
 
-/// When the primary is due to be replaced; `None` for temporary keys, keys being deleted and keys without a primary.
+/// When the primary is due to be replaced; `None` for temporary keys, keys that are fixed, keys being deleted and keys without a primary.
 #[must_use]
 pub fn next_rotation_at(key: &Key) -> Option<Time> {
     let record = &key.record;
-    if record.name.is_internal()
+    if internal::is_fixed(&record.name, record.key_type)
         || record.temporary.is_some()
         || record.delete_at.is_some()
         || record.deleted_at.is_some()

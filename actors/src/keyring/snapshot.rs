@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     access::Access,
+    audit::signed::Signing,
     clock::uptime,
     seal::{Binding, Keychain},
     store::Changes,
@@ -120,6 +121,8 @@ pub struct Snapshot {
     access_revision: u64,
     keychain: Arc<Keychain>,
     jwks: OnceLock<Arc<Jwks>>,
+    /// Made on first use; every ring has its own, since it names the epoch.
+    pub(super) signing: OnceLock<Option<Signing>>,
 }
 
 /// A version ready for use, found by a reader.
@@ -170,6 +173,7 @@ impl Snapshot {
             access_revision: fresh_revision(),
             keychain,
             jwks: OnceLock::new(),
+            signing: OnceLock::new(),
         };
         for key in ring.keys() {
             snapshot.index(key);
@@ -192,6 +196,7 @@ impl Snapshot {
             access_revision: if relabelled { fresh_revision() } else { self.access_revision },
             keychain: Arc::clone(&self.keychain),
             jwks: OnceLock::new(),
+            signing: OnceLock::new(),
         };
         if let Some(key) = ring.any(changed) {
             next.index(key);
@@ -214,6 +219,7 @@ impl Snapshot {
             access_revision: if decides { fresh_revision() } else { self.access_revision },
             keychain: Arc::clone(&self.keychain),
             jwks: self.jwks.clone(),
+            signing: OnceLock::new(),
         }
     }
 

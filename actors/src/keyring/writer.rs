@@ -14,6 +14,7 @@ use super::{
     snapshot::{Epoch, Snapshot},
 };
 use crate::{
+    audit::event,
     clock::Clock,
     seal::Keychain,
     store::{ChangeSet, Database, Followed, IdempotencyRecord, LoadedRing, StoreError, Turn},
@@ -134,16 +135,21 @@ impl Writer {
     }
 
     fn audit_record(&self, description: Value, context: &ChangeContext, epoch: Epoch, at: Time) -> Value {
+        // The core names what it does; operators look for events.
+        let operation = description.get("event").and_then(Value::as_str).unwrap_or(event::OTHER);
         let mut record = json!({
             "ts": at,
+            "event": event::event_of(operation),
+            "operation": operation,
             "actor": context.actor,
             "actor_id": context.actor_id,
             "request_id": context.request_id,
             "node": self.node,
             "epoch": epoch,
+            "outcome": "ok",
         });
         if let (Value::Object(record), Value::Object(description)) = (&mut record, description) {
-            record.extend(description);
+            record.extend(description.into_iter().filter(|(name, _)| name != "event"));
         }
         record
     }

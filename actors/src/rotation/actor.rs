@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::core::{Agenda, Due};
 use crate::{
-    audit::{AuditHandle, AuditRecord, Subject},
+    audit::{AuditHandle, AuditRecord, Subject, event_of},
     clock::Clock,
     keyring::{
         Applied, ChangeContext, Epoch, KeyRingHandle, RingFailure,
@@ -146,7 +146,7 @@ async fn record(audit: &AuditHandle, node: &str, event: &'static str, applied: &
     let subject = &applied.subject;
     let record = AuditRecord {
         ts: applied.at,
-        event,
+        event: event_of(event),
         operation: event,
         actor: "system",
         actor_id: None,

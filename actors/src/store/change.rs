@@ -11,7 +11,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    Database, IdempotencyRecord, StoreError,
+    Database, EventRow, IdempotencyRecord, StoreError, audit,
     follow::{self, Followed},
     idempotency, meta, retry, rows,
 };
@@ -143,7 +143,7 @@ impl Database {
     }
 
     /// SQLite takes the lock at once; PostgreSQL with the row.
-    const fn writing() -> TransactionOptions {
+    pub(super) const fn writing() -> TransactionOptions {
         TransactionOptions {
             isolation_level: None,
             access_mode: None,
@@ -240,6 +240,9 @@ impl Turn {
             write_policy(transaction, keychain, write).await?;
         }
         log(transaction, set, &position, &record).await?;
+        // A record of ours that is none would be a fault of ours, and no reason to refuse the change: the change log has it.
+        let event = EventRow::read(record);
+        audit::insert(transaction, event.as_slice()).await?;
         if let Some(record) = &set.idempotency {
             idempotency::insert(transaction, keychain, record).await?;
         }

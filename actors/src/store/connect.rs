@@ -54,6 +54,11 @@ pub struct Pool {
 }
 
 impl Database {
+    #[cfg(test)]
+    pub(crate) const fn connection_for_tests(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
     /// Opens a database and brings its schema up to date.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Why the database did not answer as asked.
 
+use sea_orm::{DbErr, RuntimeErr};
+
 use crate::seal::SealError;
 
 /// A failure of the store. Messages name no value.
@@ -7,7 +9,7 @@ use crate::seal::SealError;
 pub enum StoreError {
     /// The database refused or is away.
     #[error("the database failed")]
-    Database(#[from] sea_orm::DbErr),
+    Database(#[from] DbErr),
     /// Another writer was there first, or a row is gone.
     #[error("the database was changed by another writer")]
     Conflict,
@@ -32,4 +34,24 @@ pub enum StoreError {
     /// The database's folder or file could not be made.
     #[error("the database file could not be opened")]
     Io(#[from] std::io::Error),
+}
+
+impl StoreError {
+    /// The database is there and does not take these rows, now or ever.
+    #[must_use]
+    pub fn is_about_the_rows(&self) -> bool {
+        let Self::Database(
+            DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)),
+        ) = self
+        else {
+            return false;
+        };
+        let code = cause.as_database_error().and_then(|error| error.code());
+        code.is_some_and(|code| match code.parse::<u32>() {
+            // SQLite, with its extensions: TOOBIG, CONSTRAINT, MISMATCH.
+            Ok(number) if code.len() != 5 => matches!(number % 256, 18..=20),
+            // PostgreSQL: data exceptions, violated constraints, limits of a statement.
+            Ok(_) | Err(_) => ["22", "23", "54"].iter().any(|class| code.starts_with(class)),
+        })
+    }
 }

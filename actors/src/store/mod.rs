@@ -4,6 +4,7 @@
 //! change log, the audit record and the answer kept for a retry; after it, either all of that happened or none.
 
 mod access;
+mod audit;
 mod change;
 mod connect;
 mod error;
@@ -15,6 +16,7 @@ mod nodes;
 mod retry;
 mod rows;
 
+pub use audit::{EventFilter, EventRow, NodeAnchor};
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
 pub use connect::{Database, Place, Pool};
 pub use error::StoreError;

@@ -2,6 +2,8 @@
 //!
 //! `mac` columns hold an HMAC over all other columns of their row, so an edited row is noticed whatever was edited.
 
+pub mod audit_chain;
+pub mod audit_event;
 pub mod change;
 pub mod data_key;
 pub mod idempotency;

@@ -88,8 +88,9 @@ pub(super) async fn record(
         duration_us: micros(began.elapsed()),
         times: None,
     };
-    if matches!(status.as_u16(), 401 | 403) || (is_notable && !status.is_success()) {
-        state.keeper.note(&record);
+    if !status.is_success() {
+        // A change that was made has its record in its own transaction.
+        keep(state, &record);
     }
     let written = state.audit.append(&record, is_notable).await;
     if written.is_ok() || !status.is_success() || route.kind == Kind::Change {
@@ -187,7 +188,15 @@ async fn tell_flood(state: &AppState, flood: Flood, times: u64) -> Result<(), Au
         duration_us: 0,
         times: Some(times),
     };
-    state.keeper.note(&record);
+    keep(state, &record);
     state.audit.append(&record, true).await
+}
+
+/// In the database too, for whoever asks any node.
+fn keep(state: &AppState, record: &AuditRecord<'_>) {
+    match serde_json::to_string(record) {
+        Ok(record) => state.keeper.record(record),
+        Err(error) => tracing::error!(%error, "a record can't be written"),
+    }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use chrono::{SecondsFormat, TimeDelta};
 use claviger_actors::{
-    audit::{AuditHandle, Floods, KeeperHandle, Subject},
+    audit::{AuditHandle, Floods, Subject, keeper::AuditKeeper},
     clock::Clock,
     cluster::ClusterHandle,
     keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot, StillMay},
@@ -42,7 +42,7 @@ pub struct AppState {
     /// The audit log.
     pub audit: AuditHandle,
     /// What of it is kept in the database.
-    pub keeper: KeeperHandle,
+    pub keeper: AuditKeeper,
     /// What is recorded.
     pub audit_level: AuditLevel,
     /// Uses and looks that are only counted.

@@ -4,7 +4,10 @@ use claviger_crypto::material::Material;
 use claviger_entity::{KeyName, VersionNumber};
 
 use super::{Change, KeyState, Ring, RingError, Time, draft::Draft};
-use crate::keyring::record::{Key, Origin};
+use crate::keyring::{
+    internal,
+    record::{Key, Origin},
+};
 
 const NOTHING_DUE: RingError = RingError::StateConflict("nothing is due");
 
@@ -14,7 +17,7 @@ pub(crate) fn lacks_standby(key: &Key) -> bool {
     record.temporary.is_none()
         && record.delete_at.is_none()
         && record.deleted_at.is_none()
-        && !record.name.is_internal()
+        && !internal::is_fixed(&record.name, record.key_type)
         && key.standby().is_none()
 }
 

@@ -1,0 +1,121 @@
+//! Names of events: what an operator looks for, out of the names of operations, which are those of permissions and of the change log.
+//!
+//! None begins with `audit_`: that is how the log speaks of itself.
+
+/// Whoever may not do what they asked for.
+pub const ACCESS_DENIED: &str = "access_denied";
+/// A credential that is none.
+pub const AUTH_FAILED: &str = "auth_failed";
+/// An operation that has no name here.
+pub const OTHER: &str = "other";
+
+/// The event of an operation: `key.rotate`, as callers ask for it, and `key.rotated`, as the change log has it, are both `key_rotated`.
+#[must_use]
+pub fn event_of(operation: &str) -> &'static str {
+    match operation {
+        "key.create" | "key.created" => "key_created",
+        "key.import" => "key_imported",
+        "key.update" | "key.label" | "key.updated" => "key_updated",
+        "key.rotate" | "key.rotated" => "key_rotated",
+        "key.suspend"
+        | "key.suspended"
+        | "key.resume"
+        | "key.resumed"
+        | "key.compromise"
+        | "key.compromised"
+        | "key.destroy"
+        | "key.destroyed"
+        | "key.retire"
+        | "key.retired"
+        | "key.publish_standby"
+        | "key.standby_published" => "key_state_changed",
+        "key.delete" | "key.deletion_scheduled" => "key_deletion_scheduled",
+        "key.restore" | "key.restored" => "key_restored",
+        "key.export" => "key_exported",
+        "key.used" => "key_used",
+        "key.encrypt" => "encrypt",
+        "key.decrypt" | "key.rescue" => "decrypt",
+        "key.rewrap" => "rewrap",
+        "key.datakey" => "datakey",
+        "key.sign" => "sign",
+        "key.verify" => "verify",
+        "key.hmac" => "hmac",
+        "random.generate" => "random",
+        "token.issue" | "token.issue_credential" => "token_issued",
+        "token.verify" => "token_verified",
+        "token.revoke" | "token.revoked" => "token_revoked",
+        "api_key.create" | "api_key.created" => "api_key_created",
+        "api_key.rotate" | "api_key.rotated" => "api_key_rotated",
+        "api_key.delete" | "api_key.deleted" => "api_key_deleted",
+        "policy.write" | "policy.written" | "policy.delete" | "policy.deleted" => "policy_changed",
+        "ring.changed" => "config_changed",
+        "key.read" | "key.read_public" | "api_key.read" | "policy.read" | "cluster.read" | "audit.read" => {
+            "read"
+        }
+        "audit.hash" => "hash",
+        _ => OTHER,
+    }
+}
+
+/// The event of an operation that ended so: `outcome` is `ok` or a problem's code. A refusal is one of its own kind, whatever was refused.
+#[must_use]
+pub fn event_of_outcome(operation: &str, outcome: &str) -> &'static str {
+    match outcome {
+        "forbidden" => ACCESS_DENIED,
+        "unauthorized" => AUTH_FAILED,
+        code if code.starts_with("token_") => AUTH_FAILED,
+        _ => event_of(operation),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use claviger_policy::Permission;
+
+    use super::*;
+
+    #[test]
+    fn every_permission_has_an_event() {
+        for permission in Permission::ALL {
+            let event = event_of(permission.as_str());
+            assert_ne!(event, OTHER, "{permission:?}");
+            assert!(!event.starts_with("audit_"), "{permission:?}");
+            assert!(event.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{event}");
+        }
+    }
+
+    #[test]
+    fn an_operation_and_what_the_change_log_says_of_it_are_one_event() {
+        for (asked, logged) in [
+            ("key.create", "key.created"),
+            ("key.update", "key.updated"),
+            ("key.rotate", "key.rotated"),
+            ("key.suspend", "key.suspended"),
+            ("key.resume", "key.resumed"),
+            ("key.compromise", "key.compromised"),
+            ("key.destroy", "key.destroyed"),
+            ("key.retire", "key.retired"),
+            ("key.publish_standby", "key.standby_published"),
+            ("key.delete", "key.deletion_scheduled"),
+            ("key.restore", "key.restored"),
+            ("api_key.create", "api_key.created"),
+            ("api_key.rotate", "api_key.rotated"),
+            ("api_key.delete", "api_key.deleted"),
+            ("policy.write", "policy.written"),
+            ("policy.delete", "policy.deleted"),
+        ] {
+            assert_eq!(event_of(asked), event_of(logged), "{asked}");
+            assert_ne!(event_of(asked), OTHER, "{asked}");
+        }
+        assert_eq!(event_of("key.frobnicate"), OTHER);
+    }
+
+    #[test]
+    fn refusals_are_events_of_their_own() {
+        assert_eq!(event_of_outcome("key.rotate", "ok"), "key_rotated");
+        assert_eq!(event_of_outcome("key.rotate", "standby_too_young"), "key_rotated");
+        assert_eq!(event_of_outcome("key.rotate", "forbidden"), ACCESS_DENIED);
+        assert_eq!(event_of_outcome("key.encrypt", "unauthorized"), AUTH_FAILED);
+        assert_eq!(event_of_outcome("key.encrypt", "token_expired"), AUTH_FAILED);
+    }
+}
