@@ -154,7 +154,7 @@ impl Bench {
             for _ in 0..10 {
                 records.push(&json!({"ts": now(), "event": "encrypt", "key": "k"}), 1_000).unwrap();
             }
-            let anchor = log.append(&records, now()).unwrap();
+            let anchor = log.append(records.iter(), now()).unwrap();
             self.shelf.anchors.lock().unwrap().extend(anchor);
         }
     }

@@ -1,0 +1,7 @@
+//! The audit log of a real process: nothing succeeds unrecorded, nothing hangs, nothing can be changed afterwards.
+
+mod disks;
+mod events;
+mod faults;
+mod floods;
+mod kills;
