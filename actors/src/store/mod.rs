@@ -14,6 +14,7 @@ mod meta;
 mod nodes;
 mod retry;
 mod rows;
+mod slow;
 
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
 pub use connect::{Database, Place, Pool};

@@ -3,6 +3,7 @@
 mod bursts;
 mod chaos;
 mod cut_off;
+mod pool;
 mod redis;
 mod restarts;
 mod start;
