@@ -10,7 +10,8 @@ use tokio::sync::watch;
 
 use super::{
     actor::{Ask, ClusterLink, Shared},
-    hints::{Cursors, Entry, HintError, Hints},
+    hints::{Cursors, Entry, Hints},
+    redis::HintError,
 };
 use crate::{
     clock::uptime,
@@ -69,7 +70,7 @@ struct Ears {
 
 impl Ears {
     async fn run(self) {
-        let (mut cursors, mut pause) = (Cursors::default(), PAUSE);
+        let (mut cursors, mut pause, mut complained) = (Cursors::default(), PAUSE, false);
         loop {
             match self.hints.read(&self.shared.node.boot_id, &mut cursors).await {
                 Ok(entries) => {
@@ -78,11 +79,15 @@ impl Ears {
                         // Whatever was announced meanwhile is found now.
                         self.ask().await;
                     }
-                    pause = PAUSE;
+                    (pause, complained) = (PAUSE, false);
                     self.heard(entries).await;
                 }
                 Err(error) => {
                     self.lost(&error);
+                    if matches!(error, HintError::Cluster) && !std::mem::replace(&mut complained, true) {
+                        // It was away when this node started; what stops a start does not stop a node that serves.
+                        tracing::error!(%error, "redis.url: Redis is not used; changes are found by polls");
+                    }
                     // It may come back without its streams, or be another server.
                     cursors = Cursors::default();
                     tokio::time::sleep(pause).await;

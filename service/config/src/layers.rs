@@ -54,6 +54,7 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("tls.cert", Plain),
     ("tls.key", Plain),
     ("tls.client_ca", Plain),
+    ("tls.ca_file", Plain),
     ("audit.dir", Plain),
     ("rotation.tick", Plain),
     ("deletion.waiting_period", Plain),

@@ -7,4 +7,5 @@ mod pool;
 mod redis;
 mod restarts;
 mod start;
+mod tls;
 mod together;
