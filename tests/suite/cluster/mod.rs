@@ -9,3 +9,4 @@ mod restarts;
 mod start;
 mod tls;
 mod together;
+mod without_redis;
