@@ -220,13 +220,10 @@ async fn redis(settings: &Settings) -> Result<Option<RedisLink>, StartError> {
     let Some(url) = &settings.redis else { return Ok(None) };
     let link = RedisLink::new(redis_place(url), authorities.as_deref())?;
     match link.look().await {
-        Ok(()) => {}
-        Err(error @ (HintError::Cluster | HintError::Settings)) => return Err(error.into()),
-        Err(error @ (HintError::Unreachable(_) | HintError::Refused(_))) => {
-            tracing::warn!(%error, "changes are found by polls until Redis is there");
-        }
+        Err(error @ (HintError::Cluster | HintError::Settings)) => Err(error.into()),
+        // Whoever listens to it says why, and goes on trying.
+        Ok(()) | Err(HintError::Unreachable(_) | HintError::Refused(_)) => Ok(Some(link)),
     }
-    Ok(Some(link))
 }
 
 fn redis_place(redis: &RedisUrl) -> RedisPlace<'_> {

@@ -79,7 +79,8 @@ fn a_redis_that_turns_out_to_be_a_cluster_is_left_alone() {
     let url = redis.url();
     redis.kill();
     let node = Node::with(&[(REDIS, &url)]);
-    assert!(node.log().contains("until Redis is there"), "{}", node.log());
+    let said = || node.log().contains("Redis is not used until it answers").then_some(());
+    process::until(LONG, said).expect("why there is no Redis is said");
     redis.restart_clustered();
     let errors = || node.log().lines().filter(|line| line.contains("ERROR")).count();
     process::until(LONG, || (errors() > 0).then_some(())).expect("it is said");
