@@ -49,6 +49,7 @@ fmt: ## Format everything
 
 deny: ## Licences, bans and sources of dependencies
 	command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) fetch --locked
 	cargo-deny --offline check bans licenses sources
 
 openapi: ## Regenerate docs/openapi.json

@@ -1,6 +1,7 @@
 //! The service: command line, doors, REST, startup.
 
 pub mod auth;
+pub mod authorities;
 pub mod cli;
 pub mod doctor;
 pub mod files;

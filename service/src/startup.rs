@@ -20,7 +20,7 @@ use actix_web::{
 use claviger_actors::{
     audit::AuditHandle,
     clock::{Clock, ClusterClock},
-    cluster::{HintError, RedisPlace},
+    cluster::{HintError, RedisLink, RedisPlace},
     keyring::boot::{self, BootError, Booted, DefaultKeys, Identity},
     rotation::RotationHandle,
     seal::MasterKeys,
@@ -30,6 +30,7 @@ use claviger_crypto::secret::SecretBytes;
 
 use crate::{
     auth::Authorizer,
+    authorities,
     config::{DatabaseUrl, RedisUrl, Settings},
     files,
     http::{self, door::door, openapi, state::AppState},
@@ -53,6 +54,9 @@ pub enum StartError {
         /// Why.
         cause: io::Error,
     },
+    /// The database, before anything is read from it.
+    #[error("database.url: {0}")]
+    Database(StoreError),
     /// The ring.
     #[error("{0}")]
     Boot(#[from] BootError),
@@ -83,6 +87,7 @@ impl Application {
     /// See [`StartError`].
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
         let at = |setting| move |cause| StartError::Setting { setting, cause };
+        let redis = redis(&settings).await?;
         let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
         let lock = settings.database.file().map(DatabaseLock::acquire).transpose();
@@ -93,7 +98,7 @@ impl Application {
         }
         let listener = TcpListener::bind(settings.listen).map_err(at("server.listen"))?;
         let address = listener.local_addr().map_err(at("server.listen"))?;
-        let database = Database::open(place(&settings)).await.map_err(BootError::from)?;
+        let database = Database::open(place(&settings)).await.map_err(StartError::Database)?;
 
         let clock = Arc::new(ClusterClock::default());
         let defaults = DefaultKeys {
@@ -116,8 +121,7 @@ impl Application {
             }
         };
 
-        let redis = settings.redis.as_ref().map(redis_place);
-        let (ring, cluster) = ring.start(redis)?;
+        let (ring, cluster) = ring.start(redis);
         let audit = AuditHandle::start(&settings.audit_dir);
         let clock: Arc<dyn Clock> = clock;
         // A node that has not heard from the database since it loaded the ring answers nobody.
@@ -207,6 +211,19 @@ async fn settle(
         return Err(StartError::Issuer(issuer));
     }
     Ok((issuer, bootstrap_token_file))
+}
+
+/// The way to Redis. One that is away is waited for while the node serves; one that is of no use is a setting to be put right.
+async fn redis(settings: &Settings) -> Result<Option<RedisLink>, StartError> {
+    let authorities = settings.ca_file.as_deref().map(authorities::beside_the_machines).transpose();
+    let authorities = authorities.map_err(|cause| StartError::Setting { setting: "tls.ca_file", cause })?;
+    let Some(url) = &settings.redis else { return Ok(None) };
+    let link = RedisLink::new(redis_place(url), authorities.as_deref())?;
+    match link.look().await {
+        Err(error @ (HintError::Cluster | HintError::Settings)) => Err(error.into()),
+        // Whoever listens to it says why, and goes on trying.
+        Ok(()) | Err(HintError::Unreachable(_) | HintError::Refused(_)) => Ok(Some(link)),
+    }
 }
 
 fn redis_place(redis: &RedisUrl) -> RedisPlace<'_> {
@@ -323,10 +340,4 @@ fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> R
         }
     };
     Ok(server.run())
-}
-
-impl From<StoreError> for StartError {
-    fn from(error: StoreError) -> Self {
-        Self::Boot(error.into())
-    }
 }

@@ -10,6 +10,7 @@
     reason = "a test that can't go on stops"
 )]
 
+pub mod authority;
 pub mod authorization;
 pub mod client;
 pub mod clock;

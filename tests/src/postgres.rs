@@ -13,7 +13,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::process::{self, PATIENCE, Port, Server, run, until};
+use crate::{
+    authority::Tls,
+    process::{self, PATIENCE, Port, Server, run, until},
+};
 
 /// Role that owns the databases; it may create more, and nothing else.
 pub const USER: &str = "claviger";
@@ -51,10 +54,29 @@ impl Postgres {
     /// Starts a server with further settings, each `name=value`.
     #[must_use]
     pub fn with(settings: &[&str]) -> Self {
+        Self::prepared(settings, |_| {})
+    }
+
+    /// Starts a server that speaks TLS to whoever asks for it.
+    #[must_use]
+    pub fn with_tls(tls: &Tls) -> Self {
+        let settings = ["ssl=on", "ssl_cert_file=../server.pem", "ssl_key_file=../server.key"];
+        Self::prepared(&settings, |folder| {
+            // It insists on a key of its own.
+            for (from, to) in [(&tls.certificate, "server.pem"), (&tls.key, "server.key")] {
+                let to = folder.join(to);
+                fs::copy(from, &to).unwrap();
+                give(&to);
+            }
+        })
+    }
+
+    fn prepared(settings: &[&str], prepare: impl Fn(&Path)) -> Self {
         let programs = programs();
         let folder = tempfile::tempdir().unwrap();
         give(folder.path());
         run(process::command("tar").arg("-xpf").arg(template(&programs)).arg("-C").arg(folder.path()));
+        prepare(folder.path());
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let mut postgres = Self { server: None, programs, settings, folder, port: Port::free() };
         postgres.launch();

@@ -3,25 +3,17 @@
 use std::{
     fmt::Write as _,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use tempfile::TempDir;
 
-use crate::process::{self, PATIENCE, Port, Server, program, until};
-
-/// Files of a server that speaks TLS.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// Its certificate.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-    /// What its clients trust.
-    pub authority: PathBuf,
-}
+use crate::{
+    authority::Tls,
+    process::{self, PATIENCE, Port, Server, program, until},
+};
 
 /// A running server in a folder of its own.
 #[derive(Debug)]
@@ -29,6 +21,8 @@ pub struct Redis {
     server: Option<Server>,
     folder: TempDir,
     port: Port,
+    /// Where the nodes of a cluster would speak with each other.
+    _bus: Option<Port>,
     access: Access,
 }
 
@@ -59,12 +53,23 @@ impl Redis {
         Self::launched(None, Some(tls), "")
     }
 
-    /// Starts a replica with the same password, and waits until it is in step.
+    /// Starts it again, or at last, in cluster mode, alone and with no slot; on the same port.
+    pub fn restart_clustered(&mut self) {
+        self.kill();
+        let bus = Port::free();
+        let further = format!("cluster-enabled yes\ncluster-port {}\n", bus.number());
+        let folder = self.folder.path();
+        fs::write(folder.join("redis.conf"), configuration(&self.access, folder, &further)).unwrap();
+        self._bus = Some(bus);
+        self.launch();
+    }
+
+    /// Starts a replica with the same password or TLS, and waits until it is in step.
     #[must_use]
     pub fn replica_of(primary: &Self) -> Self {
-        assert!(primary.access.tls.is_none(), "replicas of servers with TLS are not provided for");
         let further = format!("replicaof 127.0.0.1 {}\n", primary.port());
-        let replica = Self::launched(primary.access.password.as_deref(), None, &further);
+        let replica =
+            Self::launched(primary.access.password.as_deref(), primary.access.tls.as_ref(), &further);
         let in_step = until(PATIENCE, || {
             replica.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
         });
@@ -81,9 +86,7 @@ impl Redis {
     /// The same through another port, which is a proxy's.
     #[must_use]
     pub fn url_via(&self, port: u16) -> String {
-        let scheme = if self.access.tls.is_some() { "rediss" } else { "redis" };
-        let password = self.access.password.as_ref().map(|password| format!(":{password}@"));
-        format!("{scheme}://{}127.0.0.1:{port}", password.unwrap_or_default())
+        self.access.at(port).url()
     }
 
     /// Where it listens.
@@ -177,7 +180,7 @@ impl Redis {
         let access = Access { port: port.number(), password: password.map(str::to_owned), tls: tls.cloned() };
         // A file rather than arguments, because Sentinel has it rewritten.
         fs::write(folder.path().join("redis.conf"), configuration(&access, folder.path(), further)).unwrap();
-        let mut redis = Self { server: None, folder, port, access };
+        let mut redis = Self { server: None, folder, port, _bus: None, access };
         redis.launch();
         redis
     }
@@ -195,23 +198,12 @@ impl Redis {
 }
 
 fn configuration(access: &Access, folder: &Path, further: &str) -> String {
-    let (port, folder) = (access.port, folder.display());
+    let folder = folder.display();
     let mut text = format!(
         "bind 127.0.0.1\ndir \"{folder}\"\nsave \"\"\nappendonly no\nrdbcompression no\n\
          rdb-del-sync-files yes\nrepl-diskless-sync-delay 0\nset-proc-title no\n{further}"
     );
-    match &access.tls {
-        None => writeln!(text, "port {port}").unwrap(),
-        Some(Tls { certificate, key, authority }) => writeln!(
-            text,
-            "port 0\ntls-port {port}\ntls-auth-clients no\ntls-cert-file \"{}\"\ntls-key-file \"{}\"\n\
-             tls-ca-cert-file \"{}\"",
-            certificate.display(),
-            key.display(),
-            authority.display()
-        )
-        .unwrap(),
-    }
+    text.push_str(&access.doors());
     if let Some(password) = &access.password {
         writeln!(text, "requirepass \"{password}\"\nmasterauth \"{password}\"").unwrap();
     }
@@ -219,9 +211,28 @@ fn configuration(access: &Access, folder: &Path, further: &str) -> String {
 }
 
 impl Access {
-    /// Of a server or sentinel on this machine that asks for nothing.
-    pub(crate) fn plain(port: u16) -> Self {
-        Self { port, password: None, tls: None }
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        let password = self.password.as_ref().map(|password| format!(":{password}@"));
+        format!("{scheme}://{}127.0.0.1:{}", password.unwrap_or_default(), self.port)
+    }
+
+    /// Where it listens, and how.
+    pub(crate) fn doors(&self) -> String {
+        let port = self.port;
+        let Some(Tls { certificate, key, authority }) = &self.tls else { return format!("port {port}\n") };
+        format!(
+            "port 0\ntls-port {port}\ntls-auth-clients no\ntls-replication yes\n\
+             tls-cert-file \"{}\"\ntls-key-file \"{}\"\ntls-ca-cert-file \"{}\"\n",
+            certificate.display(),
+            key.display(),
+            authority.display()
+        )
+    }
+
+    /// Of another server or sentinel that speaks as this one, and asks for nothing.
+    pub(crate) fn beside(&self, port: u16) -> Self {
+        Self { port, password: None, tls: self.tls.clone() }
     }
 
     /// The same on another port.

@@ -27,7 +27,8 @@ pub struct Sentinels {
 struct Sentinel {
     _server: Server,
     folder: TempDir,
-    port: Port,
+    access: Access,
+    _port: Port,
 }
 
 impl Sentinels {
@@ -52,10 +53,7 @@ impl Sentinels {
     /// URL of each sentinel; none asks for a password.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
-        self.sentinels
-            .iter()
-            .map(|sentinel| format!("redis://127.0.0.1:{}", sentinel.port.number()))
-            .collect()
+        self.sentinels.iter().map(|sentinel| sentinel.access.url()).collect()
     }
 
     /// Who is master, as far as the sentinels agree.
@@ -92,13 +90,14 @@ impl Sentinel {
     fn start(primary: &Redis) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), Port::free());
         let file = folder.path().join("sentinel.conf");
-        fs::write(&file, configuration(primary, port.number(), folder.path())).unwrap();
+        let access = primary.access().beside(port.number());
+        fs::write(&file, configuration(primary, &access, folder.path())).unwrap();
         let mut command = process::command(program("redis-server"));
         command.arg(&file).arg("--sentinel").current_dir(folder.path());
         let mut server = Server::spawn(&mut command, &folder.path().join("log"), folder.path());
         let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-        Access::plain(port.number()).wait(&mut server, log);
-        Self { _server: server, folder, port }
+        access.wait(&mut server, log);
+        Self { _server: server, folder, access, _port: port }
     }
 
     fn master(&self) -> String {
@@ -106,7 +105,7 @@ impl Sentinel {
     }
 
     fn ask(&self, arguments: &[&str]) -> String {
-        Access::plain(self.port.number()).ask(arguments).unwrap_or_else(|error| panic!("{error}"))
+        self.access.ask(arguments).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn log(&self) -> String {
@@ -114,14 +113,15 @@ impl Sentinel {
     }
 }
 
-fn configuration(primary: &Redis, port: u16, folder: &Path) -> String {
+fn configuration(primary: &Redis, access: &Access, folder: &Path) -> String {
     let password = primary.password();
     let password = password.map(|password| format!("sentinel auth-pass {NAME} \"{password}\"\n"));
     format!(
-        "bind 127.0.0.1\nport {port}\ndir \"{}\"\n\
+        "bind 127.0.0.1\n{}dir \"{}\"\n\
          sentinel monitor {NAME} 127.0.0.1 {} 2\n\
          sentinel down-after-milliseconds {NAME} 1000\n\
          sentinel failover-timeout {NAME} 3000\n{}",
+        access.doors(),
         folder.display(),
         primary.port(),
         password.unwrap_or_default()

@@ -11,9 +11,10 @@ use std::{
 
 use chrono::DateTime;
 use claviger_tests::{
-    Node, Postgres, Proxy, Redis, Sentinels, clock,
+    Node, Postgres, Proxy, Redis, Sentinels,
+    authority::Tls,
+    clock,
     process::{PATIENCE, until},
-    redis::Tls,
 };
 
 /// An echo server; it ends with the process.

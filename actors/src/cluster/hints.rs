@@ -3,16 +3,12 @@
 //! A stream for events, read by every node with a cursor of its own, and one a node for acknowledgements of its changes. Losing an entry,
 //! a stream or Redis itself costs the time until the next poll and nothing else.
 
-use std::{sync::Arc, time::Duration};
-
-use deadpool_redis::{
-    PoolConfig, Runtime,
-    redis::{
-        AsyncCommands as _, RedisError, Value, from_redis_value,
-        streams::{StreamRangeReply, StreamReadReply},
-    },
-    sentinel,
+use deadpool_redis::redis::{
+    AsyncCommands as _, RedisError, Value, from_redis_value,
+    streams::{StreamMaxlen, StreamRangeReply, StreamReadReply},
 };
+
+use super::redis::{HintError, RedisLink};
 
 /// Entries that a stream keeps, about.
 const KEPT: usize = 1_024;
@@ -24,28 +20,6 @@ const BLOCK_MS: usize = 400;
 const READ_MAX: usize = 256;
 /// A stream of acknowledgements that nobody reads any more goes by itself.
 const FORGOTTEN_SECS: i64 = 300;
-/// Connections: one reads, the others write.
-const CONNECTIONS: usize = 4;
-
-/// Where Redis is.
-#[derive(Clone, Copy)]
-pub enum RedisPlace<'a> {
-    /// One server.
-    Server(&'a str),
-    /// Sentinels that know the master of this name; the URLs carry what they need.
-    Sentinels {
-        /// `redis://…` of each.
-        urls: &'a [String],
-        /// Name of the master.
-        master: &'a str,
-        /// Password of the master.
-        password: Option<&'a str>,
-        /// Number of the database.
-        database: i64,
-        /// Speak TLS with all of them.
-        tls: bool,
-    },
-}
 
 /// An entry as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,15 +42,10 @@ pub(super) enum Entry {
     },
 }
 
-enum Pool {
-    Server(deadpool_redis::Pool),
-    Sentinels(sentinel::Pool),
-}
-
 /// The streams of a deployment.
 #[derive(Clone)]
-pub struct Hints {
-    pool: Arc<Pool>,
+pub(crate) struct Hints {
+    link: RedisLink,
     events: String,
     prefix: String,
 }
@@ -94,72 +63,11 @@ impl Default for Cursors {
     }
 }
 
-/// Why Redis did not do its part.
-#[derive(Debug, thiserror::Error)]
-pub enum HintError {
-    /// No connection.
-    #[error("Redis is not reached: {0}")]
-    Unreachable(String),
-    /// It refused.
-    #[error("Redis refused: {0}")]
-    Refused(#[from] RedisError),
-    /// The settings.
-    #[error("the settings of Redis are not usable")]
-    Settings,
-}
-
-/// A command on whichever connection there is.
-macro_rules! with_connection {
-    ($pool:expr, $connection:ident => $work:expr) => {
-        match $pool {
-            Pool::Server(pool) => {
-                let mut $connection = pool.get().await.map_err(unreachable)?;
-                $work
-            }
-            Pool::Sentinels(pool) => {
-                let mut $connection = pool.get().await.map_err(unreachable)?;
-                $work
-            }
-        }
-    };
-}
-
 impl Hints {
-    /// Prepares connections; none is made yet, since a node starts without Redis too.
-    ///
-    /// # Errors
-    /// [`HintError::Settings`].
-    pub fn new(place: RedisPlace<'_>, deployment: uuid::Uuid) -> Result<Self, HintError> {
-        let mut size = PoolConfig::new(CONNECTIONS);
-        size.timeouts.wait = Some(Duration::from_secs(1));
-        size.timeouts.create = Some(Duration::from_secs(1));
-        size.timeouts.recycle = Some(Duration::from_secs(1));
-        let pool = match place {
-            RedisPlace::Server(url) => {
-                let mut config = deadpool_redis::Config::from_url(url);
-                config.pool = Some(size);
-                Pool::Server(config.create_pool(Some(Runtime::Tokio1)).map_err(|_| HintError::Settings)?)
-            }
-            RedisPlace::Sentinels { urls, master, password, database, tls } => {
-                let mut config = sentinel::Config::from_urls(
-                    urls.to_vec(),
-                    master.to_owned(),
-                    sentinel::SentinelServerType::Master,
-                );
-                config.pool = Some(size);
-                config.node_connection_info = Some(sentinel::SentinelNodeConnectionInfo {
-                    tls_mode: tls.then_some(sentinel::TlsMode::Secure),
-                    redis_connection_info: Some(deadpool_redis::RedisConnectionInfo {
-                        db: database,
-                        password: password.map(str::to_owned),
-                        ..Default::default()
-                    }),
-                });
-                Pool::Sentinels(config.create_pool(Some(Runtime::Tokio1)).map_err(|_| HintError::Settings)?)
-            }
-        };
+    /// The streams of a deployment, over this way.
+    pub(crate) fn new(link: RedisLink, deployment: uuid::Uuid) -> Self {
         let prefix = format!("claviger:{deployment}");
-        Ok(Self { pool: Arc::new(pool), events: format!("{prefix}:events"), prefix })
+        Self { link, events: format!("{prefix}:events"), prefix }
     }
 
     fn acknowledgements(&self, boot_id: &str) -> String {
@@ -169,10 +77,9 @@ impl Hints {
     /// Tells all nodes of a change.
     pub(super) async fn publish(&self, by: &str, epoch: u64) -> Result<(), HintError> {
         let fields = [("boot", by.to_owned()), ("epoch", epoch.to_string())];
-        with_connection!(&*self.pool, connection => {
-            let limit = deadpool_redis::redis::streams::StreamMaxlen::Approx(KEPT);
-            let _: Option<String> = connection.xadd_maxlen(&self.events, limit, "*", &fields).await?;
-        });
+        let mut connection = self.link.connection().await?;
+        let _: Option<String> =
+            connection.xadd_maxlen(&self.events, StreamMaxlen::Approx(KEPT), "*", &fields).await?;
         Ok(())
     }
 
@@ -187,19 +94,17 @@ impl Hints {
         let stream = self.acknowledgements(to);
         let epoch = epoch.to_string();
         let fields: [(&str, &[u8]); 3] = [("boot", by.as_bytes()), ("epoch", epoch.as_bytes()), ("mac", mac)];
-        with_connection!(&*self.pool, connection => {
-            let limit = deadpool_redis::redis::streams::StreamMaxlen::Approx(KEPT);
-            let _: Option<String> = connection.xadd_maxlen(&stream, limit, "*", &fields).await?;
-            let _: i64 = connection.expire(&stream, FORGOTTEN_SECS).await?;
-        });
+        let mut connection = self.link.connection().await?;
+        let _: Option<String> =
+            connection.xadd_maxlen(&stream, StreamMaxlen::Approx(KEPT), "*", &fields).await?;
+        let _: i64 = connection.expire(&stream, FORGOTTEN_SECS).await?;
         Ok(())
     }
 
     /// The newest entry there is.
     async fn last_event(&self) -> Result<String, HintError> {
-        let last: StreamRangeReply = with_connection!(&*self.pool, connection => {
-            connection.xrevrange_count(&self.events, "+", "-", 1).await?
-        });
+        let mut connection = self.link.connection().await?;
+        let last: StreamRangeReply = connection.xrevrange_count(&self.events, "+", "-", 1).await?;
         Ok(last.ids.into_iter().next().map_or_else(|| BEGINNING.to_owned(), |entry| entry.id))
     }
 
@@ -215,9 +120,8 @@ impl Hints {
         command.arg("COUNT").arg(READ_MAX).arg("BLOCK").arg(BLOCK_MS).arg("STREAMS");
         command.arg(&self.events).arg(&acknowledgements);
         command.arg(&*events).arg(&cursors.acknowledgements);
-        let reply: Value = with_connection!(&*self.pool, connection => {
-            command.query_async(&mut connection).await?
-        });
+        let mut connection = self.link.connection().await?;
+        let reply: Value = command.query_async(&mut *connection).await?;
         if reply == Value::Nil {
             return Ok(Vec::new());
         }
@@ -242,8 +146,4 @@ impl Hints {
         }
         Ok(entries)
     }
-}
-
-fn unreachable(error: impl std::fmt::Display) -> HintError {
-    HintError::Unreachable(error.to_string())
 }

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 
 use super::{
     actor::{Ask, ClusterLink, Shared},
-    hints::{Cursors, Entry, HintError, Hints},
+    hints::{Cursors, Entry, Hints},
+    redis::HintError,
 };
 use crate::{
     clock::uptime,
@@ -69,7 +70,7 @@ struct Ears {
 
 impl Ears {
     async fn run(self) {
-        let (mut cursors, mut pause) = (Cursors::default(), PAUSE);
+        let (mut cursors, mut pause, mut complaint) = (Cursors::default(), PAUSE, None);
         loop {
             match self.hints.read(&self.shared.node.boot_id, &mut cursors).await {
                 Ok(entries) => {
@@ -78,11 +79,11 @@ impl Ears {
                         // Whatever was announced meanwhile is found now.
                         self.ask().await;
                     }
-                    pause = PAUSE;
+                    (pause, complaint) = (PAUSE, None);
                     self.heard(entries).await;
                 }
                 Err(error) => {
-                    self.lost(&error);
+                    self.lost(&error, &mut complaint);
                     // It may come back without its streams, or be another server.
                     cursors = Cursors::default();
                     tokio::time::sleep(pause).await;
@@ -92,11 +93,17 @@ impl Ears {
         }
     }
 
-    fn lost(&self, error: &HintError) {
-        if self.shared.connected.swap(false, Ordering::Relaxed) {
-            tracing::warn!(%error, "Redis is lost; changes are found by polls until it is back");
+    /// Says so once, and once more when it turns out that waiting is of no use.
+    fn lost(&self, error: &HintError, complaint: &mut Option<bool>) {
+        self.shared.connected.store(false, Ordering::Relaxed);
+        let hopeless = matches!(error, HintError::Cluster);
+        if complaint.replace(hopeless) == Some(hopeless) {
+            tracing::debug!(%error, "Redis is not used");
+        } else if hopeless {
+            // It was away when this node started; what stops a start does not stop a node that serves.
+            tracing::error!(%error, "redis.url: Redis is not used; changes are found by polls");
         } else {
-            tracing::debug!(%error, "Redis is not reached");
+            tracing::warn!(%error, "Redis is not used until it answers; changes are found by polls");
         }
     }
 

@@ -9,9 +9,11 @@ mod core;
 mod handle;
 mod hints;
 mod listener;
+mod redis;
 
+pub(crate) use self::hints::Hints;
 pub use self::{
     core::{Acknowledged, HEARTBEAT, Member},
     handle::{ClusterHandle, View},
-    hints::{HintError, Hints, RedisPlace},
+    redis::{HintError, RedisLink, RedisPlace},
 };

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     access::PrincipalRecord,
     clock::{Clock, ClusterClock, uptime},
-    cluster::{ClusterHandle, HintError, Hints, RedisPlace},
+    cluster::{ClusterHandle, Hints, RedisLink},
     seal::MasterKeys,
     store::{Database, NodeRow, StoreError},
 };
@@ -216,15 +216,13 @@ impl Booted {
     }
 
     /// Starts the actors.
-    ///
-    /// # Errors
-    /// The settings of Redis are not usable.
-    pub fn start(self, redis: Option<RedisPlace<'_>>) -> Result<(KeyRingHandle, ClusterHandle), HintError> {
+    #[must_use]
+    pub fn start(self, redis: Option<RedisLink>) -> (KeyRingHandle, ClusterHandle) {
         let deployment = self.writer.keychain.deployment();
-        let hints = redis.map(|place| Hints::new(place, deployment)).transpose()?;
+        let hints = redis.map(|link| Hints::new(link, deployment));
         let ring =
             KeyRingHandle::start(self.writer, self.snapshot, Arc::clone(&self.clock) as Arc<dyn Clock>);
         let cluster = ClusterHandle::start(ring.clone(), self.clock, self.row, hints);
-        Ok((ring, cluster))
+        (ring, cluster)
     }
 }

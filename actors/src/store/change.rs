@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     Database, EventRow, IdempotencyRecord, StoreError, audit,
     follow::{self, Followed},
-    idempotency, meta, retry, rows,
+    idempotency, meta, retry, rows, slow,
 };
 use crate::{
     access::{Manifest, PolicyRecord, PrincipalRecord},
@@ -197,7 +197,7 @@ impl Turn {
         }
         self.meta.issuer = Some(issuer.to_owned());
         meta::write(&self.transaction, keychain, self.meta).await?;
-        self.transaction.commit().await?;
+        slow::commit(self.transaction).await?;
         Ok(issuer.to_owned())
     }
 
@@ -253,7 +253,7 @@ impl Turn {
             self.meta.policies = Some(serde_json::to_string(manifest)?);
         }
         meta::write(&self.transaction, keychain, self.meta).await?;
-        self.transaction.commit().await?;
+        slow::commit(self.transaction).await?;
         Ok(position)
     }
 }

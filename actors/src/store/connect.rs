@@ -4,15 +4,16 @@ use std::{path::Path, time::Duration};
 
 use claviger_migration::Migrator;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, TransactionTrait as _,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr, TransactionTrait as _,
+    sqlx::{
+        self,
+        sqlite::{SqliteJournalMode, SqliteSynchronous},
+    },
 };
 use sea_orm_migration::MigratorTrait as _;
 
-use super::{StoreError, retry};
+use super::{StoreError, retry, slow};
 
-/// Statements that take longer are named in the log.
-const SLOW: Duration = Duration::from_millis(200);
 /// A statement that takes longer is given up by the server.
 const STATEMENT_MAX: Duration = Duration::from_secs(10);
 /// The advisory lock under which one node at a time changes the schema.
@@ -165,11 +166,11 @@ impl Database {
     }
 
     async fn connect(mut options: ConnectOptions) -> Result<Self, StoreError> {
-        if let (Ok(off), Ok(warn)) = ("off".parse(), "warn".parse()) {
-            options.sqlx_logging(true).sqlx_logging_level(off);
-            options.sqlx_slow_statements_logging_settings(warn, SLOW);
-        }
-        Ok(Self { connection: sea_orm::Database::connect(options).await? })
+        // The driver would log the text of statements; what is slow is named instead.
+        options.sqlx_logging(false);
+        let mut connection = sea_orm::Database::connect(options).await.map_err(unreachable)?;
+        connection.set_metric_callback(slow::statement);
+        Ok(Self { connection })
     }
 
     /// Asks for a sign of life.
@@ -187,6 +188,23 @@ impl Database {
             tracing::warn!(%error, "the database was not closed in order");
         }
     }
+}
+
+/// Says why there is no connection, where that is the network's, the certificate's or the server's word: none of them quotes the URL.
+fn unreachable(error: DbErr) -> StoreError {
+    let DbErr::Conn(RuntimeErr::SqlxError(cause)) = &error else { return error.into() };
+    let said = if let sqlx::Error::Io(cause) = cause.as_ref() {
+        cause.to_string()
+    } else if let sqlx::Error::Tls(cause) = cause.as_ref() {
+        cause.to_string()
+    } else if let sqlx::Error::Database(cause) = cause.as_ref() {
+        cause.message().to_owned()
+    } else if matches!(cause.as_ref(), sqlx::Error::PoolTimedOut) {
+        "no connection in time".to_owned()
+    } else {
+        return error.into();
+    };
+    StoreError::Unreachable(said)
 }
 
 /// Refuses a schema that this release does not know all of; a release reads what the one before wrote, not what the one after does.

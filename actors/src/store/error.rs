@@ -10,6 +10,9 @@ pub enum StoreError {
     /// The database refused or is away.
     #[error("the database failed")]
     Database(#[from] DbErr),
+    /// No connection at the start.
+    #[error("the database is not reached: {0}")]
+    Unreachable(String),
     /// Another writer was there first, or a row is gone.
     #[error("the database was changed by another writer")]
     Conflict,

@@ -15,6 +15,7 @@ mod meta;
 mod nodes;
 mod retry;
 mod rows;
+mod slow;
 
 pub use audit::{EventFilter, EventRow, NodeAnchor};
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};

@@ -54,6 +54,7 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("tls.cert", Plain),
     ("tls.key", Plain),
     ("tls.client_ca", Plain),
+    ("tls.ca_file", Plain),
     ("audit.dir", Plain),
     ("audit.level", Plain),
     ("audit.fsync", Plain),

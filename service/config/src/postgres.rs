@@ -14,6 +14,7 @@ pub struct PostgresUrl<'a> {
     /// Database.
     pub database: Cow<'a, str>,
     sslmode: Cow<'a, str>,
+    names_root: bool,
 }
 
 impl<'a> PostgresUrl<'a> {
@@ -40,6 +41,7 @@ impl<'a> PostgresUrl<'a> {
             hosts: hosts.split(',').filter(|host| !host.is_empty()).map(|host| decoded(name(host))).collect(),
             database: decoded(database),
             sslmode: Cow::Borrowed(""),
+            names_root: false,
         };
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             match name {
@@ -48,6 +50,7 @@ impl<'a> PostgresUrl<'a> {
                 "host" | "hostaddr" => url.hosts = value.split(',').map(decoded).collect(),
                 "dbname" => url.database = decoded(value),
                 "sslmode" | "ssl-mode" => url.sslmode = decoded(value),
+                "sslrootcert" | "ssl-root-cert" | "ssl-ca" => url.names_root = true,
                 _ => {}
             }
         }
@@ -68,6 +71,22 @@ impl<'a> PostgresUrl<'a> {
             ["verify-ca", "verify-full"].iter().any(|mode| self.sslmode.eq_ignore_ascii_case(mode));
         verified || self.hosts.iter().all(|host| is_local(host))
     }
+}
+
+/// A URL that trusts the authorities of a file, unless it names some of its own: the driver takes one file, beside its own list.
+pub(crate) fn with_root(text: &str, root: Option<&str>) -> String {
+    let names_root = PostgresUrl::parse(text).is_some_and(|url| url.names_root);
+    let Some(root) = root.filter(|root| !root.is_empty() && !names_root) else { return text.to_owned() };
+    let separator = if text.contains('?') { '&' } else { '?' };
+    let mut url = format!("{text}{separator}sslrootcert=");
+    for byte in root.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    url
 }
 
 /// A host without its port.
@@ -95,4 +114,26 @@ fn decoded(text: &str) -> Cow<'_, str> {
         rest = if code.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
     }
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_are_added_to_a_url_that_names_none() {
+        let table = [
+            ("postgres://h/d", "postgres://h/d?sslrootcert=/etc/a%20b%26c.pem"),
+            (
+                "postgres://h/d?sslmode=verify-full",
+                "postgres://h/d?sslmode=verify-full&sslrootcert=/etc/a%20b%26c.pem",
+            ),
+            ("postgres://h/d?sslrootcert=x", "postgres://h/d?sslrootcert=x"),
+            ("postgres://h/d?ssl-ca=x", "postgres://h/d?ssl-ca=x"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(with_root(text, Some("/etc/a b&c.pem")), expected);
+            assert_eq!(with_root(text, None), text);
+        }
+    }
 }

@@ -35,6 +35,10 @@ impl RedisUrl {
     /// The rule that it breaks.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = text.split_once("://").ok_or(FORM)?;
+        // The client would take a fragment for leave not to look at certificates.
+        if text.contains('#') {
+            return Err(FORM);
+        }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| (user, hosts));
         let hosts: Vec<&str> = hosts.split(',').collect();
@@ -102,6 +106,7 @@ mod tests {
             ("redis+sentinel://127.0.0.1,cache/m", CLEAR),
             ("redis+cluster://127.0.0.1", CLUSTER),
             ("rediss://a,b", FORM),
+            ("rediss://a/#insecure", FORM),
             ("redis+sentinel://127.0.0.1", FORM),
             ("redis+sentinel://127.0.0.1/m/x", FORM),
             ("http://127.0.0.1", FORM),

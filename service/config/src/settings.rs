@@ -12,7 +12,7 @@ use claviger_crypto::{random, secret::SecretBytes};
 use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
-use crate::{Audit, ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, master};
+use crate::{Audit, ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, master, postgres};
 
 /// All settings, judged. No `Debug`: some are secrets.
 pub struct Settings {
@@ -52,8 +52,10 @@ pub struct Settings {
     pub signing_key: KeyName,
     /// Key that encrypts tokens when a request names none.
     pub encryption_key: KeyName,
-    /// TLS.
+    /// TLS of the listener.
     pub tls: Option<Tls>,
+    /// Authorities that are trusted beside the machine's wherever this node is the client; in the database's URLs already.
+    pub ca_file: Option<PathBuf>,
     /// How the audit log is kept.
     pub audit: Audit,
     /// How often the schedule is looked at.
@@ -200,6 +202,7 @@ impl Judge<'_> {
             signing_key: judge.key_name("tokens.signing_key", "default-signing")?,
             encryption_key: judge.key_name("tokens.encryption_key", "default-encryption")?,
             tls: judge.tls(),
+            ca_file: judge.ca_file(),
             audit: judge.audit(&database),
             database,
             rotation_tick: judge.parse("rotation.tick", SECONDS, duration).unwrap_or(Duration::from_secs(1)),
@@ -263,7 +266,12 @@ impl Judge<'_> {
             self.problem(given.origin.clone(), rule);
             return None;
         }
-        Some(Zeroizing::new(text.to_owned()))
+        let root = self.layers.get("tls.ca_file").map(|given| given.text.trim());
+        Some(Zeroizing::new(postgres::with_root(text, root)))
+    }
+
+    fn ca_file(&mut self) -> Option<PathBuf> {
+        self.parse("tls.ca_file", "must be a path", path)
     }
 
     fn redis(&mut self) -> Option<RedisUrl> {

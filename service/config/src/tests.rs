@@ -151,3 +151,20 @@ fn masters_are_lines_newest_first() {
     assert_eq!(texts, [new.as_bytes(), old.as_bytes()]);
     assert_eq!(lines_of_secret(&text).map(|(number, _)| number).collect::<Vec<_>>(), [1, 3]);
 }
+
+#[test]
+fn authorities_need_no_certificate_of_ones_own_and_reach_the_database() {
+    let environment = [
+        ("CLAVIGER_DATABASE__URL", "postgres://u:p@db/d?sslmode=verify-full"),
+        ("CLAVIGER_DATABASE__MIGRATION_URL", "postgres://m:p@db/d?sslmode=verify-full&sslrootcert=own.pem"),
+        ("CLAVIGER_SEAL__MASTER_KEY_FILE", "/secret"),
+        ("CLAVIGER_TLS__CA_FILE", "/etc/ca.pem"),
+    ];
+    let settings = load(None, &environment).unwrap_or_else(|error| panic!("{error}"));
+    assert!(settings.tls.is_none());
+    assert_eq!(settings.ca_file.as_deref(), Some(Path::new("/etc/ca.pem")));
+    let url = "postgres://u:p@db/d?sslmode=verify-full&sslrootcert=/etc/ca.pem";
+    assert!(settings.database == DatabaseUrl::Postgres(url.to_owned().into()));
+    let own = settings.migration_url.is_some_and(|url| url.ends_with("sslrootcert=own.pem"));
+    assert!(own);
+}

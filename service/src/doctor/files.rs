@@ -8,6 +8,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{Examiner, Finding, database};
+use crate::authorities;
 
 /// The group and everybody else.
 const OTHERS: u32 = 0o077;
@@ -45,6 +46,7 @@ impl<F: Files> Examiner<'_, F> {
         if let Some(key) = survey.layers.get("tls.key") {
             self.private_file(&key.origin, Path::new(key.text.trim()));
         }
+        self.authorities();
         let folder = self.folder().to_owned();
         if let Some(database) = &survey.outline.database {
             for suffix in ["", "-wal", "-shm"] {
@@ -69,6 +71,20 @@ impl<F: Files> Examiner<'_, F> {
         self.private_directory("database.url", &folder);
         self.private_directory("audit.dir", &survey.outline.audit_dir);
         self.configuration_file();
+    }
+
+    /// Public, but without them the start stops.
+    fn authorities(&mut self) {
+        let Some(given) = self.survey.layers.get("tls.ca_file") else { return };
+        let path = Path::new(given.text.trim());
+        let rule = match self.files.read(path) {
+            Ok(text) => authorities::judged(&text).err().map(str::to_owned),
+            Err(error) => Some(format!("can't be read ({})", error.kind())),
+        };
+        if let Some(rule) = rule {
+            let detail = format!("names {}, which {rule}", path.display());
+            self.found.push(Finding::invalid(&given.origin, &detail));
+        }
     }
 
     pub(super) fn private_file(&mut self, setting: &str, path: &Path) {

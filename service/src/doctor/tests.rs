@@ -286,3 +286,24 @@ fn no_weakness_hides_another() {
     ];
     assert_eq!(found, expected);
 }
+
+#[test]
+fn a_file_of_authorities_must_hold_some() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]);
+    let pem = made.map(|made| made.cert.pem()).unwrap_or_default();
+    let files = sound().with("/ca.pem", 0o100644, &pem).with("/none.pem", 0o100644, "hunter2");
+    for (path, said) in
+        [("/ca.pem", None), ("/none.pem", Some("holds no")), ("/nowhere.pem", Some("can't be read"))]
+    {
+        let environment = [("CLAVIGER_TLS__CA_FILE", path), ("CLAVIGER_BOOTSTRAP_TOKEN_FILE", "/run/token")];
+        let found = examined(&files, Some("c.toml"), &environment);
+        let named: Vec<_> =
+            found.iter().filter(|finding| finding.setting == "CLAVIGER_TLS__CA_FILE").collect();
+        assert_eq!(named.len(), usize::from(said.is_some()), "{found:?}");
+        let right = |finding: &&&Finding| said.is_some_and(|said| finding.detail.contains(said));
+        assert!(
+            named.iter().all(|finding| right(&finding) && !finding.detail.contains("hunter2")),
+            "{found:?}"
+        );
+    }
+}

@@ -3,7 +3,10 @@
 mod bursts;
 mod chaos;
 mod cut_off;
+mod pool;
 mod redis;
 mod restarts;
 mod start;
+mod tls;
 mod together;
+mod without_redis;

@@ -10,7 +10,7 @@ use claviger_tests::{
 };
 use serde_json::{Value, json};
 
-const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 
 struct Fast {
     nodes: Vec<Node>,
@@ -35,7 +35,7 @@ impl Fast {
     }
 }
 
-fn status(node: &Node, wanted: &str) {
+pub(super) fn status(node: &Node, wanted: &str) {
     let client = node.client();
     let seen = || (client.get("/v1/cluster").expect(200)["redis"]["status"] == wanted).then_some(());
     process::until(LONG, seen).unwrap_or_else(|| panic!("Redis is not {wanted}"));
