@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -18,7 +18,6 @@ use actix_web::{
     web::{Data, PayloadConfig},
 };
 use claviger_actors::{
-    audit::AuditHandle,
     clock::{Clock, ClusterClock},
     cluster::{HintError, RedisLink, RedisPlace},
     keyring::boot::{self, BootError, Booted, DefaultKeys, Identity},
@@ -29,11 +28,18 @@ use claviger_actors::{
 use claviger_crypto::secret::SecretBytes;
 
 use crate::{
+    audit,
     auth::Authorizer,
     authorities,
     config::{DatabaseUrl, RedisUrl, Settings},
     files,
-    http::{self, door::door, openapi, state::AppState},
+    http::{
+        self,
+        door::door,
+        openapi,
+        record::{Tally, tell_counted, tell_once},
+        state::AppState,
+    },
     lock::DatabaseLock,
     tls::{self, Certificate},
 };
@@ -122,8 +128,8 @@ impl Application {
         };
 
         let (ring, cluster) = ring.start(redis);
-        let audit = AuditHandle::start(&settings.audit_dir);
         let clock: Arc<dyn Clock> = clock;
+        let (audit, keeper) = audit::start(&settings, &ring, &clock).await?;
         // A node that has not heard from the database since it loaded the ring answers nobody.
         cluster.refresh().await;
         let state = Data::new(AppState {
@@ -139,6 +145,10 @@ impl Application {
             cluster,
             max_staleness: settings.max_staleness,
             audit,
+            keeper,
+            audit_level: settings.audit.level,
+            tally: Tally::default(),
+            floods: Mutex::default(),
             clock,
             node: settings.node.clone(),
             issuer: OnceLock::from(issuer),
@@ -149,6 +159,7 @@ impl Application {
             request_timeout: settings.request_timeout,
             draining: AtomicBool::new(false),
         });
+        actix_web::rt::spawn(tell_counted(state.clone()));
         let server = serve(&settings, listener, state.clone())?;
         Ok(Self {
             server,
@@ -181,6 +192,9 @@ impl Application {
         actix_web::rt::time::sleep(self.drain_delay).await;
         handle.stop(true).await;
         let served = serving.await.map_err(io::Error::other)?;
+        tell_once(&self.state).await;
+        self.state.audit.close().await;
+        self.state.keeper.flush().await;
         self.state.cluster.leave().await;
         self.state.ring.close().await;
         served

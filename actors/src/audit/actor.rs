@@ -20,6 +20,7 @@ use super::{
     handle::{Shared, Start},
     log::Log,
     security::SecurityLog,
+    sink::Copies,
 };
 
 /// Records that are written together at most.
@@ -32,6 +33,7 @@ pub(super) struct AuditLogger {
     shared: Arc<Shared>,
     anchors: watch::Sender<Option<Anchor>>,
     log: Option<Log>,
+    copies: Copies,
     security: SecurityLog,
     groups: Vec<Group>,
     gathered: usize,
@@ -59,9 +61,20 @@ pub(super) struct Close;
 struct Flush;
 
 impl AuditLogger {
-    pub(super) fn new(start: Start, shared: Arc<Shared>, anchors: watch::Sender<Option<Anchor>>) -> Self {
+    pub(super) fn new(mut start: Start, shared: Arc<Shared>, anchors: watch::Sender<Option<Anchor>>) -> Self {
         let security = SecurityLog::new(start.options.directory.clone());
-        Self { start, shared, anchors, log: None, security, groups: Vec::new(), gathered: 0, failing: None }
+        let copies = Copies::start(std::mem::take(&mut start.sinks), &shared.not_copied);
+        Self {
+            start,
+            shared,
+            anchors,
+            log: None,
+            copies,
+            security,
+            groups: Vec::new(),
+            gathered: 0,
+            failing: None,
+        }
     }
 
     fn flush(&mut self) {
@@ -112,7 +125,17 @@ impl AuditLogger {
         work: impl Fn(&mut Log, DateTime<Utc>) -> io::Result<Option<Anchor>>,
     ) -> io::Result<()> {
         let now = self.start.clock.now();
-        let done = self.opened(now).and_then(|log| work(log, now));
+        let is_copied = self.copies.is_any();
+        let done = self.opened(now).and_then(|log| {
+            if is_copied {
+                log.copy_lines();
+            }
+            let done = work(log, now);
+            let lines = log.take_copy();
+            Ok((done, lines))
+        });
+        // Whatever is in the file is copied, also where the rest of it failed.
+        let done = done.and_then(|(done, lines)| self.copies.write(&lines).and(done));
         self.shared.stuck.store(false, Ordering::Release);
         self.shared.writable.store(done.is_ok(), Ordering::Release);
         match done {

@@ -27,7 +27,11 @@ impl Records {
     ///
     /// # Errors
     /// It has no JSON form, or is longer than `limit` bytes; then nothing is added.
-    pub(super) fn push(&mut self, record: &impl serde::Serialize, limit: usize) -> Result<(), serde_json::Error> {
+    pub(super) fn push(
+        &mut self,
+        record: &impl serde::Serialize,
+        limit: usize,
+    ) -> Result<(), serde_json::Error> {
         let start = self.bytes.len();
         let written = serde_json::to_writer(&mut self.bytes, record);
         let is_short = self.bytes.len() - start <= limit;

@@ -29,6 +29,7 @@ use super::{
     log::Options,
     record::RECORD_MAX,
     signed::Signer,
+    sink::Sinks,
 };
 use crate::clock::Clock;
 
@@ -58,6 +59,8 @@ pub struct Start {
     pub clock: Arc<dyn Clock>,
     /// A write that takes longer counts as failed.
     pub deadline: Duration,
+    /// Where lines go beside the file.
+    pub sinks: Sinks,
 }
 
 /// What both sides know.
@@ -70,6 +73,8 @@ pub(super) struct Shared {
     groups: AtomicU64,
     failures: AtomicU64,
     write_us: AtomicU64,
+    /// Records that a sink has not taken.
+    pub(super) not_copied: Arc<AtomicU64>,
 }
 
 /// Counts since the start.
@@ -85,6 +90,8 @@ pub struct Figures {
     pub write_us: u64,
     /// Records that wait now.
     pub waiting: usize,
+    /// Records that sinks which may lose some have lost.
+    pub not_copied: u64,
 }
 
 /// The record is not in the log, so the operation must not succeed.
@@ -126,6 +133,7 @@ impl AuditHandle {
             groups: 0.into(),
             failures: 0.into(),
             write_us: 0.into(),
+            not_copied: Arc::default(),
         });
         let (anchored, anchors) = watch::channel(start.known.clone());
         let deadline = start.deadline;
@@ -172,6 +180,7 @@ impl AuditHandle {
             failures: read(&self.shared.failures),
             write_us: read(&self.shared.write_us),
             waiting: self.shared.waiting.load(Ordering::Relaxed),
+            not_copied: read(&self.shared.not_copied),
         }
     }
 

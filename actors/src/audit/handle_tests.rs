@@ -5,7 +5,9 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
-use super::{AuditHandle, AuditUnavailable, Start, directory, log::Options, scan, signed::tests::OwnKey};
+use super::{
+    AuditHandle, AuditUnavailable, Sinks, Start, directory, log::Options, scan, signed::tests::OwnKey,
+};
 use crate::clock::ClusterClock;
 
 fn start(directory: &Path, deadline: Duration) -> AuditHandle {
@@ -24,6 +26,7 @@ fn start(directory: &Path, deadline: Duration) -> AuditHandle {
         known: None,
         clock: Arc::new(ClusterClock::default()),
         deadline,
+        sinks: Sinks::default(),
     })
 }
 

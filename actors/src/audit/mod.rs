@@ -23,9 +23,11 @@ mod resume;
 mod scan;
 mod security;
 pub mod signed;
+mod sink;
 
 pub use event::{event_of, event_of_outcome};
 pub use floods::{Flood, Floods};
 pub use handle::{AuditHandle, AuditUnavailable, Figures, Start};
 pub use record::{AuditRecord, Subject};
 pub use resume::chain_in;
+pub use sink::{Sink, Sinks};

@@ -1,12 +1,12 @@
 //! How the audit log is kept.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use claviger_entity::HumanDuration;
 
 use crate::{
     DatabaseUrl,
-    settings::{Judge, SECONDS, bounded, duration, path},
+    settings::{Judge, SECONDS, bounded, duration, outgoing, path},
 };
 
 /// How the audit log is kept.
@@ -26,6 +26,43 @@ pub struct Audit {
     pub checkpoint_interval: Duration,
     /// How long closed segments are kept.
     pub keep: HumanDuration,
+    /// Where records go beside the file before an answer leaves.
+    pub required_sinks: Vec<AuditSink>,
+    /// Where they go as long as there is time.
+    pub optional_sinks: Vec<AuditSink>,
+}
+
+/// A place that records are copied to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditSink {
+    /// Standard output, each record on a line.
+    Stdout,
+    /// RFC 5426, to an address of this machine.
+    SyslogUdp(SocketAddr),
+    /// RFC 6587 with octet counting, to an address of this machine.
+    SyslogTcp(SocketAddr),
+    /// A datagram socket, such as /dev/log.
+    SyslogUnix(PathBuf),
+    /// OTLP/HTTP with JSON: the URL of a collector, without its path.
+    Otlp(String),
+}
+
+impl AuditSink {
+    /// Whatever leaves the machine is encrypted, which syslog is not: a relay on this machine can do that.
+    fn parse(text: &str) -> Option<Self> {
+        let local = |text: &str| {
+            let address: SocketAddr = text.parse().ok()?;
+            address.ip().is_loopback().then_some(address)
+        };
+        match text.split_once("://") {
+            None => (text == "stdout").then_some(Self::Stdout),
+            Some(("syslog+udp", address)) => local(address).map(Self::SyslogUdp),
+            Some(("syslog+tcp", address)) => local(address).map(Self::SyslogTcp),
+            Some(("syslog+unix", path)) => path.starts_with('/').then(|| Self::SyslogUnix(path.into())),
+            Some(("otlp+http" | "otlp+https", _)) => outgoing(text.strip_prefix("otlp+")?).map(Self::Otlp),
+            Some(_) => None,
+        }
+    }
 }
 
 /// What is recorded.
@@ -84,10 +121,44 @@ impl Judge<'_> {
                     (keep.as_secs() >= 86_400).then_some(keep)
                 })
                 .unwrap_or(HumanDuration::from_days(90)),
+            required_sinks: self.sinks("audit.required_sinks"),
+            optional_sinks: self.sinks("audit.optional_sinks"),
         }
+    }
+
+    fn sinks(&mut self, setting: &str) -> Vec<AuditSink> {
+        let rule = "must be a list of stdout, syslog+udp://127.0.0.1:514, syslog+tcp://127.0.0.1:601, syslog+unix:///dev/log, otlp+https://host";
+        let parse = |text: &str| text.split(',').map(|sink| AuditSink::parse(sink.trim())).collect();
+        self.parse(setting, rule, parse).unwrap_or_default()
     }
 
     pub(crate) fn audit_dir(&mut self, database: &DatabaseUrl) -> PathBuf {
         self.parse("audit.dir", "must be a path", path).unwrap_or_else(|| database.folder().join("audit"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sinks_are_on_this_machine_or_encrypted() {
+        for (text, fits) in [
+            ("stdout", true),
+            ("syslog+udp://127.0.0.1:514", true),
+            ("syslog+tcp://[::1]:601", true),
+            ("syslog+udp://10.0.0.1:514", false),
+            ("syslog+tcp://localhost:601", false),
+            ("syslog+unix:///dev/log", true),
+            ("syslog+unix://log", false),
+            ("otlp+https://collector.example:4318", true),
+            ("otlp+http://127.0.0.1:4318", true),
+            ("otlp+http://collector.example:4318", false),
+            ("https://collector.example", false),
+            ("file", false),
+            ("", false),
+        ] {
+            assert_eq!(AuditSink::parse(text).is_some(), fits, "{text}");
+        }
     }
 }

@@ -62,6 +62,8 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("audit.segment_bytes", Plain),
     ("audit.checkpoint_interval", Plain),
     ("audit.keep", Plain),
+    ("audit.required_sinks", Plain),
+    ("audit.optional_sinks", Plain),
     ("rotation.tick", Plain),
     ("deletion.waiting_period", Plain),
     ("log.filter", Plain),

@@ -17,7 +17,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-pub use audit::{Audit, AuditLevel};
+pub use audit::{Audit, AuditLevel, AuditSink};
 pub use error::ConfigError;
 pub use layers::{Given, Layers};
 pub use master::{MasterSecrets, MasterWeakness, lines_of_secret};

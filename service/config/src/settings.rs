@@ -223,7 +223,12 @@ impl Judge<'_> {
     }
 
     /// Parses a setting, if given and right.
-    pub(crate) fn parse<T>(&mut self, setting: &str, rule: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    pub(crate) fn parse<T>(
+        &mut self,
+        setting: &str,
+        rule: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
         let given = self.layers.get(setting)?;
         let parsed = parse(given.text.trim());
         if parsed.is_none() {
@@ -372,6 +377,11 @@ pub(crate) fn bounded(text: &str, least: usize, most: usize) -> Option<usize> {
 
 /// Plain http is for loopback: whoever can read the JWKS on its way can exchange it.
 fn issuer(text: &str) -> Option<String> {
+    outgoing(text)
+}
+
+/// An https URL, or an http URL of this machine, without query, fragment and password.
+pub(crate) fn outgoing(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let host = rest.split('/').next().unwrap_or_default();
     let local = ["localhost", "127.0.0.1", "[::1]"]

@@ -18,9 +18,7 @@ use actix_web::{
     middleware::Next,
     web::{Bytes, Data},
 };
-use claviger_actors::{
-    keyring::{Confirmed, IdempotencyTicket, Position, Snapshot, StillMay},
-};
+use claviger_actors::keyring::{Confirmed, IdempotencyTicket, Position, Snapshot, StillMay};
 use claviger_policy::Permission;
 use futures_util::FutureExt as _;
 use uuid::Uuid;
@@ -81,8 +79,13 @@ pub async fn door(
         },
     };
     if let Found::Route(route) = found
-        && let Some(refusal) =
-            record(&state, &noted, Answered { route, caller: caller.as_ref(), address, began, id: &id }, &response).await
+        && let Some(refusal) = record(
+            &state,
+            &noted,
+            Answered { route, caller: caller.as_ref(), address, began, id: &id },
+            &response,
+        )
+        .await
     {
         response = refusal.response(Some(&id));
     }

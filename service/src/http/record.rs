@@ -199,4 +199,3 @@ fn keep(state: &AppState, record: &AuditRecord<'_>) {
         Err(error) => tracing::error!(%error, "a record can't be written"),
     }
 }
-
