@@ -3,6 +3,7 @@
 use std::{fs, io, path::Path};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use reqwest::{Certificate, ClientBuilder};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
@@ -21,6 +22,16 @@ pub fn beside_the_machines(path: &Path) -> io::Result<Vec<u8>> {
         }
     }
     Ok(all.iter().map(|authority| pem(authority)).collect::<String>().into_bytes())
+}
+
+/// A client that believes them.
+///
+/// # Errors
+/// As [`beside_the_machines`].
+pub fn client(ca_file: Option<&Path>) -> io::Result<ClientBuilder> {
+    let Some(path) = ca_file else { return Ok(ClientBuilder::new()) };
+    let all = Certificate::from_pem_bundle(&beside_the_machines(path)?).map_err(io::Error::other)?;
+    Ok(ClientBuilder::new().tls_certs_only(all))
 }
 
 fn read(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {

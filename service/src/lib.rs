@@ -1,5 +1,6 @@
 //! The service: command line, doors, REST, startup.
 
+pub mod audit;
 pub mod auth;
 pub mod authorities;
 pub mod cli;
@@ -8,6 +9,7 @@ pub mod files;
 pub mod hardening;
 pub mod http;
 pub mod lock;
+pub mod sinks;
 pub mod startup;
 pub mod telemetry;
 pub mod tls;

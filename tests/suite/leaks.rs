@@ -68,9 +68,10 @@ fn p5_no_secret_leaves() {
     assert!(errors.len() > 30 && errors.iter().all(|answer| (400..500).contains(&answer.status)));
     assert!(node.terminate().success());
 
-    let mut places: Vec<(&str, Vec<u8>)> = ["data/claviger.db", "data/audit/audit.log", "data/audit/security.log", "stderr"]
-        .map(|file| (file, std::fs::read(node.folder().join(file)).unwrap()))
-        .into();
+    let mut places: Vec<(&str, Vec<u8>)> =
+        ["data/claviger.db", "data/audit/audit.log", "data/audit/security.log", "stderr"]
+            .map(|file| (file, std::fs::read(node.folder().join(file)).unwrap()))
+            .into();
     places.extend(kids.into_iter().map(|kid| ("a kid", kid.into_bytes())));
     for answer in errors {
         places.push(("an error's headers", format!("{:?}", answer.headers).into_bytes()));

@@ -35,7 +35,8 @@ impl Sink for Otlp {
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let body = serde_json::to_vec(&request(&self.node, lines))?;
         let request = self.client.post(&self.url).header(CONTENT_TYPE, "application/json").body(body).send();
-        let response = self.runtime.block_on(request).map_err(|error| io::Error::other(error.without_url()))?;
+        let response =
+            self.runtime.block_on(request).map_err(|error| io::Error::other(error.without_url()))?;
         if response.status().is_success() {
             return Ok(());
         }

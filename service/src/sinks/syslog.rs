@@ -43,8 +43,11 @@ impl Syslog {
     fn connect(&self) -> io::Result<Open> {
         Ok(match &self.way {
             Way::Udp(to) => {
-                let any: SocketAddr =
-                    if to.is_ipv4() { (Ipv4Addr::LOCALHOST, 0).into() } else { (Ipv6Addr::LOCALHOST, 0).into() };
+                let any: SocketAddr = if to.is_ipv4() {
+                    (Ipv4Addr::LOCALHOST, 0).into()
+                } else {
+                    (Ipv6Addr::LOCALHOST, 0).into()
+                };
                 let socket = UdpSocket::bind(any)?;
                 socket.connect(to)?;
                 Open::Udp(socket)
@@ -69,7 +72,9 @@ impl Syslog {
         let messages = messages.map(|line| message(&self.node, line));
         match open {
             Open::Udp(socket) => messages.into_iter().try_for_each(|message| socket.send(&message).map(drop)),
-            Open::Unix(socket) => messages.into_iter().try_for_each(|message| socket.send(&message).map(drop)),
+            Open::Unix(socket) => {
+                messages.into_iter().try_for_each(|message| socket.send(&message).map(drop))
+            }
             Open::Tcp(stream) => {
                 let mut framed = Vec::with_capacity(lines.len() * 2);
                 for message in messages {
@@ -118,7 +123,9 @@ mod tests {
         let mut sink = Syslog::new(Way::Udp(server.local_addr().unwrap()), "n1".to_owned());
         sink.write(b"{\"seq\":1}\n{\"seq\":2}\n").unwrap();
         let mut buffer = [0; 256];
-        for expected in ["<110>1 - n1 claviger - audit - {\"seq\":1}", "<110>1 - n1 claviger - audit - {\"seq\":2}"] {
+        for expected in
+            ["<110>1 - n1 claviger - audit - {\"seq\":1}", "<110>1 - n1 claviger - audit - {\"seq\":2}"]
+        {
             let length = server.recv(&mut buffer).unwrap();
             assert_eq!(&buffer[..length], expected.as_bytes());
         }
@@ -136,7 +143,8 @@ mod tests {
         let mut sink = Syslog::new(Way::Tcp(server.local_addr().unwrap()), "n1".to_owned());
         sink.write(b"{\"seq\":1}\n{\"seq\":2}\n").unwrap();
         let (mut stream, _) = server.accept().unwrap();
-        let expected = "40 <110>1 - n1 claviger - audit - {\"seq\":1}40 <110>1 - n1 claviger - audit - {\"seq\":2}";
+        let expected =
+            "40 <110>1 - n1 claviger - audit - {\"seq\":1}40 <110>1 - n1 claviger - audit - {\"seq\":2}";
         let mut text = vec![0; expected.len()];
         stream.read_exact(&mut text).unwrap();
         assert_eq!(String::from_utf8(text).unwrap(), expected);

@@ -37,7 +37,10 @@ fn check(folder: &Path, answered: &[usize]) {
         }
     }
     for number in answered {
-        assert!(recorded.contains(&format!("r-{number}")), "request {number} was answered and is not on record");
+        assert!(
+            recorded.contains(&format!("r-{number}")),
+            "request {number} was answered and is not on record"
+        );
     }
 }
 
@@ -49,9 +52,7 @@ fn health(client: &Client) -> (u16, Value) {
 
 /// What must go on while the log can't be written.
 fn is_still_governed(client: &Client, version: u32) {
-    client
-        .post(&format!("/v1/keys/k/versions/{version}/suspend"), &json!({"reason": "drill"}))
-        .expect(200);
+    client.post(&format!("/v1/keys/k/versions/{version}/suspend"), &json!({"reason": "drill"})).expect(200);
     assert_eq!(client.get("/.well-known/jwks.json").status, 200);
     assert_eq!(client.get("/healthz").status, 200);
 }

@@ -19,8 +19,7 @@ fn strangers_can_not_fill_the_log() {
     assert!(first.len() <= 2, "{first:?}");
     assert_eq!((&first[0]["address"], &first[0]["actor"]), (&json!("127.0.0.1"), &json!("anonymous")));
     wait_until(|| {
-        let times: u64 =
-            failed(&node).iter().map(|record| record["times"].as_u64().unwrap_or(1)).sum();
+        let times: u64 = failed(&node).iter().map(|record| record["times"].as_u64().unwrap_or(1)).sum();
         times == 500
     });
 }
