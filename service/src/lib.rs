@@ -1,5 +1,6 @@
 //! The service: command line, doors, REST, startup.
 
+pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod doctor;

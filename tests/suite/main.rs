@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod audit;
 mod cli;
 mod cluster;
 mod configuration;

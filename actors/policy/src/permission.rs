@@ -93,6 +93,10 @@ permissions! {
     RandomGenerate = "random.generate" Deployment,
     /// See the nodes.
     ClusterRead = "cluster.read" Deployment,
+    /// See what is on record, and the keys that vouch for it.
+    AuditRead = "audit.read" Deployment,
+    /// Learn what stands for a value in audit records.
+    AuditHash = "audit.hash" Deployment,
     /// Create API keys.
     ApiKeyCreate = "api_key.create" Deployment,
     /// See API keys.

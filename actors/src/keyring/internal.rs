@@ -17,7 +17,7 @@ const AUDIT: &str = "audit";
 const AUDIT_PERIOD_DAYS: u64 = 365;
 
 /// What the internal keys are made from.
-pub(super) fn specs() -> [CreateKey; 2] {
+pub(crate) fn specs() -> [CreateKey; 2] {
     let token_hash = plain(KeyName::internal(TOKEN_HASH), KeyType::HmacSha256);
     let rotation = RotationPolicy {
         every: Some(HumanDuration::from_days(AUDIT_PERIOD_DAYS)),

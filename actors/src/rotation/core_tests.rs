@@ -126,6 +126,28 @@ fn a_missing_standby_is_published_and_its_lead_kept() {
     assert_eq!(ring.key(&"signing".parse().unwrap()).unwrap().primary().unwrap().version.number(), 2);
 }
 
+/// Of our own keys, the one that signs audit logs is replaced each year; one that hashes what is stored never is.
+#[test]
+fn the_audit_key_is_replaced_each_year_and_the_hashing_key_never() {
+    let (mut ring, mut agenda) = (Ring::default(), Agenda::default());
+    for spec in internal::specs() {
+        run(&mut ring, Command::Create(Box::new(spec), vec![material(), material()]), start());
+    }
+    let version = |ring: &Ring, name: &'static str| {
+        let key = ring.key(&KeyName::internal(name)).unwrap();
+        key.primary().unwrap().version.number()
+    };
+    let mut now = start();
+    for year in 1..=10 {
+        settle(&mut ring, &mut agenda, now);
+        assert_eq!((version(&ring, "audit"), version(&ring, "token-hash")), (year, 1));
+        now += TimeDelta::days(364);
+        settle(&mut ring, &mut agenda, now);
+        assert_eq!(version(&ring, "audit"), year, "not before its time");
+        now += TimeDelta::days(1);
+    }
+}
+
 /// P3: 50 rotations; a client whose copy of the JWKS is up to 600 s old (and another 300 s from a cache on its way) verifies every
 /// token that is within its lifetime, at every moment.
 #[test]

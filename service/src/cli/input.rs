@@ -53,11 +53,21 @@ pub(super) fn file(option: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, Fail
 /// # Errors
 /// As [`file`]; or it is no text.
 pub(super) fn text_file(option: &str, path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let bytes = file(option, path)?;
-    let text =
-        std::str::from_utf8(&bytes).map_err(|_| Failure::Local(format!("{option} holds no UTF-8 text")))?;
+    unended(&file(option, path)?).ok_or_else(|| Failure::Local(format!("{option} holds no UTF-8 text")))
+}
+
+/// A text that was read, without its final newline.
+///
+/// # Errors
+/// It is no text.
+pub(super) fn text(bytes: &[u8]) -> Result<Zeroizing<String>, Failure> {
+    unended(bytes).ok_or_else(|| Failure::Local("the input is no UTF-8 text".to_owned()))
+}
+
+fn unended(bytes: &[u8]) -> Option<Zeroizing<String>> {
+    let text = std::str::from_utf8(bytes).ok()?;
     let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-    Ok(Zeroizing::new(text.to_owned()))
+    Some(Zeroizing::new(text.to_owned()))
 }
 
 fn standard_input() -> Result<Zeroizing<Vec<u8>>, Failure> {

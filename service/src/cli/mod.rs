@@ -4,6 +4,7 @@
 //! went wrong in one line on standard error. Secrets come from the environment, files and standard input, never from arguments.
 
 mod api_keys;
+mod audit_client;
 mod body;
 mod client;
 mod cluster;
@@ -50,6 +51,8 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Print the OpenAPI document.
     Openapi,
+    /// What is on record: events, audit keys, hashes of values.
+    Audit(audit_client::Audit),
     /// The nodes of a deployment, and how far each has come.
     Cluster(cluster::Cluster),
     /// Keys: create, look, rotate, use.
@@ -81,6 +84,7 @@ impl Command {
             Self::Doctor(doctor) => doctor.run(),
             Self::Healthcheck(healthcheck) => healthcheck.run().await,
             Self::Openapi => output::bytes(openapi::text().as_bytes()).map(|()| ExitCode::SUCCESS),
+            Self::Audit(audit) => audit.run().await,
             Self::Cluster(cluster) => cluster.run().await,
             Self::Keys(keys) => keys.run().await,
             Self::Tokens(tokens) => tokens.run().await,

@@ -4,6 +4,7 @@
 //! that is not in the table is not reachable, whatever is registered here.
 
 pub mod api_keys;
+pub mod audit;
 mod authority;
 pub mod body;
 pub mod cluster;
@@ -47,6 +48,9 @@ routes! {
     get "/.well-known/jwks.json" => discovery::jwks,
     get "/.well-known/openid-configuration" => discovery::metadata,
     get "/v1/cluster" => cluster::show,
+    get "/v1/audit" => audit::list::list,
+    get "/v1/audit/keys" => audit::keys::keys,
+    post "/v1/audit/hash" => audit::hash::hash,
     post "/v1/random" => crypto::random::random,
     post "/v1/tokens" => tokens::issue::issue,
     post "/v1/tokens/verify" => tokens::verify::verify,

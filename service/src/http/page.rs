@@ -56,7 +56,7 @@ pub(super) fn limit(limit: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
-fn to_cursor(last: &str) -> String {
+pub(super) fn to_cursor(last: &str) -> String {
     URL_SAFE_NO_PAD.encode(last)
 }
 

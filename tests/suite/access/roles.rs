@@ -83,6 +83,7 @@ fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String,
         return (path.replace("{name}", &key).replace("{version}", "1"), body.or(Some(reason)));
     }
     match (method, path) {
+        ("POST", "/v1/audit/hash") => (path.to_owned(), Some(json!({"value": "s"}))),
         ("POST", "/v1/random") => (path.to_owned(), Some(json!({"bytes": 8}))),
         ("POST", "/v1/tokens") => (path.to_owned(), Some(json!({"subject": "s"}))),
         ("POST", "/v1/tokens/verify") => {

@@ -89,7 +89,6 @@ impl Database {
 }
 
 /// The outer `None`: there is no row; the inner one: it was edited.
-#[expect(clippy::option_option, reason = "absent and edited are two things")]
 async fn find(
     connection: &impl ConnectionTrait,
     keychain: &Keychain,

@@ -1,0 +1,3 @@
+//! What is on record, and what can be made of it.
+
+mod events;
