@@ -1,0 +1,94 @@
+//! `make bench`: what Claviger costs and yields, side by side with bare handlers and with OpenBao, in one run on one machine.
+//!
+//! `BENCH_ROUNDS` and `BENCH_SECONDS` make it shorter, `BENCH_ONLY` names parts or operations by the beginnings of their names. A whole run
+//! writes `docs/benchmarks.md` and `docs/cluster-figures.md`. A missed bound is said and does not fail: machines are noisy. A wrong answer
+//! or a failed request does.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a command for developers: what can't go on stops"
+)]
+
+mod cluster;
+mod comparison;
+mod decisions;
+mod figures;
+mod launch;
+mod machine;
+mod memory;
+mod operation;
+mod page;
+mod peer;
+mod proc;
+mod rest;
+mod rounds;
+mod settings;
+mod signature;
+mod starts;
+mod table;
+mod target;
+mod wrk;
+
+use rounds::{Programs, Rounds};
+use settings::Settings;
+use table::{Judge, Lines};
+
+fn main() {
+    let settings = Settings::of_environment();
+    let programs = Programs::find();
+    one_machine(&settings, &programs);
+    if settings.wants("cluster") {
+        clusters(&settings, &programs);
+    }
+}
+
+fn one_machine(settings: &Settings, programs: &Programs) {
+    let (mut judge, mut lines) = (Judge::default(), Lines::new());
+    if settings.wants("start") {
+        starts::cold(settings, &mut lines, &mut judge);
+    }
+    if settings.wants("ring") {
+        starts::ring(settings, &mut lines, &mut judge);
+    }
+    if settings.wants("authorization") {
+        decisions::measure(settings, &mut lines, &mut judge);
+    }
+    let memory = settings.wants("memory").then(|| memory::measure(settings, programs, &mut judge));
+    let rounds = Rounds::measure(settings, programs);
+    let parts = [
+        ("machine", machine::described(settings, programs)),
+        ("ceiling", comparison::ceiling(&rounds, &mut judge).text()),
+        ("goal", comparison::goal(&rounds)),
+        ("peer", comparison::peer(&rounds, &mut judge).text()),
+        ("audit", comparison::audit(&rounds, &mut judge).text()),
+        ("latencies", comparison::latencies(&rounds).text()),
+        ("memory", memory.map(|memory| memory.text()).unwrap_or_default()),
+        ("lines", lines.text()),
+        ("summary", judge.summary()),
+    ];
+    for (_, part) in parts.iter().filter(|(_, part)| !part.is_empty()) {
+        println!("\n{part}");
+    }
+    if settings.wants_all() {
+        page::BENCHMARKS.write(settings, &parts);
+    }
+}
+
+fn clusters(settings: &Settings, programs: &Programs) {
+    let mut judge = Judge::default();
+    let (latencies, load) = cluster::measure(settings, &mut judge);
+    let parts = [
+        ("machine", machine::described(settings, programs)),
+        ("latencies", latencies.text()),
+        ("load", load.text()),
+        ("summary", judge.summary()),
+    ];
+    for (_, part) in &parts {
+        println!("\n{part}");
+    }
+    page::CLUSTER.write(settings, &parts);
+}
