@@ -25,7 +25,7 @@ fn measured(rounds: &Rounds, kind: Kind) -> impl Iterator<Item = (Operation, u16
         .flat_map(|operation| CONCURRENCY.into_iter().map(move |connections| (operation, connections)))
 }
 
-/// One cell: the median, or the median and the spread.
+/// One cell: the median.
 fn told(
     rounds: &Rounds,
     kind: Kind,
@@ -72,8 +72,17 @@ pub(crate) fn ceiling(rounds: &Rounds, judge: &mut Judge) -> Table {
 
 /// Claviger's throughput and slowest hundredth against OpenBao's.
 pub(crate) fn peer(rounds: &Rounds, judge: &mut Judge) -> Table {
-    let header =
-        ["operation", "c", "OpenBao /s", "Claviger /s", "times", "bound", "p99 Claviger/OpenBao", "bound"];
+    let header = [
+        "operation",
+        "c",
+        "OpenBao /s",
+        "Claviger /s",
+        "times",
+        "bound",
+        "p99 of OpenBao's",
+        "bound",
+        "CPU µs OpenBao",
+    ];
     let mut table = Table::new(&header);
     for (operation, connections) in measured(rounds, Kind::OpenBao) {
         let at = (operation, connections);
@@ -91,6 +100,7 @@ pub(crate) fn peer(rounds: &Rounds, judge: &mut Judge) -> Table {
             judge.cell(&format!("{what}, times OpenBao"), times.median, operation.of_peer(connections)),
             slow.told(2),
             judge.cell(&format!("{what}, p99 of OpenBao's"), slow.median, operation.p99_of_peer(connections)),
+            told(rounds, Kind::OpenBao, at, CPU, 1),
         ]);
     }
     table

@@ -7,7 +7,7 @@ use claviger_tests::OpenBao;
 
 use crate::{rounds::Programs, settings::Settings};
 
-/// A paragraph for the top of a page.
+/// A list for the top of a page. To be made before anything is measured, since it tells whether the machine was quiet.
 pub(crate) fn described(settings: &Settings, programs: &Programs) -> String {
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let line = |text: &str, name: &str| {
@@ -20,6 +20,7 @@ pub(crate) fn described(settings: &Settings, programs: &Programs) -> String {
     let lines = [
         format!("- machine: {cores} cores, {}, {} GiB", line(&cpu, "model name"), kib >> 20),
         format!("- kernel: Linux {}", read("/proc/sys/kernel/osrelease").trim()),
+        format!("- load before: {}", read("/proc/loadavg").split(' ').next().unwrap_or("unknown")),
         format!("- day: {}", today()),
         format!("- Claviger: {}, commit {}", told(&programs.claviger, &["--version"]), commit()),
         format!("- compiler: {}", told(Path::new("rustc"), &["--version"])),

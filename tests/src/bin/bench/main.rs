@@ -33,20 +33,31 @@ mod table;
 mod target;
 mod wrk;
 
+use operation::Operation;
 use rounds::{Programs, Rounds};
 use settings::Settings;
 use table::{Judge, Lines};
 
+/// Names of what is measured on one machine, beside the operations.
+const PARTS: [&str; 4] = ["start", "ring", "authorization", "memory"];
+
 fn main() {
     let settings = Settings::of_environment();
     let programs = Programs::find();
-    one_machine(&settings, &programs);
-    if settings.wants("cluster") {
-        clusters(&settings, &programs);
+    let machine = machine::described(&settings, &programs);
+    let one =
+        PARTS.iter().copied().chain(Operation::ALL.map(Operation::name)).any(|part| settings.wants(part));
+    let several = settings.wants("cluster");
+    assert!(one || several, "BENCH_ONLY names nothing that is measured");
+    if one {
+        one_machine(&settings, &programs, &machine);
+    }
+    if several {
+        clusters(&settings, &machine);
     }
 }
 
-fn one_machine(settings: &Settings, programs: &Programs) {
+fn one_machine(settings: &Settings, programs: &Programs, machine: &str) {
     let (mut judge, mut lines) = (Judge::default(), Lines::new());
     if settings.wants("start") {
         starts::cold(settings, &mut lines, &mut judge);
@@ -59,36 +70,37 @@ fn one_machine(settings: &Settings, programs: &Programs) {
     }
     let memory = settings.wants("memory").then(|| memory::measure(settings, programs, &mut judge));
     let rounds = Rounds::measure(settings, programs);
+    let memory = memory.unwrap_or_else(Lines::new);
     let parts = [
-        ("machine", machine::described(settings, programs)),
+        ("machine", machine.to_owned()),
         ("ceiling", comparison::ceiling(&rounds, &mut judge).text()),
         ("goal", comparison::goal(&rounds)),
         ("peer", comparison::peer(&rounds, &mut judge).text()),
         ("audit", comparison::audit(&rounds, &mut judge).text()),
         ("latencies", comparison::latencies(&rounds).text()),
-        ("memory", memory.map(|memory| memory.text()).unwrap_or_default()),
+        ("memory", memory.text()),
         ("lines", lines.text()),
         ("summary", judge.summary()),
     ];
-    for (_, part) in parts.iter().filter(|(_, part)| !part.is_empty()) {
-        println!("\n{part}");
+    for (name, part) in &parts {
+        println!("\n{name}\n\n{part}");
     }
     if settings.wants_all() {
         page::BENCHMARKS.write(settings, &parts);
     }
 }
 
-fn clusters(settings: &Settings, programs: &Programs) {
+fn clusters(settings: &Settings, machine: &str) {
     let mut judge = Judge::default();
     let (latencies, load) = cluster::measure(settings, &mut judge);
     let parts = [
-        ("machine", machine::described(settings, programs)),
+        ("machine", machine.to_owned()),
         ("latencies", latencies.text()),
         ("load", load.text()),
         ("summary", judge.summary()),
     ];
-    for (_, part) in &parts {
-        println!("\n{part}");
+    for (name, part) in &parts {
+        println!("\n{name}\n\n{part}");
     }
     page::CLUSTER.write(settings, &parts);
 }

@@ -16,12 +16,15 @@ impl Table {
         self.rows.push(cells);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.rows.len() == 1
     }
 
-    /// With columns of equal width.
+    /// With columns of equal width, or what stands in its place when nothing was measured.
     pub(crate) fn text(&self) -> String {
+        if self.is_empty() {
+            return "Not measured.".to_owned();
+        }
         let width = |column: usize| {
             self.rows
                 .iter()
@@ -89,6 +92,6 @@ impl Lines {
     }
 
     pub(crate) fn text(&self) -> String {
-        if self.0.is_empty() { String::new() } else { self.0.text() }
+        self.0.text()
     }
 }
