@@ -1,7 +1,7 @@
 //! `encrypt`, `decrypt` and `sign`, alone; `encrypt` also as a batch.
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     web::{Bytes, Data, Path},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -81,9 +81,9 @@ struct Signed<'a> {
     algorithm: Option<String>,
 }
 
-pub(crate) async fn sign(keys: Data<Keys>, name: Path<String>, body: Bytes) -> HttpResponse {
+pub(crate) async fn sign(keys: Data<Keys>, request: HttpRequest, body: Bytes) -> HttpResponse {
     answer(&body, |given: Sign| {
-        let key = keys.signer(&name)?;
+        let key = keys.signer(request.path().split('/').nth(3)?)?;
         let input = STANDARD.decode(&given.input).ok()?;
         let signature = key.prepared.sign_raw(&input, given.prehashed, given.encoding).ok()?;
         let algorithm = key.prepared.key_type().algorithm().map(|algorithm| algorithm.to_string());

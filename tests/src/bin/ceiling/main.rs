@@ -41,11 +41,14 @@ async fn main() -> std::io::Result<()> {
             .app_data(web::PayloadConfig::new(BODY_LIMIT))
             .route("/v1/keys/bench-aes/encrypt", web::post().to(crypto::encrypt))
             .route("/v1/keys/bench-aes/decrypt", web::post().to(crypto::decrypt))
-            .route("/v1/keys/{name}/sign", web::post().to(crypto::sign))
-            .route("/v1/keys/{name}/versions/1/public.pem", web::get().to(crypto::public))
+            .route("/v1/keys/bench-es256/sign", web::post().to(crypto::sign))
+            .route("/v1/keys/bench-eddsa/sign", web::post().to(crypto::sign))
+            .route("/v1/keys/bench-rs256/sign", web::post().to(crypto::sign))
             .route("/v1/tokens", web::post().to(tokens::issue))
             .route("/v1/tokens/verify", web::post().to(tokens::verify))
             .route("/.well-known/jwks.json", web::get().to(published))
+            // Last, and the only one that is matched by a pattern.
+            .route("/v1/keys/{name}/versions/1/public.pem", web::get().to(crypto::public))
     });
     let server = server.workers(workers).disable_signals().bind("127.0.0.1:0")?;
     let address = server.addrs().first().copied().expect("it listens somewhere");
