@@ -93,7 +93,7 @@ impl Target {
         Self::ready(Kind::Ceiling, Server::Ours(launched, folder), None, settings)
     }
 
-    /// OpenBao, with the token of an application.
+    /// OpenBao, asked in the way in which it answers fastest.
     pub(crate) fn peer(program: &Path, settings: &Settings) -> Self {
         let server = OpenBao::start(program, &peer::KEYS);
         let token = server.token.clone();
@@ -114,7 +114,7 @@ impl Target {
         target
     }
 
-    /// A client with the application's credential.
+    /// A client with the credential of the measurement.
     pub(crate) fn client(&self) -> Client {
         Client::new(format!("http://{}", self.address()), self.token.clone())
     }
