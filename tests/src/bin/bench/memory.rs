@@ -57,7 +57,7 @@ fn told(
         let spread = Spread::of(figures.iter().copied()).unwrap();
         (format!("{} MiB", spread.told(1)), spread.median)
     };
-    lines.add(judge, &format!("{name}, memory at rest with 100 keys"), mib(&at_rest), Bound::None);
+    lines.add(judge, &format!("{name}, memory at rest"), mib(&at_rest), Bound::None);
     let what = format!("{name}, most memory under load, {CONNECTIONS} connections");
     lines.add(judge, &what, mib(&under_load), bound);
 }
