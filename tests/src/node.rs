@@ -98,11 +98,7 @@ impl Node {
     /// Every line of the audit log, oldest first.
     #[must_use]
     pub fn records(&self) -> Vec<Value> {
-        let contents = directory::list(&self.folder().join("data/audit")).unwrap();
-        let files = contents.closed.into_iter().map(|closed| closed.path).chain(contents.current);
-        let lines = files.flat_map(|file| directory::read(&file).unwrap().lines().map(Result::unwrap));
-        // The last one may be under way.
-        lines.filter_map(|line| serde_json::from_str(&line).ok()).collect()
+        records(&self.folder().join("data/audit"))
     }
 
     /// SIGKILL, and wait for the end.
@@ -211,7 +207,7 @@ fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, String) {
             let log = fs::read_to_string(folder.join("stderr")).unwrap_or_default();
             panic!("the node ended before it listened: {log}");
         }
-        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let event: Value = serde_json::from_str(&line).unwrap();
         if event["event"] == "listening" {
             return (child, event["address"].as_str().unwrap().to_owned());
         }
@@ -227,4 +223,22 @@ pub fn binary() -> PathBuf {
     let here = std::env::current_exe().unwrap();
     let profile = here.ancestors().find(|folder| folder.join("claviger").is_file());
     profile.expect("no claviger binary beside the tests; run cargo build first").join("claviger")
+}
+
+/// Every line of an audit log, oldest first.
+#[must_use]
+pub fn records(folder: &Path) -> Vec<Value> {
+    let read = || -> std::io::Result<Vec<Value>> {
+        let contents = directory::list(folder)?;
+        let mut records = Vec::new();
+        for file in contents.closed.into_iter().map(|closed| closed.path).chain(contents.current) {
+            for line in directory::read(&file)?.lines() {
+                // The last one may be under way.
+                records.extend(serde_json::from_str::<Value>(&line?).ok());
+            }
+        }
+        Ok(records)
+    };
+    // A segment may be closed or compressed while it is looked for.
+    process::until(process::PATIENCE, || read().ok()).unwrap()
 }

@@ -1,7 +1,7 @@
 //! The doors: who may pass, and what every answer carries.
 
 use claviger_tests::Node;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const PUBLIC: [&str; 6] = [
     "/healthz",

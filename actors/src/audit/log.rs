@@ -347,10 +347,14 @@ impl Log {
     fn commit(&mut self, draft: Draft, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
         let Some(current) = &mut self.current else { return Err(gone()) };
         current.torn = true;
-        current.file.write_all(&draft.bytes)?;
-        if self.options.sync || draft.anchor.is_some() {
-            // What is vouched for elsewhere must be here after a loss of power.
-            current.file.sync_data()?;
+        let is_vouched_for = self.options.sync || draft.anchor.is_some();
+        let written = current.file.write_all(&draft.bytes);
+        // What is vouched for elsewhere must be here after a loss of power.
+        let written = written.and_then(|()| if is_vouched_for { current.file.sync_data() } else { Ok(()) });
+        if let Err(error) = written {
+            // Half of it may be there. If even that can't be mended now, it is before the next line.
+            current.torn = current.file.set_len(current.length).is_err();
+            return Err(error);
         }
         let length = current.length + draft.bytes.len() as u64;
         if !is_whole(&current.file, length, &self.options.directory) {

@@ -62,7 +62,7 @@ const fn route(method: Method, pattern: &'static str, permission: Permission, ki
 }
 
 /// The table.
-pub const ROUTES: &[Route] = &[
+pub static ROUTES: &[Route] = &[
     public("/healthz", "health"),
     public("/readyz", "health"),
     public("/health", "health"),

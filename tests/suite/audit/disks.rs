@@ -67,10 +67,27 @@ impl Disk {
         fs::remove_file(self.at.join("filler")).unwrap();
     }
 
-    /// Nothing can be written to it any more.
-    pub(super) fn read_only(&self, is: bool) {
-        let how = if is { "remount,ro" } else { "remount,rw" };
-        run(Command::new("mount").args(["-o", how]).arg(&self.at));
+    /// No file can be made in the folder of the log any more, and the one that there is goes out of its way.
+    pub(super) fn lock_folder(&self) {
+        let current = Path::new(&self.audit()).join("audit.log");
+        loop {
+            // Its owner may be quicker and make another one.
+            let _gone = fs::rename(&current, current.with_file_name("aside"));
+            self.attribute("+i");
+            if !current.exists() {
+                return;
+            }
+            self.attribute("-i");
+        }
+    }
+
+    /// Files can be made again.
+    pub(super) fn unlock_folder(&self) {
+        self.attribute("-i");
+    }
+
+    fn attribute(&self, change: &str) {
+        run(Command::new("chattr").arg(change).arg(self.audit()));
     }
 
     /// Whoever writes to it waits.

@@ -1,7 +1,9 @@
 //! Failures of strangers, and what is only counted.
 
-use claviger_tests::{Node, process::wait_until};
+use claviger_tests::Node;
 use serde_json::json;
+
+use super::wait_until;
 
 #[test]
 fn strangers_can_not_fill_the_log() {

@@ -28,7 +28,7 @@ fn p6_p7_what_was_answered_is_on_record_after_a_kill() {
     node.client().post("/v1/keys", &json!({"name": "k", "type": "aes256-gcm"})).expect(201);
     let answered: Mutex<Vec<String>> = Mutex::default();
     let number = AtomicUsize::new(0);
-    for round in 0..volume(50, 10) {
+    for round in 0..volume(100) {
         let client = node.client();
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -36,9 +36,9 @@ fn p6_p7_what_was_answered_is_on_record_after_a_kill() {
                 scope.spawn(|| {
                     while !is_over.load(Ordering::Relaxed) {
                         let id = format!("r-{}", number.fetch_add(1, Ordering::Relaxed));
-                        let body = json!({"plaintext": "aGVsbG8="});
+                        let body = json!({"plaintext": "aGVsbG8="}).to_string().into_bytes();
                         let headers = [("X-Request-Id", id.as_str())];
-                        let answer = client.try_send("POST", "/v1/keys/k/encrypt", Some(&body), &headers);
+                        let answer = client.try_send("POST", "/v1/keys/k/encrypt", Some(body), &headers);
                         if answer.is_some_and(|answer| answer.status == 200) {
                             answered.lock().unwrap().push(id);
                         }

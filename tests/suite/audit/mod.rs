@@ -5,3 +5,13 @@ mod events;
 mod faults;
 mod floods;
 mod kills;
+
+use std::time::Duration;
+
+use claviger_tests::process;
+
+/// Asks until it is so, for 30 s at most.
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    let so = process::until(Duration::from_secs(30), || condition().then_some(()));
+    assert!(so.is_some(), "it did not happen within 30 s");
+}
