@@ -29,8 +29,7 @@ pub async fn known(ring: &KeyRingHandle, directory: &Path, node: &str) -> Result
     Ok(all.map(|kept| kept.anchor).max_by_key(|anchor| anchor.at))
 }
 
-/// Starts what keeps the log: events and checkpoints in the database, old segments out of the folder. The log must be open by then, since
-/// segments are compressed from now on; `flush` it before the ring is closed.
+/// Starts what keeps the log: events and checkpoints in the database, old segments out of the folder.
 #[must_use]
 pub fn start(
     settings: &Settings,
