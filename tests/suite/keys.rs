@@ -116,6 +116,11 @@ fn settings_change_only_for_who_has_seen_the_latest() {
     assert_eq!(merged["labels"], json!({"b": "2"}));
     client.patch("/v1/keys/k", &json!({"name": "x"})).refused(400, "invalid_request");
     client.patch("/v1/keys/k", &json!({"min_decryption_version": 9})).refused(400, "invalid_request");
+    // To remove what there never was is a mistake too.
+    for unknown in [json!({"": null}), json!({"rotation": {"evry": null}}), json!({"claims": {"ttl": null}})]
+    {
+        client.patch("/v1/keys/k", &unknown).refused(400, "invalid_request");
+    }
     client.patch("/v1/keys/none", &json!({})).refused(404, "key_not_found");
 }
 

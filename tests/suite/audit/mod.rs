@@ -5,6 +5,7 @@ mod events;
 mod faults;
 mod floods;
 mod kills;
+mod store;
 
 use std::time::Duration;
 

@@ -5,6 +5,8 @@
 //! and, once they are old enough, removed ([`retention`]). Whatever fails is tried again, as long as it takes.
 
 mod anchors;
+#[cfg(test)]
+mod bench;
 mod compress;
 mod events;
 mod plan;

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc, sync::atomic::Ordering};
 
 use chrono::TimeDelta;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
 use super::{
@@ -19,7 +19,9 @@ use crate::audit::{
 };
 
 pub(super) async fn run(shared: (Keeping, Around, Arc<Status>)) {
-    let mut rounds = tokio::time::interval(shared.0.retention_interval);
+    // Not at once: the log may just be finding out where it ended, and must not have its segments moved meanwhile.
+    let first = Instant::now() + shared.0.retention_interval;
+    let mut rounds = tokio::time::interval_at(first, shared.0.retention_interval);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut retention = Retention::new(shared);
     loop {

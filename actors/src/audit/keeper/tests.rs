@@ -1,202 +1,25 @@
 //! The keeper against real folders, and a database that comes and goes.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicUsize},
-    },
     time::SystemTime,
 };
 
-use chrono::{DateTime, Utc};
 use claviger_crypto::secret::SecretBytes;
 use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::{
+    bench::{Bench, DAY, now},
     plan::{Folder, Kept},
-    retention::Retention,
     *,
 };
 use crate::{
-    audit::{
-        about, directory,
-        group::Records,
-        line::Line,
-        log::{Log, Options},
-        signed::tests::OwnKey,
-    },
-    clock::VirtualClock,
+    audit::{about, directory, line::Line},
     seal::MasterKeys,
     store::{Database, EventFilter, Place},
 };
-
-const DAY: Duration = Duration::from_secs(24 * 3_600);
-
-fn now() -> DateTime<Utc> {
-    DateTime::from_timestamp(1_800_000_000, 0).unwrap()
-}
-
-/// A database that may be away.
-#[derive(Default)]
-struct Fake {
-    away: AtomicBool,
-    attempts: AtomicUsize,
-    events: Mutex<Vec<EventRow>>,
-    anchors: Mutex<Vec<Anchor>>,
-    forgotten: Mutex<Option<Time>>,
-}
-
-impl Fake {
-    fn answer(&self) -> Result<(), StoreError> {
-        self.attempts.fetch_add(1, Ordering::SeqCst);
-        if self.away.load(Ordering::SeqCst) { Err(StoreError::Late) } else { Ok(()) }
-    }
-
-    fn records(&self) -> Vec<Value> {
-        let events = self.events.lock().unwrap();
-        events.iter().map(|event| serde_json::from_str(event.record()).unwrap()).collect()
-    }
-}
-
-#[async_trait]
-impl Shelf for Fake {
-    async fn add_events(&self, events: &[EventRow]) -> Result<(), StoreError> {
-        self.answer()?;
-        assert!(events.len() <= 201, "{}", events.len());
-        self.events.lock().unwrap().extend_from_slice(events);
-        Ok(())
-    }
-
-    async fn forget_events(&self, before: Time) -> Result<u64, StoreError> {
-        self.answer()?;
-        *self.forgotten.lock().unwrap() = Some(before);
-        Ok(0)
-    }
-
-    async fn anchor(&self, chain: Uuid) -> Result<Option<Anchor>, StoreError> {
-        self.answer()?;
-        Ok(self.anchors.lock().unwrap().iter().rfind(|anchor| anchor.chain == chain).cloned())
-    }
-
-    async fn put_anchor(&self, node: &str, anchor: &Anchor) -> Result<(), StoreError> {
-        self.answer()?;
-        assert_eq!(node, "n1");
-        self.anchors.lock().unwrap().push(anchor.clone());
-        Ok(())
-    }
-}
-
-/// A log whose removals can be refused.
-struct Bench {
-    folder: TempDir,
-    log: Arc<Writer>,
-    shelf: Arc<Fake>,
-    clock: Arc<VirtualClock>,
-    keeping: Keeping,
-}
-
-struct Writer {
-    log: Mutex<Log>,
-    refuses: AtomicBool,
-    pruned: Mutex<Vec<Prunable>>,
-}
-
-#[async_trait]
-impl Prune for Writer {
-    async fn prune(&self, prunable: Prunable) -> io::Result<()> {
-        if self.refuses.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.log.lock().unwrap().prune(&prunable, now())?;
-        self.pruned.lock().unwrap().push(prunable);
-        Ok(())
-    }
-}
-
-impl Bench {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Options {
-            directory: folder.path().to_owned(),
-            node: "n1".to_owned(),
-            version: "0".to_owned(),
-            level: "full",
-            segment_bytes: 4_096,
-            checkpoint_lines: 10,
-            checkpoint_interval: Duration::from_secs(3_600),
-            sync: false,
-        };
-        let log = Log::open(options, Arc::<OwnKey>::default(), None, now()).unwrap();
-        let log = Writer { log: Mutex::new(log), refuses: AtomicBool::default(), pruned: Mutex::default() };
-        let mut keeping = Keeping::new(folder.path().to_owned(), "n1".to_owned());
-        keeping.retry = Duration::from_millis(1);
-        keeping.batch_interval = Duration::from_millis(1);
-        keeping.anchor_interval = Duration::from_millis(1);
-        keeping.room = Some(u64::MAX);
-        Self {
-            folder,
-            log: Arc::new(log),
-            shelf: Arc::default(),
-            clock: Arc::new(VirtualClock::new(now())),
-            keeping,
-        }
-    }
-
-    /// Writes until there are so many closed segments; the last checkpoint is in the database.
-    fn fill(&self, segments: usize) {
-        let mut log = self.log.log.lock().unwrap();
-        while directory::list(self.folder.path()).unwrap().closed.len() < segments {
-            let mut records = Records::default();
-            for _ in 0..10 {
-                records.push(&json!({"ts": now(), "event": "encrypt", "key": "k"}), 1_000).unwrap();
-            }
-            let anchor = log.append(records.iter(), now()).unwrap();
-            self.shelf.anchors.lock().unwrap().extend(anchor);
-        }
-    }
-
-    fn around(&self, anchors: watch::Receiver<Option<Anchor>>) -> Around {
-        let (shelf, prune) = (Arc::clone(&self.shelf) as Arc<_>, Arc::clone(&self.log) as Arc<_>);
-        Around { shelf, prune, anchors, clock: Arc::clone(&self.clock) as Arc<_> }
-    }
-
-    fn retention(&self) -> (Retention, Arc<Status>) {
-        let status = Arc::new(Status {
-            dropped: AtomicU64::new(0),
-            untold: AtomicU64::new(0),
-            short_of_room: AtomicBool::new(false),
-            anchored: watch::Sender::new(None),
-        });
-        let around = self.around(watch::Sender::new(None).subscribe());
-        (Retention::new((self.keeping.clone(), around, Arc::clone(&status))), status)
-    }
-
-    fn keeper(&self, anchors: watch::Receiver<Option<Anchor>>) -> AuditKeeper {
-        AuditKeeper::start(self.keeping.clone(), self.around(anchors))
-    }
-
-    /// Sets the age of closed segments, oldest first.
-    fn age(&self, days: &[u32]) {
-        for (kept, days) in Folder::look(self.folder.path()).unwrap().closed.iter().zip(days) {
-            for path in &kept.paths {
-                let file = File::options().append(true).open(path).unwrap();
-                file.set_modified(SystemTime::from(now()) - DAY * *days).unwrap();
-            }
-        }
-    }
-
-    fn segments(&self) -> Vec<u64> {
-        Folder::look(self.folder.path()).unwrap().closed.iter().map(|kept| kept.segment).collect()
-    }
-
-    fn pruned(&self) -> Vec<u64> {
-        self.log.pruned.lock().unwrap().iter().map(|prunable| prunable.segment).collect()
-    }
-}
 
 fn lines(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();

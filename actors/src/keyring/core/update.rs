@@ -88,9 +88,33 @@ fn patched(
         deletion_allowed: record.deletion_allowed,
         min_decryption_version: record.min_decryption_version,
     };
+    if !names_what_there_is(patch) {
+        return Err(UNFIT);
+    }
     let mut value = serde_json::to_value(current).map_err(|_| UNFIT)?;
     merge(&mut value, &Value::Object(patch.clone()));
     serde_json::from_value(value).map_err(|_| UNFIT)
+}
+
+/// Members of a member that is an object; labels have any names.
+const MEMBERS: [(&str, &[&str]); 2] = [
+    ("rotation", &["every", "cron", "lead", "grace"]),
+    ("claims", &["issuers", "audiences", "max_ttl", "required", "allow_missing_exp", "kid_fallback"]),
+];
+
+/// Null removes a member, so one that never was would go unnoticed.
+fn names_what_there_is(patch: &serde_json::Map<String, Value>) -> bool {
+    const PLAIN: [&str; 4] = ["labels", "description", "deletion_allowed", "min_decryption_version"];
+    patch.iter().all(|(name, value)| {
+        let members = MEMBERS.iter().find(|(known, _)| known == name).map(|(_, members)| members);
+        match (members, value) {
+            (Some(members), Value::Object(inner)) => {
+                inner.keys().all(|name| members.contains(&name.as_str()))
+            }
+            (Some(_), _) => true,
+            (None, _) => PLAIN.contains(&name.as_str()),
+        }
+    })
 }
 
 /// RFC 7396 §2. Depth is bounded by the parser of the request.
