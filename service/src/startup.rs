@@ -33,12 +33,14 @@ use crate::{
     config::{DatabaseUrl, RedisUrl, Settings},
     files,
     http::{self, door::door, openapi, state::AppState},
+    internal::{self, InternalServer},
     lock::DatabaseLock,
+    metrics::Metrics,
     tls::{self, Certificate},
 };
 
 /// Time for a request's head to arrive.
-const HEAD_ARRIVAL: Duration = Duration::from_secs(5);
+pub(crate) const HEAD_ARRIVAL: Duration = Duration::from_secs(5);
 /// How often certificate files are looked at.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(10);
 
@@ -67,6 +69,7 @@ pub enum StartError {
 /// A service that listens.
 pub struct Application {
     server: Server,
+    internal: Option<InternalServer>,
     state: Data<AppState>,
     address: SocketAddr,
     /// Where a generated bootstrap token was written.
@@ -93,18 +96,11 @@ impl Application {
         }
         let listener = TcpListener::bind(settings.listen).map_err(at("server.listen"))?;
         let address = listener.local_addr().map_err(at("server.listen"))?;
+        let internal = internal::bind(&settings).map_err(at("server.internal_listen"))?;
         let database = Database::open(place(&settings)).await.map_err(BootError::from)?;
 
         let clock = Arc::new(ClusterClock::default());
-        let defaults = DefaultKeys {
-            signing: settings.signing_key.clone(),
-            encryption: settings.encryption_key.clone(),
-        };
-        let identity = Identity {
-            name: settings.node.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            max_staleness: settings.max_staleness,
-        };
+        let (defaults, identity) = (default_keys(&settings), identity(&settings));
         let mut ring = boot::boot(database, &masters, identity, &defaults, Arc::clone(&clock)).await?;
         let settled = settle(&mut ring, &settings, &folder, address).await;
         let (issuer, bootstrap_token_file) = match settled {
@@ -131,6 +127,7 @@ impl Application {
                 settings.rotation_tick,
             ),
             authorizer: Authorizer::default(),
+            metrics: Metrics::new(settings.watching.metrics_keys),
             ring,
             cluster,
             max_staleness: settings.max_staleness,
@@ -146,8 +143,11 @@ impl Application {
             draining: AtomicBool::new(false),
         });
         let server = serve(&settings, listener, state.clone())?;
+        let internal = internal.map(|listener| InternalServer::new(&settings, listener, state.clone()));
+        let internal = internal.transpose().map_err(at("server.internal_listen"))?;
         Ok(Self {
             server,
+            internal,
             state,
             address,
             bootstrap_token_file,
@@ -162,6 +162,12 @@ impl Application {
         self.address
     }
 
+    /// Where it answers whoever watches the node.
+    #[must_use]
+    pub fn internal_address(&self) -> Option<SocketAddr> {
+        self.internal.as_ref().map(|internal| internal.address)
+    }
+
     /// Serves until `stop` resolves, then finishes what has begun.
     ///
     /// # Errors
@@ -169,6 +175,7 @@ impl Application {
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let handle = self.server.handle();
         let serving = actix_web::rt::spawn(self.server);
+        let internal = self.internal.map(InternalServer::run);
         stop.await;
         self.state.draining.store(true, Ordering::Relaxed);
         self.state.cluster.drain();
@@ -177,6 +184,10 @@ impl Application {
         actix_web::rt::time::sleep(self.drain_delay).await;
         handle.stop(true).await;
         let served = serving.await.map_err(io::Error::other)?;
+        if let Some(internal) = internal {
+            // Whoever watches sees the node to its end.
+            internal.stop().await?;
+        }
         self.state.cluster.leave().await;
         self.state.ring.close().await;
         served
@@ -207,6 +218,18 @@ async fn settle(
         return Err(StartError::Issuer(issuer));
     }
     Ok((issuer, bootstrap_token_file))
+}
+
+fn default_keys(settings: &Settings) -> DefaultKeys {
+    DefaultKeys { signing: settings.signing_key.clone(), encryption: settings.encryption_key.clone() }
+}
+
+fn identity(settings: &Settings) -> Identity {
+    Identity {
+        name: settings.node.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        max_staleness: settings.max_staleness,
+    }
 }
 
 fn redis_place(redis: &RedisUrl) -> RedisPlace<'_> {

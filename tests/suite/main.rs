@@ -22,6 +22,7 @@ mod interop;
 mod keys;
 mod leaks;
 mod malformed;
+mod metrics;
 mod promises;
 mod python;
 mod scale;

@@ -93,6 +93,8 @@ permissions! {
     RandomGenerate = "random.generate" Deployment,
     /// See the nodes.
     ClusterRead = "cluster.read" Deployment,
+    /// Read the metrics.
+    MetricsRead = "metrics.read" Deployment,
     /// Create API keys.
     ApiKeyCreate = "api_key.create" Deployment,
     /// See API keys.

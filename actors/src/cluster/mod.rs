@@ -6,12 +6,14 @@
 
 mod actor;
 mod core;
+mod figures;
 mod handle;
 mod hints;
 mod listener;
 
 pub use self::{
     core::{Acknowledged, HEARTBEAT, Member},
+    figures::Figures,
     handle::{ClusterHandle, View},
     hints::{HintError, Hints, RedisPlace},
 };

@@ -8,6 +8,7 @@ mod actor;
 pub mod boot;
 mod command;
 pub mod core;
+pub mod figures;
 mod forge;
 mod handle;
 pub mod internal;

@@ -53,6 +53,17 @@ pub struct Pool {
     pub max_lifetime: Duration,
 }
 
+/// Connections at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Open.
+    pub open: usize,
+    /// Open and not in use.
+    pub idle: usize,
+    /// At most.
+    pub most: usize,
+}
+
 impl Database {
     /// Opens a database and brings its schema up to date.
     ///
@@ -174,6 +185,20 @@ impl Database {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.connection.execute_unprepared("SELECT 1").await?;
         Ok(())
+    }
+
+    /// How many connections there are, and how many of them do nothing.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        let (open, idle, most) = if self.is_shared() {
+            let pool = self.connection.get_postgres_connection_pool();
+            (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+        } else {
+            let pool = self.connection.get_sqlite_connection_pool();
+            (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+        };
+        let open = usize::try_from(open).unwrap_or(usize::MAX);
+        Connections { idle: idle.min(open), open, most: usize::try_from(most).unwrap_or(usize::MAX) }
     }
 
     /// Closes the connection, so that the WAL is folded into the file.

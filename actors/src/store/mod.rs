@@ -16,7 +16,7 @@ mod retry;
 mod rows;
 
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
-pub use connect::{Database, Place, Pool};
+pub use connect::{Connections, Database, Place, Pool};
 pub use error::StoreError;
 pub use follow::{Changes, Followed};
 pub use idempotency::IdempotencyRecord;

@@ -31,6 +31,7 @@ use Holds::{Password, Plain, Secret};
 /// Every setting there is.
 const SETTINGS: &[(&str, Holds)] = &[
     ("server.listen", Plain),
+    ("server.internal_listen", Plain),
     ("server.development", Plain),
     ("server.workers", Plain),
     ("server.body_limit", Plain),
@@ -57,6 +58,7 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("audit.dir", Plain),
     ("rotation.tick", Plain),
     ("deletion.waiting_period", Plain),
+    ("metrics.keys", Plain),
     ("log.filter", Plain),
     ("log.format", Plain),
 ];

@@ -15,6 +15,7 @@ mod settings;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 pub use error::ConfigError;
 pub use layers::{Given, Layers};
@@ -23,3 +24,4 @@ pub use postgres::PostgresUrl;
 pub use redis::RedisUrl;
 pub use settings::{DatabaseUrl, Pool, Settings, Tls};
 pub use survey::{Outline, Survey, survey};
+pub use watching::Watching;

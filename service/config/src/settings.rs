@@ -12,7 +12,7 @@ use claviger_crypto::{random, secret::SecretBytes};
 use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
-use crate::{ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, master};
+use crate::{ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, Watching, master};
 
 /// All settings, judged. No `Debug`: some are secrets.
 pub struct Settings {
@@ -60,10 +60,8 @@ pub struct Settings {
     pub rotation_tick: Duration,
     /// Waiting period of a deletion.
     pub deletion_waiting_period: HumanDuration,
-    /// Filter of log lines.
-    pub log_filter: String,
-    /// Log lines as JSON.
-    pub log_json: bool,
+    /// How it is watched.
+    pub watching: Watching,
 }
 
 /// Where the ring is kept.
@@ -206,21 +204,17 @@ impl Judge<'_> {
             deletion_waiting_period: judge
                 .parse("deletion.waiting_period", SECONDS, |text| text.parse().ok())
                 .unwrap_or(HumanDuration::from_days(7)),
-            log_filter: judge
-                .parse("log.filter", "must be a filter such as info", |text| Some(text.to_owned()))
-                .unwrap_or_else(|| "info".to_owned()),
-            log_json: judge
-                .parse("log.format", "must be json or text", |text| match text {
-                    "json" => Some(true),
-                    "text" => Some(false),
-                    _ => None,
-                })
-                .unwrap_or(!development),
+            watching: judge.watching(development),
         })
     }
 
     /// Parses a setting, if given and right.
-    fn parse<T>(&mut self, setting: &str, rule: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    pub(crate) fn parse<T>(
+        &mut self,
+        setting: &str,
+        rule: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
         let given = self.layers.get(setting)?;
         let parsed = parse(given.text.trim());
         if parsed.is_none() {
@@ -229,7 +223,7 @@ impl Judge<'_> {
         parsed
     }
 
-    fn problem(&mut self, setting: impl Into<String>, rule: &str) {
+    pub(crate) fn problem(&mut self, setting: impl Into<String>, rule: &str) {
         self.problems.push(ConfigError::new(setting, rule));
     }
 
@@ -362,7 +356,7 @@ fn duration(text: &str) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
-fn bounded(text: &str, least: usize, most: usize) -> Option<usize> {
+pub(crate) fn bounded(text: &str, least: usize, most: usize) -> Option<usize> {
     text.parse().ok().filter(|number| (least..=most).contains(number))
 }
 

@@ -75,6 +75,13 @@ fn bad_configuration_names_the_setting_and_never_the_value() {
             &[("CLAVIGER_SERVER__DEVELOPMENT", "true"), ("CLAVIGER_SERVER__LISTEN", "0.0.0.0:1")],
             "server.development",
         ),
+        (
+            None,
+            &[("CLAVIGER_SERVER__DEVELOPMENT", "true"), ("CLAVIGER_SERVER__INTERNAL_LISTEN", "0.0.0.0:1")],
+            "server.development",
+        ),
+        (None, &[("CLAVIGER_SERVER__INTERNAL_LISTEN", secret)], "CLAVIGER_SERVER__INTERNAL_LISTEN"),
+        (None, &[("CLAVIGER_METRICS__KEYS", "10001")], "CLAVIGER_METRICS__KEYS"),
         (None, &[("CLAVIGER_TOKENS__ISSUER", "http://example.com")], "CLAVIGER_TOKENS__ISSUER"),
         (None, &[("CLAVIGER_TLS__CERT", "c.pem")], "tls.key"),
         (Some("[server]\nlistn = 1"), &[], "server.listn"),

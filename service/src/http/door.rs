@@ -31,7 +31,7 @@ use super::{
     body,
     idempotency::{self, Replay},
     problem::{Code, Problem},
-    state::{AppState, Caller, Noted},
+    state::{AppState, Caller, Internal, Noted},
     table::{self, Access, Found, Kind, Route},
 };
 use crate::auth::{self, Refusal};
@@ -58,8 +58,10 @@ pub async fn door(
     let began = Instant::now();
     let id = request_id(&request);
     let noted = Noted::default();
+    let _here = state.metrics.enter();
     request.extensions_mut().insert(noted.clone());
     let found = table::find(request.method(), request.match_pattern().as_deref());
+    let found = if request.app_data::<Internal>().is_some() { found.internally() } else { found };
 
     let (mut response, request, caller) = match found {
         Found::Nothing => {
@@ -84,6 +86,8 @@ pub async fn door(
     {
         response = refusal.response(Some(&id));
     }
+    let route = if let Found::Route(route) = found { Some(route) } else { None };
+    noted.look(|subject| state.metrics.answered(&state, route, subject, &response, began.elapsed()));
     finish(&state, &mut response, &id);
     match request {
         Some(request) => Ok(ServiceResponse::new(request, response)),

@@ -23,7 +23,10 @@ use super::{
     door::unsure,
     problem::{Code, Problem},
 };
-use crate::auth::{Authorizer, Identity};
+use crate::{
+    auth::{Authorizer, Identity},
+    metrics::Metrics,
+};
 
 /// Shared by all workers.
 pub struct AppState {
@@ -37,6 +40,8 @@ pub struct AppState {
     pub authorizer: Authorizer,
     /// The schedule.
     pub rotation: RotationHandle,
+    /// What is counted for whoever watches.
+    pub metrics: Metrics,
     /// The audit log.
     pub audit: AuditHandle,
     /// Time.
@@ -118,11 +123,20 @@ impl Noted {
         self.0.borrow().clone()
     }
 
+    /// Looks at what was noted last.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Subject) -> T) -> T {
+        look(&self.0.borrow())
+    }
+
     /// Replaces what was noted.
     pub fn note(&self, subject: Subject) {
         self.0.replace(subject);
     }
 }
+
+/// Marks the internal listener: loopback or the network of the deployment.
+#[derive(Debug, Clone, Copy)]
+pub struct Internal;
 
 /// Who calls, once the door has let them in.
 #[derive(Debug, Clone)]
