@@ -1,6 +1,7 @@
 //! `/metrics`: what it counts, what it never says, and who may read it.
 
 mod listener;
+mod provisions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
