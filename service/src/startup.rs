@@ -36,6 +36,7 @@ use crate::{
     internal::{self, InternalServer},
     lock::DatabaseLock,
     metrics::Metrics,
+    telemetry::{SpanError, Spans},
     tls::{self, Certificate},
 };
 
@@ -61,6 +62,9 @@ pub enum StartError {
     /// Redis.
     #[error("redis.url: {0}")]
     Redis(#[from] HintError),
+    /// Spans.
+    #[error("telemetry.otlp_endpoint: {0}")]
+    Spans(#[from] SpanError),
     /// The issuer of the deployment is another one.
     #[error("tokens.issuer differs from the issuer of this deployment, which is {0}")]
     Issuer(String),
@@ -96,6 +100,7 @@ impl Application {
         }
         let listener = TcpListener::bind(settings.listen).map_err(at("server.listen"))?;
         let address = listener.local_addr().map_err(at("server.listen"))?;
+        let spans = Spans::start(&settings.watching, &settings.node)?;
         let internal = internal::bind(&settings).map_err(at("server.internal_listen"))?;
         let database = Database::open(place(&settings)).await.map_err(BootError::from)?;
 
@@ -127,6 +132,7 @@ impl Application {
                 settings.rotation_tick,
             ),
             authorizer: Authorizer::default(),
+            spans,
             metrics: Metrics::new(settings.watching.metrics_keys),
             ring,
             cluster,
@@ -190,6 +196,7 @@ impl Application {
         }
         self.state.cluster.leave().await;
         self.state.ring.close().await;
+        self.state.spans.close().await;
         served
     }
 }

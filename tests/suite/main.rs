@@ -32,3 +32,4 @@ mod states;
 mod tampered;
 mod tls;
 mod tokens;
+mod tracing;

@@ -59,6 +59,8 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("rotation.tick", Plain),
     ("deletion.waiting_period", Plain),
     ("metrics.keys", Plain),
+    ("telemetry.otlp_endpoint", Plain),
+    ("telemetry.sample_ratio", Plain),
     ("log.filter", Plain),
     ("log.format", Plain),
 ];

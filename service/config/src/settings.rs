@@ -194,7 +194,7 @@ impl Judge<'_> {
                 .unwrap_or(Duration::from_secs(120)),
             bootstrap_token: judge.bootstrap_token(),
             node: judge.node(read_file),
-            issuer: judge.parse("tokens.issuer", "must be an https URL, or an http URL on loopback", issuer),
+            issuer: judge.parse("tokens.issuer", "must be an https URL, or an http URL on loopback", web_url),
             signing_key: judge.key_name("tokens.signing_key", "default-signing")?,
             encryption_key: judge.key_name("tokens.encryption_key", "default-encryption")?,
             tls: judge.tls(),
@@ -361,7 +361,7 @@ pub(crate) fn bounded(text: &str, least: usize, most: usize) -> Option<usize> {
 }
 
 /// Plain http is for loopback: whoever can read the JWKS on its way can exchange it.
-fn issuer(text: &str) -> Option<String> {
+pub(crate) fn web_url(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let host = rest.split('/').next().unwrap_or_default();
     let local = ["localhost", "127.0.0.1", "[::1]"]

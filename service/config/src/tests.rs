@@ -81,6 +81,13 @@ fn bad_configuration_names_the_setting_and_never_the_value() {
             "server.development",
         ),
         (None, &[("CLAVIGER_SERVER__INTERNAL_LISTEN", secret)], "CLAVIGER_SERVER__INTERNAL_LISTEN"),
+        (
+            None,
+            &[("CLAVIGER_TELEMETRY__OTLP_ENDPOINT", "http://hunter2.example:4318")],
+            "CLAVIGER_TELEMETRY__OTLP_ENDPOINT",
+        ),
+        (None, &[("CLAVIGER_TELEMETRY__SAMPLE_RATIO", "1.5")], "CLAVIGER_TELEMETRY__SAMPLE_RATIO"),
+        (None, &[("CLAVIGER_TELEMETRY__SAMPLE_RATIO", "NaN")], "CLAVIGER_TELEMETRY__SAMPLE_RATIO"),
         (None, &[("CLAVIGER_METRICS__KEYS", "10001")], "CLAVIGER_METRICS__KEYS"),
         (None, &[("CLAVIGER_TOKENS__ISSUER", "http://example.com")], "CLAVIGER_TOKENS__ISSUER"),
         (None, &[("CLAVIGER_TLS__CERT", "c.pem")], "tls.key"),

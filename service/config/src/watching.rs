@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::settings::{Judge, bounded};
+use crate::settings::{Judge, bounded, web_url};
 
 /// How a node is watched.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,10 @@ pub struct Watching {
     pub log_filter: String,
     /// Log lines as JSON.
     pub log_json: bool,
+    /// Base URL of the collector of spans; absent = none are made.
+    pub otlp_endpoint: Option<String>,
+    /// Share of requests that are recorded when the caller does not say.
+    pub sample_ratio: f64,
 }
 
 impl Judge<'_> {
@@ -43,6 +47,16 @@ impl Judge<'_> {
                     _ => None,
                 })
                 .unwrap_or(!development),
+            otlp_endpoint: self.parse(
+                "telemetry.otlp_endpoint",
+                "must be an https URL, or an http URL on loopback",
+                web_url,
+            ),
+            sample_ratio: self
+                .parse("telemetry.sample_ratio", "must be a number from 0 to 1", |text| {
+                    text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
+                })
+                .unwrap_or(0.01),
         }
     }
 

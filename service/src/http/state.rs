@@ -26,6 +26,7 @@ use super::{
 use crate::{
     auth::{Authorizer, Identity},
     metrics::Metrics,
+    telemetry::Spans,
 };
 
 /// Shared by all workers.
@@ -42,6 +43,8 @@ pub struct AppState {
     pub rotation: RotationHandle,
     /// What is counted for whoever watches.
     pub metrics: Metrics,
+    /// Where spans go.
+    pub spans: Spans,
     /// The audit log.
     pub audit: AuditHandle,
     /// Time.
