@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::{Clock as _, ClusterClock},
     keyring::{Epoch, KeyRingHandle},
-    store::{NodeRow, StoreError},
+    store::{Database, NodeRow, StoreError},
 };
 
 /// Requests that may wait for one answer of the database; beyond it they are refused.
@@ -201,7 +201,11 @@ impl ClusterHandle {
     pub async fn view(&self) -> Result<View, StoreError> {
         let database = self.shared.ring.database();
         let now = self.shared.clock.now().timestamp_millis();
-        let rows = if database.is_shared() { database.nodes().await? } else { Vec::new() };
+        let rows = if database.is_shared() {
+            database.at_home(|database| async move { database.nodes().await }).await?
+        } else {
+            Vec::new()
+        };
         let mut members: Vec<Member> = rows.into_iter().map(member).collect();
         let own = Member {
             seen_at: now,
@@ -228,11 +232,16 @@ impl ClusterHandle {
         let epoch = self.shared.ring.snapshot().epoch.0;
         for member in view.members.iter().filter(|member| member.applied < epoch) {
             let next = Epoch(member.applied.max(epoch & !0xffff_ffff) + 1);
-            if let Some(at) = self.shared.ring.database().changed_at(next).await? {
+            if let Some(at) = self.changed_at(next).await? {
                 view.behind_since.insert(member.boot_id.clone(), at);
             }
         }
         Ok(view)
+    }
+
+    async fn changed_at(&self, epoch: Epoch) -> Result<Option<i64>, StoreError> {
+        let question = |database: Database| async move { database.changed_at(epoch).await };
+        self.shared.ring.database().at_home(question).await
     }
 
     /// How far the database's clock is ahead of the machine's, in milliseconds.

@@ -110,7 +110,7 @@ impl KeyRingHandle {
     /// # Errors
     /// It gives none.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.database.ping().await
+        self.database.at_home(|database| async move { database.ping().await }).await
     }
 
     /// A new key.
@@ -283,17 +283,21 @@ impl KeyRingHandle {
         key: &str,
         now: Time,
     ) -> Result<Option<IdempotencyRecord>, StoreError> {
-        let snapshot = self.snapshot();
-        self.database.find_idempotent(snapshot.keychain(), scope, key, now).await
+        let keychain = Arc::clone(self.snapshot().keychain());
+        let (scope, key) = (scope.to_owned(), key.to_owned());
+        let question =
+            |database: Database| async move { database.find_idempotent(&keychain, &scope, &key, now).await };
+        self.database.at_home(question).await
     }
 
     /// Keeps an answer for a retry.
     ///
     /// # Errors
     /// There is one already, or the database failed.
-    pub async fn keep_answer(&self, record: &IdempotencyRecord) -> Result<(), StoreError> {
-        let snapshot = self.snapshot();
-        self.database.remember(snapshot.keychain(), record).await
+    pub async fn keep_answer(&self, record: IdempotencyRecord) -> Result<(), StoreError> {
+        let keychain = Arc::clone(self.snapshot().keychain());
+        let question = |database: Database| async move { database.remember(&keychain, &record).await };
+        self.database.at_home(question).await
     }
 
     /// The store, for what lives beside the ring.

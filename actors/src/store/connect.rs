@@ -8,6 +8,7 @@ use sea_orm::{
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 use sea_orm_migration::MigratorTrait as _;
+use tokio::runtime::Handle;
 
 use super::{StoreError, retry};
 
@@ -22,6 +23,8 @@ const MIGRATION_LOCK: i64 = 0x636c_6176_6967_6572;
 #[derive(Clone)]
 pub struct Database {
     pub(super) connection: DatabaseConnection,
+    /// The runtime that opened it.
+    home: Handle,
 }
 
 /// Where a database is.
@@ -175,7 +178,8 @@ impl Database {
             options.sqlx_logging(true).sqlx_logging_level(off);
             options.sqlx_slow_statements_logging_settings(warn, SLOW);
         }
-        Ok(Self { connection: sea_orm::Database::connect(options).await? })
+        let connection = sea_orm::Database::connect(options).await?;
+        Ok(Self { connection, home: Handle::current() })
     }
 
     /// Asks for a sign of life.
@@ -185,6 +189,17 @@ impl Database {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.connection.execute_unprepared("SELECT 1").await?;
         Ok(())
+    }
+
+    /// Asks something where the connections live. A connection hears from its server only when the runtime that opened it has time to
+    /// listen; one that a worker had opened would wait for that worker's other requests, and with it whoever got it next.
+    pub(crate) async fn at_home<T, Q>(&self, question: impl FnOnce(Self) -> Q) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        Q: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        // The runtime is gone only when the process is.
+        self.home.spawn(question(self.clone())).await.map_err(|_| StoreError::Late)?
     }
 
     /// How many connections there are, and how many of them do nothing.
