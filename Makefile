@@ -70,6 +70,7 @@ tools: ## What the tests need and this machine lacks
 	python3 -c 'import ensurepip' 2>/dev/null || (apt-get update && apt-get install -y python3 python3-venv)
 	command -v npm >/dev/null || (apt-get update && apt-get install -y nodejs npm)
 	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || (apt-get update && apt-get install -y --no-install-recommends libfaketime)
+	command -v promtool >/dev/null || $(call install-idle,prometheus)
 	command -v redis-server >/dev/null || $(call install-idle,redis-server)
 	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || $(call install-idle,postgresql)
 

@@ -40,12 +40,15 @@ use crate::{
         record::{Tally, tell_counted, tell_once},
         state::AppState,
     },
+    internal::{self, InternalServer},
     lock::DatabaseLock,
+    metrics::Metrics,
+    telemetry::{SpanError, Spans},
     tls::{self, Certificate},
 };
 
 /// Time for a request's head to arrive.
-const HEAD_ARRIVAL: Duration = Duration::from_secs(5);
+pub(crate) const HEAD_ARRIVAL: Duration = Duration::from_secs(5);
 /// How often certificate files are looked at.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(10);
 
@@ -69,6 +72,9 @@ pub enum StartError {
     /// Redis.
     #[error("redis.url: {0}")]
     Redis(#[from] HintError),
+    /// Spans.
+    #[error("telemetry.otlp_endpoint: {0}")]
+    Spans(#[from] SpanError),
     /// The issuer of the deployment is another one.
     #[error("tokens.issuer differs from the issuer of this deployment, which is {0}")]
     Issuer(String),
@@ -77,6 +83,7 @@ pub enum StartError {
 /// A service that listens.
 pub struct Application {
     server: Server,
+    internal: Option<InternalServer>,
     state: Data<AppState>,
     address: SocketAddr,
     /// Where a generated bootstrap token was written.
@@ -104,18 +111,12 @@ impl Application {
         }
         let listener = TcpListener::bind(settings.listen).map_err(at("server.listen"))?;
         let address = listener.local_addr().map_err(at("server.listen"))?;
+        let spans = Spans::start(&settings.watching, &settings.node)?;
+        let internal = internal::bind(&settings).map_err(at("server.internal_listen"))?;
         let database = Database::open(place(&settings)).await.map_err(StartError::Database)?;
 
         let clock = Arc::new(ClusterClock::default());
-        let defaults = DefaultKeys {
-            signing: settings.signing_key.clone(),
-            encryption: settings.encryption_key.clone(),
-        };
-        let identity = Identity {
-            name: settings.node.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            max_staleness: settings.max_staleness,
-        };
+        let (defaults, identity) = (default_keys(&settings), identity(&settings));
         let mut ring = boot::boot(database, &masters, identity, &defaults, Arc::clone(&clock)).await?;
         let settled = settle(&mut ring, &settings, &folder, address).await;
         let (issuer, bootstrap_token_file) = match settled {
@@ -141,6 +142,8 @@ impl Application {
                 settings.rotation_tick,
             ),
             authorizer: Authorizer::default(),
+            spans,
+            metrics: Metrics::new(settings.watching.metrics_keys),
             ring,
             cluster,
             max_staleness: settings.max_staleness,
@@ -161,8 +164,11 @@ impl Application {
         });
         actix_web::rt::spawn(tell_counted(state.clone()));
         let server = serve(&settings, listener, state.clone())?;
+        let internal = internal.map(|listener| InternalServer::new(&settings, listener, state.clone()));
+        let internal = internal.transpose().map_err(at("server.internal_listen"))?;
         Ok(Self {
             server,
+            internal,
             state,
             address,
             bootstrap_token_file,
@@ -177,6 +183,12 @@ impl Application {
         self.address
     }
 
+    /// Where it answers whoever watches the node.
+    #[must_use]
+    pub fn internal_address(&self) -> Option<SocketAddr> {
+        self.internal.as_ref().map(|internal| internal.address)
+    }
+
     /// Serves until `stop` resolves, then finishes what has begun.
     ///
     /// # Errors
@@ -184,6 +196,7 @@ impl Application {
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let handle = self.server.handle();
         let serving = actix_web::rt::spawn(self.server);
+        let internal = self.internal.map(InternalServer::run);
         stop.await;
         self.state.draining.store(true, Ordering::Relaxed);
         self.state.cluster.drain();
@@ -192,11 +205,16 @@ impl Application {
         actix_web::rt::time::sleep(self.drain_delay).await;
         handle.stop(true).await;
         let served = serving.await.map_err(io::Error::other)?;
+        if let Some(internal) = internal {
+            // Whoever watches sees the node to its end.
+            internal.stop().await?;
+        }
         tell_once(&self.state).await;
         self.state.audit.close().await;
         self.state.keeper.flush().await;
         self.state.cluster.leave().await;
         self.state.ring.close().await;
+        self.state.spans.close().await;
         served
     }
 }
@@ -237,6 +255,18 @@ async fn redis(settings: &Settings) -> Result<Option<RedisLink>, StartError> {
         Err(error @ (HintError::Cluster | HintError::Settings)) => Err(error.into()),
         // Whoever listens to it says why, and goes on trying.
         Ok(()) | Err(HintError::Unreachable(_) | HintError::Refused(_)) => Ok(Some(link)),
+    }
+}
+
+fn default_keys(settings: &Settings) -> DefaultKeys {
+    DefaultKeys { signing: settings.signing_key.clone(), encryption: settings.encryption_key.clone() }
+}
+
+fn identity(settings: &Settings) -> Identity {
+    Identity {
+        name: settings.node.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        max_staleness: settings.max_staleness,
     }
 }
 

@@ -27,6 +27,7 @@ pub struct Node {
     environment: Vec<(String, String)>,
     child: Child,
     address: String,
+    internal: Option<String>,
     /// Held as long as the node may be started again.
     _port: Option<Port>,
 }
@@ -49,8 +50,8 @@ impl Node {
     pub fn within(folder: TempDir, environment: &[(&str, &str)]) -> Self {
         let environment: Vec<(String, String)> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (child, address) = spawn(folder.path(), &environment);
-        Self { folder, environment, child, address, _port: None }
+        let (child, address, internal) = spawn(folder.path(), &environment);
+        Self { folder, environment, child, address, internal, _port: None }
     }
 
     /// Starts a node with further environment on a port that stays its own: it listens there again after a restart.
@@ -69,6 +70,13 @@ impl Node {
     #[must_use]
     pub fn client(&self) -> Client {
         Client::new(format!("http://{}", self.address), Some(TOKEN.to_owned()))
+    }
+
+    /// A client without credential on the internal listener, which the environment must have asked for.
+    #[must_use]
+    pub fn internal(&self) -> Client {
+        let address = self.internal.as_ref().expect("a node with an internal listener");
+        Client::new(format!("http://{address}"), None)
     }
 
     /// Where it listens.
@@ -134,7 +142,7 @@ impl Node {
     /// Starts it again in the same folder.
     pub fn restart(&mut self) {
         self.kill9();
-        (self.child, self.address) = spawn(self.folder.path(), &self.environment);
+        (self.child, self.address, self.internal) = spawn(self.folder.path(), &self.environment);
     }
 
     /// Ends the process and keeps its folder.
@@ -188,7 +196,7 @@ pub fn refused_start(folder: &Path, environment: &[(&str, &str)]) -> (Option<i32
     clippy::zombie_processes,
     reason = "the node owns the child and waits for it; a node that did not start has ended"
 )]
-fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, String) {
+fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, String, Option<String>) {
     let log = File::options().append(true).create(true).open(folder.join("stderr")).unwrap();
     let mut child = command(folder)
         .env("CLAVIGER_SERVER__LISTEN", "127.0.0.1:0")
@@ -200,7 +208,8 @@ fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, String) {
         .spawn()
         .unwrap_or_else(|error| panic!("{} can't be started ({error}); build it first", binary().display()));
     let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
+    let is_internal = environment.iter().any(|(name, _)| name == "CLAVIGER_SERVER__INTERNAL_LISTEN");
+    let (mut line, mut public) = (String::new(), None);
     loop {
         line.clear();
         if output.read_line(&mut line).unwrap() == 0 {
@@ -209,7 +218,12 @@ fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, String) {
         }
         let event: Value = serde_json::from_str(&line).unwrap();
         if event["event"] == "listening" {
-            return (child, event["address"].as_str().unwrap().to_owned());
+            let address = event["address"].as_str().unwrap().to_owned();
+            match (is_internal, public.take()) {
+                (false, _) => return (child, address, None),
+                (true, Some(public)) => return (child, public, Some(address)),
+                (true, None) => public = Some(address),
+            }
         }
     }
 }

@@ -97,6 +97,8 @@ permissions! {
     AuditRead = "audit.read" Deployment,
     /// Learn what stands for a value in audit records.
     AuditHash = "audit.hash" Deployment,
+    /// Read the metrics.
+    MetricsRead = "metrics.read" Deployment,
     /// Create API keys.
     ApiKeyCreate = "api_key.create" Deployment,
     /// See API keys.

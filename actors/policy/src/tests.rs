@@ -101,12 +101,13 @@ fn shipped_roles_hold_what_they_are_documented_to_hold() {
                 ClusterRead,
                 AuditRead,
                 AuditHash,
+                MetricsRead,
             ],
         ),
         ("signer", &[KeySign, KeyHmac, KeyVerify, TokenIssue, TokenVerify, RandomGenerate]),
         ("verifier", &[KeyVerify, TokenVerify]),
         ("encrypter", &[KeyEncrypt, KeyDecrypt, KeyRewrap, KeyDatakey, RandomGenerate]),
-        ("auditor", &[ApiKeyRead, PolicyRead, ClusterRead, AuditRead, AuditHash]),
+        ("auditor", &[ApiKeyRead, PolicyRead, ClusterRead, AuditRead, AuditHash, MetricsRead]),
     ];
     let (world, engine) = (World::new("orders", &[]), engine(&[]));
     for (role, held) in table {

@@ -14,7 +14,7 @@ use actix::prelude::*;
 use claviger_crypto::random;
 use tokio::sync::{Notify, oneshot};
 
-use super::core;
+use super::{core, figures::Tally};
 use crate::{
     clock::{ClusterClock, uptime},
     keyring::{KeyRingHandle, RingFailure},
@@ -61,8 +61,8 @@ pub(super) struct Shared {
     pub(super) longest: AtomicI64,
     /// It has left for good.
     pub(super) left: AtomicBool,
-    /// Entries in Redis that were not true.
-    pub(super) unfounded: AtomicU64,
+    /// What is counted for whoever watches.
+    pub(super) tally: Tally,
     /// Microseconds that the last answer took.
     pub(super) latency_us: AtomicU64,
 }
@@ -114,6 +114,7 @@ impl ClusterLink {
         let work = async move {
             let answer = tokio::time::timeout(POLL_MAX, shared.look()).await;
             let answer = answer.unwrap_or(Err(RingFailure::Storage(StoreError::Late)));
+            shared.tally.database.store(answer.is_ok(), Ordering::Relaxed);
             if let Err(error) = &answer {
                 tracing::warn!(%error, "the database was not reached");
             }

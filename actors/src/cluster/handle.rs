@@ -12,13 +12,14 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use super::{
     actor::{Ask, ClusterLink, Shared},
     core::{self, Acknowledged, Member},
+    figures::Tally,
     hints::Hints,
     listener::Listener,
 };
 use crate::{
     clock::{Clock as _, ClusterClock},
     keyring::{Epoch, KeyRingHandle},
-    store::{NodeRow, StoreError},
+    store::{Database, NodeRow, StoreError},
 };
 
 /// Requests that may wait for one answer of the database; beyond it they are refused.
@@ -41,7 +42,7 @@ const BARRIER_STEP: Duration = Duration::from_millis(2);
 pub struct ClusterHandle {
     actor: Addr<ClusterLink>,
     permits: Arc<Semaphore>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     has_hints: bool,
 }
 
@@ -76,7 +77,7 @@ impl ClusterHandle {
             acknowledged: Mutex::default(),
             heard: Notify::new(),
             connected: false.into(),
-            unfounded: 0.into(),
+            tally: Tally::default(),
             longest: 0.into(),
             left: false.into(),
             barriers: Mutex::default(),
@@ -103,6 +104,11 @@ impl ClusterHandle {
         asked.is_ok() && answer.await.unwrap_or(false)
     }
 
+    /// Requests that wait for an answer of the database.
+    pub(super) fn waiting(&self) -> usize {
+        WAITING.saturating_sub(self.permits.available_permits())
+    }
+
     /// Several nodes may serve this deployment.
     #[must_use]
     pub fn is_shared(&self) -> bool {
@@ -113,6 +119,10 @@ impl ClusterHandle {
     pub async fn barrier(&self, epoch: Epoch) -> Acknowledged {
         let began = Instant::now();
         let acknowledged = self.acknowledged(epoch).await;
+        self.shared.tally.barriers.observe(began.elapsed());
+        if !acknowledged.lagging.is_empty() {
+            self.shared.tally.lagging.fetch_add(1, Ordering::Relaxed);
+        }
         let mut barriers = self.shared.barriers.lock().unwrap_or_else(PoisonError::into_inner);
         if barriers.len() >= BARRIERS_KEPT {
             barriers.pop_front();
@@ -162,7 +172,7 @@ impl ClusterHandle {
     /// Entries in Redis that were not true: forged, or of another deployment.
     #[must_use]
     pub fn unfounded_hints(&self) -> u64 {
-        self.shared.unfounded.load(Ordering::Relaxed)
+        self.shared.tally.unfounded.load(Ordering::Relaxed)
     }
 
     /// Who uses a change now.
@@ -191,7 +201,11 @@ impl ClusterHandle {
     pub async fn view(&self) -> Result<View, StoreError> {
         let database = self.shared.ring.database();
         let now = self.shared.clock.now().timestamp_millis();
-        let rows = if database.is_shared() { database.nodes().await? } else { Vec::new() };
+        let rows = if database.is_shared() {
+            database.at_home(|database| async move { database.nodes().await }).await?
+        } else {
+            Vec::new()
+        };
         let mut members: Vec<Member> = rows.into_iter().map(member).collect();
         let own = Member {
             seen_at: now,
@@ -218,11 +232,16 @@ impl ClusterHandle {
         let epoch = self.shared.ring.snapshot().epoch.0;
         for member in view.members.iter().filter(|member| member.applied < epoch) {
             let next = Epoch(member.applied.max(epoch & !0xffff_ffff) + 1);
-            if let Some(at) = self.shared.ring.database().changed_at(next).await? {
+            if let Some(at) = self.changed_at(next).await? {
                 view.behind_since.insert(member.boot_id.clone(), at);
             }
         }
         Ok(view)
+    }
+
+    async fn changed_at(&self, epoch: Epoch) -> Result<Option<i64>, StoreError> {
+        let question = |database: Database| async move { database.changed_at(epoch).await };
+        self.shared.ring.database().at_home(question).await
     }
 
     /// How far the database's clock is ahead of the machine's, in milliseconds.

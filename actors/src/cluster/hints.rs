@@ -40,6 +40,8 @@ pub(super) enum Entry {
         /// Shows that it was that node.
         mac: Vec<u8>,
     },
+    /// Something else, which somebody else wrote.
+    Unreadable,
 }
 
 /// The streams of a deployment.
@@ -132,14 +134,14 @@ impl Hints {
             for entry in stream.ids {
                 let text = |name: &str| entry.get::<String>(name);
                 let epoch = entry.get::<u64>("epoch");
-                if let (Some(by), Some(epoch)) = (text("boot"), epoch) {
-                    let mac = entry.get::<Vec<u8>>("mac").unwrap_or_default();
-                    entries.push(if is_event {
-                        Entry::Changed { by, epoch }
-                    } else {
+                entries.push(match (text("boot"), epoch) {
+                    (Some(by), Some(epoch)) if is_event => Entry::Changed { by, epoch },
+                    (Some(by), Some(epoch)) => {
+                        let mac = entry.get::<Vec<u8>>("mac").unwrap_or_default();
                         Entry::Acknowledged { by, epoch, mac }
-                    });
-                }
+                    }
+                    (None, _) | (_, None) => Entry::Unreadable,
+                });
                 let cursor = if is_event { &mut *events } else { &mut cursors.acknowledgements };
                 *cursor = entry.id;
             }

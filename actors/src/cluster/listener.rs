@@ -1,7 +1,10 @@
 //! The actor that listens to Redis and speaks to it. It has a thread of its own: a read that waits holds up nothing.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -54,7 +57,14 @@ impl Speaker {
         while made.changed().await.is_ok() {
             // Several changes at once need one hint.
             let epoch = made.borrow_and_update().0;
-            if let Err(error) = self.hints.publish(&self.shared.node.boot_id, epoch).await {
+            let began = uptime();
+            let published = self.hints.publish(&self.shared.node.boot_id, epoch).await;
+            let tally = &self.shared.tally;
+            if published.is_ok() {
+                tally.publications.observe(uptime().saturating_sub(began));
+            }
+            if let Err(error) = published {
+                tally.unsent.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(%error, "a change was not announced; the others find it by their polls");
             }
         }
@@ -116,6 +126,12 @@ impl Ears {
 
     async fn heard(&self, entries: Vec<Entry>) {
         let own = &self.shared.node.boot_id;
+        let readable = entries.iter().filter(|entry| **entry != Entry::Unreadable).count();
+        let count = |counter: &AtomicU64, number: usize| {
+            counter.fetch_add(u64::try_from(number).unwrap_or(0), Ordering::Relaxed);
+        };
+        count(&self.shared.tally.received, readable);
+        count(&self.shared.tally.unreadable, entries.len() - readable);
         let mut news: Vec<(String, u64)> = Vec::new();
         for entry in entries {
             match entry {
@@ -125,7 +141,7 @@ impl Ears {
                         None => news.push((by, epoch)),
                     }
                 }
-                Entry::Changed { .. } => {}
+                Entry::Changed { .. } | Entry::Unreadable => {}
                 Entry::Acknowledged { by, epoch, mac } => self.acknowledged(by, epoch, &mac),
             }
         }
@@ -140,7 +156,7 @@ impl Ears {
         for (by, epoch) in news {
             if epoch > self.shared.ring.snapshot().epoch.0 {
                 // Forged, or of a database that was rewound.
-                self.shared.unfounded.fetch_add(1, Ordering::Relaxed);
+                self.shared.tally.unfounded.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(epoch, "Redis told of a change that the database does not have");
                 continue;
             }
@@ -169,7 +185,7 @@ impl Ears {
         if expected.is_some_and(|expected| claviger_crypto::digest::ct_eq(&expected, mac)) {
             self.shared.acknowledge(by, epoch);
         } else {
-            self.shared.unfounded.fetch_add(1, Ordering::Relaxed);
+            self.shared.tally.unfounded.fetch_add(1, Ordering::Relaxed);
             tracing::warn!("an acknowledgement in Redis is none of a node of this deployment");
         }
     }

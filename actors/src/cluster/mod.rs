@@ -6,6 +6,7 @@
 
 mod actor;
 mod core;
+mod figures;
 mod handle;
 mod hints;
 mod listener;
@@ -14,6 +15,7 @@ mod redis;
 pub(crate) use self::hints::Hints;
 pub use self::{
     core::{Acknowledged, HEARTBEAT, Member},
+    figures::Figures,
     handle::{ClusterHandle, View},
     redis::{HintError, RedisLink, RedisPlace},
 };

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::prelude::*;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::{
     command::RingCommand,
     core::{RingError, Subject},
+    figures::Tally,
     record::Time,
     snapshot::{Epoch, Snapshot},
     writer::{Round, Writer, Written},
@@ -138,6 +139,7 @@ pub enum RingFailure {
 pub(super) struct Apply<C> {
     pub(super) command: C,
     pub(super) context: ChangeContext,
+    pub(super) asked: Instant,
 }
 
 impl<C: RingCommand> Message for Apply<C> {
@@ -153,6 +155,7 @@ pub(super) struct KeyRing {
     pub(super) clock: Arc<dyn Clock>,
     /// Rings that requests may still work on.
     pub(super) older: Arc<Older>,
+    pub(super) tally: Arc<Tally>,
     /// The database has lost what the snapshot has.
     pub(super) rewound: Arc<AtomicBool>,
 }
@@ -216,6 +219,7 @@ impl<C: RingCommand> Handler<Apply<C>> for KeyRing {
     type Result = AtomicResponse<Self, Result<Applied<C::Subject>, RingFailure>>;
 
     fn handle(&mut self, message: Apply<C>, _: &mut Self::Context) -> Self::Result {
+        self.tally.waits.observe(message.asked.elapsed());
         let (writer, clock) = (Arc::clone(&self.writer), Arc::clone(&self.clock));
         let base = self.published.load_full();
         let work = async move {

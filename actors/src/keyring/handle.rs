@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::Addr;
@@ -17,6 +17,7 @@ use super::{
     actor::{Applied, Apply, CatchUp, ChangeContext, KeyRing, Older, RingFailure},
     command::RingCommand,
     core::{Command, CreateKey, ImportKey, Imported, RingError, Rotate, Transition, UpdateKey, Use},
+    figures::Tally,
     forge::{Forge, ForgeError},
     internal,
     snapshot::{Epoch, Snapshot},
@@ -31,7 +32,7 @@ use crate::{
 /// Longest time for what is written at the very end.
 const CLOSE_MAX: Duration = Duration::from_secs(3);
 /// How many changes may wait for the one writer; beyond it callers are refused.
-const WAITING_CHANGES: usize = 1_024;
+pub(super) const WAITING_CHANGES: usize = 1_024;
 
 /// Reads the ring without waiting and asks for its changes. Cheap to clone.
 #[derive(Clone)]
@@ -40,7 +41,8 @@ pub struct KeyRingHandle {
     published: Arc<ArcSwap<Snapshot>>,
     changed: watch::Receiver<Epoch>,
     made: watch::Receiver<Epoch>,
-    permits: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) tally: Arc<Tally>,
     forge: Forge,
     database: Database,
     rewound: Arc<AtomicBool>,
@@ -56,7 +58,9 @@ impl KeyRingHandle {
         let published = Arc::new(ArcSwap::new(snapshot));
         let database = writer.database.clone();
         let (rewound, older) = (Arc::new(AtomicBool::new(false)), Arc::<Older>::default());
+        let tally = Arc::<Tally>::default();
         let ring = KeyRing {
+            tally: Arc::clone(&tally),
             rewound: Arc::clone(&rewound),
             older: Arc::clone(&older),
             writer: Arc::new(writer),
@@ -70,7 +74,18 @@ impl KeyRingHandle {
             ring
         });
         let permits = Arc::new(Semaphore::new(WAITING_CHANGES));
-        Self { actor, published, changed, made, permits, forge: Forge::new(), database, rewound, older }
+        Self {
+            actor,
+            published,
+            changed,
+            made,
+            permits,
+            tally,
+            forge: Forge::new(),
+            database,
+            rewound,
+            older,
+        }
     }
 
     /// The ring as it is now. Load it once per request.
@@ -96,7 +111,7 @@ impl KeyRingHandle {
     /// # Errors
     /// It gives none.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.database.ping().await
+        self.database.at_home(|database| async move { database.ping().await }).await
     }
 
     /// A new key.
@@ -231,7 +246,10 @@ impl KeyRingHandle {
         command: C,
     ) -> Result<Applied<C::Subject>, RingFailure> {
         let _permit = self.permits.try_acquire().map_err(|_| RingFailure::Overloaded)?;
-        self.actor.send(Apply { command, context }).await.map_err(|_| RingFailure::Stopped)?
+        let asked = Instant::now();
+        let answer = self.actor.send(Apply { command, context, asked }).await;
+        self.tally.changes.observe(asked.elapsed());
+        answer.map_err(|_| RingFailure::Stopped)?
     }
 
     /// Looks whether others have changed the ring, and takes that in.
@@ -266,17 +284,21 @@ impl KeyRingHandle {
         key: &str,
         now: Time,
     ) -> Result<Option<IdempotencyRecord>, StoreError> {
-        let snapshot = self.snapshot();
-        self.database.find_idempotent(snapshot.keychain(), scope, key, now).await
+        let keychain = Arc::clone(self.snapshot().keychain());
+        let (scope, key) = (scope.to_owned(), key.to_owned());
+        let question =
+            |database: Database| async move { database.find_idempotent(&keychain, &scope, &key, now).await };
+        self.database.at_home(question).await
     }
 
     /// Keeps an answer for a retry.
     ///
     /// # Errors
     /// There is one already, or the database failed.
-    pub async fn keep_answer(&self, record: &IdempotencyRecord) -> Result<(), StoreError> {
-        let snapshot = self.snapshot();
-        self.database.remember(snapshot.keychain(), record).await
+    pub async fn keep_answer(&self, record: IdempotencyRecord) -> Result<(), StoreError> {
+        let keychain = Arc::clone(self.snapshot().keychain());
+        let question = |database: Database| async move { database.remember(&keychain, &record).await };
+        self.database.at_home(question).await
     }
 
     /// The store, for what lives beside the ring.

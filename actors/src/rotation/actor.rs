@@ -9,7 +9,10 @@ use actix::prelude::*;
 use claviger_crypto::random;
 use tokio::sync::watch;
 
-use super::core::{Agenda, Due};
+use super::{
+    core::{Agenda, Due},
+    figures::{Outcome, Tally, place},
+};
 use crate::{
     audit::{AuditHandle, AuditRecord, Subject, event_of},
     clock::Clock,
@@ -37,6 +40,7 @@ pub(super) struct RotationScheduler {
     pub(super) changes: watch::Receiver<Epoch>,
     pub(super) rounds: u32,
     pub(super) busy: bool,
+    pub(super) tally: Arc<Tally>,
 }
 
 impl Actor for RotationScheduler {
@@ -93,10 +97,14 @@ impl RotationScheduler {
         }
         self.busy = true;
         let (ring, audit, node) = (self.ring.clone(), self.audit.clone(), self.node.clone());
+        let tally = Arc::clone(&self.tally);
         let work = async move {
             for due in due {
                 let began = Instant::now();
-                if let Some((event, applied)) = carry_out(&ring, due).await {
+                let change = place(&due);
+                let (outcome, done) = carry_out(&ring, due).await;
+                tally.count(change, outcome);
+                if let Some((event, applied)) = done {
                     record(&audit, &node, event, &applied, began).await;
                 }
             }
@@ -115,8 +123,8 @@ impl RotationScheduler {
     }
 }
 
-/// What was done, if anything.
-async fn carry_out(ring: &KeyRingHandle, due: Due) -> Option<(&'static str, Applied)> {
+/// What became of it, and what was done, if anything.
+async fn carry_out(ring: &KeyRingHandle, due: Due) -> (Outcome, Option<(&'static str, Applied)>) {
     let context = ChangeContext::system("schedule");
     let (event, outcome) = match due {
         Due::Standby(name) => ("key.publish_standby", ring.replenish(context, name).await),
@@ -131,12 +139,14 @@ async fn carry_out(ring: &KeyRingHandle, due: Due) -> Option<(&'static str, Appl
         Due::EndOfLife(name) => ("key.destroy", ring.apply(context, Command::EndOfLife { name }).await),
     };
     match outcome {
-        Ok(applied) => Some((event, applied)),
+        Ok(applied) => (Outcome::Done, Some((event, applied))),
         // Somebody else was there first, or it is not due any more: that is how it should be.
-        Err(RingFailure::Refused(RingError::StateConflict(_) | RingError::KeyNotFound)) => None,
+        Err(RingFailure::Refused(RingError::StateConflict(_) | RingError::KeyNotFound)) => {
+            (Outcome::Lost, None)
+        }
         Err(error) => {
             tracing::warn!(event, %error, "a scheduled change failed and will be tried again");
-            None
+            (Outcome::Failed, None)
         }
     }
 }

@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use actix::{Actor as _, Addr, Arbiter};
 
-use super::{actor::RotationScheduler, core::Agenda};
+use super::{actor::RotationScheduler, core::Agenda, figures::Tally};
 use crate::{audit::AuditHandle, clock::Clock, keyring::KeyRingHandle};
 
 /// Keeps the scheduler alive.
 #[derive(Clone)]
 pub struct RotationHandle {
     actor: Addr<RotationScheduler>,
+    tally: Arc<Tally>,
 }
 
 impl RotationHandle {
@@ -23,7 +24,7 @@ impl RotationHandle {
         clock: Arc<dyn Clock>,
         tick: Duration,
     ) -> Self {
-        let changes = ring.changes();
+        let (changes, tally) = (ring.changes(), Arc::<Tally>::default());
         let scheduler = RotationScheduler {
             ring,
             audit,
@@ -34,13 +35,20 @@ impl RotationHandle {
             changes,
             rounds: 0,
             busy: false,
+            tally: Arc::clone(&tally),
         };
-        Self { actor: RotationScheduler::start_in_arbiter(&Arbiter::new().handle(), |_| scheduler) }
+        Self { actor: RotationScheduler::start_in_arbiter(&Arbiter::new().handle(), |_| scheduler), tally }
     }
 
     /// The scheduler runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.actor.connected()
+    }
+
+    /// Kind of work that was due, what became of it, how often.
+    #[must_use]
+    pub fn figures(&self) -> Vec<(&'static str, &'static str, u64)> {
+        self.tally.read()
     }
 }

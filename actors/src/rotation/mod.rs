@@ -5,6 +5,7 @@
 
 mod actor;
 pub mod core;
+mod figures;
 mod handle;
 
 pub use handle::RotationHandle;

@@ -11,6 +11,7 @@ use sea_orm::{
     },
 };
 use sea_orm_migration::MigratorTrait as _;
+use tokio::runtime::Handle;
 
 use super::{StoreError, retry, slow};
 
@@ -23,6 +24,8 @@ const MIGRATION_LOCK: i64 = 0x636c_6176_6967_6572;
 #[derive(Clone)]
 pub struct Database {
     pub(super) connection: DatabaseConnection,
+    /// The runtime that opened it.
+    home: Handle,
 }
 
 /// Where a database is.
@@ -52,6 +55,17 @@ pub struct Pool {
     pub acquire_timeout: Duration,
     /// A connection is replaced when it is this old.
     pub max_lifetime: Duration,
+}
+
+/// Connections at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Open.
+    pub open: usize,
+    /// Open and not in use.
+    pub idle: usize,
+    /// At most.
+    pub most: usize,
 }
 
 impl Database {
@@ -170,7 +184,7 @@ impl Database {
         options.sqlx_logging(false);
         let mut connection = sea_orm::Database::connect(options).await.map_err(unreachable)?;
         connection.set_metric_callback(slow::statement);
-        Ok(Self { connection })
+        Ok(Self { connection, home: Handle::current() })
     }
 
     /// Asks for a sign of life.
@@ -180,6 +194,31 @@ impl Database {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.connection.execute_unprepared("SELECT 1").await?;
         Ok(())
+    }
+
+    /// Asks something where the connections live. A connection hears from its server only when the runtime that opened it has time to
+    /// listen; one that a worker had opened would wait for that worker's other requests, and with it whoever got it next.
+    pub(crate) async fn at_home<T, Q>(&self, question: impl FnOnce(Self) -> Q) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        Q: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        // The runtime is gone only when the process is.
+        self.home.spawn(question(self.clone())).await.map_err(|_| StoreError::Late)?
+    }
+
+    /// How many connections there are, and how many of them do nothing.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        let (open, idle, most) = if self.is_shared() {
+            let pool = self.connection.get_postgres_connection_pool();
+            (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+        } else {
+            let pool = self.connection.get_sqlite_connection_pool();
+            (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+        };
+        let open = usize::try_from(open).unwrap_or(usize::MAX);
+        Connections { idle: idle.min(open), open, most: usize::try_from(most).unwrap_or(usize::MAX) }
     }
 
     /// Closes the connection, so that the WAL is folded into the file.

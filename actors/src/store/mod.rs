@@ -19,7 +19,7 @@ mod slow;
 
 pub use audit::{EventFilter, EventRow, NodeAnchor};
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
-pub use connect::{Database, Place, Pool};
+pub use connect::{Connections, Database, Place, Pool};
 pub use error::StoreError;
 pub use follow::{Changes, Followed};
 pub use idempotency::IdempotencyRecord;

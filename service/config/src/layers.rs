@@ -31,6 +31,7 @@ use Holds::{Password, Plain, Secret};
 /// Every setting there is.
 const SETTINGS: &[(&str, Holds)] = &[
     ("server.listen", Plain),
+    ("server.internal_listen", Plain),
     ("server.development", Plain),
     ("server.workers", Plain),
     ("server.body_limit", Plain),
@@ -66,6 +67,9 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("audit.optional_sinks", Plain),
     ("rotation.tick", Plain),
     ("deletion.waiting_period", Plain),
+    ("metrics.keys", Plain),
+    ("telemetry.otlp_endpoint", Plain),
+    ("telemetry.sample_ratio", Plain),
     ("log.filter", Plain),
     ("log.format", Plain),
 ];

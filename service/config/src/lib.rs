@@ -16,6 +16,7 @@ mod settings;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 pub use audit::{Audit, AuditLevel, AuditSink};
 pub use error::ConfigError;
@@ -25,3 +26,4 @@ pub use postgres::PostgresUrl;
 pub use redis::RedisUrl;
 pub use settings::{DatabaseUrl, Pool, Settings, Tls};
 pub use survey::{Outline, Survey, survey};
+pub use watching::Watching;

@@ -12,7 +12,7 @@ use claviger_crypto::{random, secret::SecretBytes};
 use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
-use crate::{Audit, ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, master, postgres};
+use crate::{Audit, ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, Watching, master, postgres};
 
 /// All settings, judged. No `Debug`: some are secrets.
 pub struct Settings {
@@ -62,10 +62,8 @@ pub struct Settings {
     pub rotation_tick: Duration,
     /// Waiting period of a deletion.
     pub deletion_waiting_period: HumanDuration,
-    /// Filter of log lines.
-    pub log_filter: String,
-    /// Log lines as JSON.
-    pub log_json: bool,
+    /// How it is watched.
+    pub watching: Watching,
 }
 
 /// Where the ring is kept.
@@ -198,7 +196,11 @@ impl Judge<'_> {
                 .unwrap_or(Duration::from_secs(120)),
             bootstrap_token: judge.bootstrap_token(),
             node: judge.node(read_file),
-            issuer: judge.parse("tokens.issuer", "must be an https URL, or an http URL on loopback", issuer),
+            issuer: judge.parse(
+                "tokens.issuer",
+                "must be an https URL, or an http URL on loopback",
+                outgoing,
+            ),
             signing_key: judge.key_name("tokens.signing_key", "default-signing")?,
             encryption_key: judge.key_name("tokens.encryption_key", "default-encryption")?,
             tls: judge.tls(),
@@ -209,16 +211,7 @@ impl Judge<'_> {
             deletion_waiting_period: judge
                 .parse("deletion.waiting_period", SECONDS, |text| text.parse().ok())
                 .unwrap_or(HumanDuration::from_days(7)),
-            log_filter: judge
-                .parse("log.filter", "must be a filter such as info", |text| Some(text.to_owned()))
-                .unwrap_or_else(|| "info".to_owned()),
-            log_json: judge
-                .parse("log.format", "must be json or text", |text| match text {
-                    "json" => Some(true),
-                    "text" => Some(false),
-                    _ => None,
-                })
-                .unwrap_or(!development),
+            watching: judge.watching(development),
         })
     }
 
@@ -237,7 +230,7 @@ impl Judge<'_> {
         parsed
     }
 
-    fn problem(&mut self, setting: impl Into<String>, rule: &str) {
+    pub(crate) fn problem(&mut self, setting: impl Into<String>, rule: &str) {
         self.problems.push(ConfigError::new(setting, rule));
     }
 
@@ -376,11 +369,6 @@ pub(crate) fn bounded(text: &str, least: usize, most: usize) -> Option<usize> {
 }
 
 /// Plain http is for loopback: whoever can read the JWKS on its way can exchange it.
-fn issuer(text: &str) -> Option<String> {
-    outgoing(text)
-}
-
-/// An https URL, or an http URL of this machine, without query, fragment and password.
 pub(crate) fn outgoing(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let host = rest.split('/').next().unwrap_or_default();

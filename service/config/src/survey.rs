@@ -23,6 +23,8 @@ pub struct Survey {
 pub struct Outline {
     /// Where it would listen.
     pub listen: SocketAddr,
+    /// Where it would answer whoever watches it, in clear.
+    pub internal_listen: Option<SocketAddr>,
     /// With TLS.
     pub tls: bool,
     /// The SQLite file, if it is one.
@@ -47,6 +49,7 @@ pub fn survey(
     let database = judge.database();
     let outline = Outline {
         listen: judge.listen(),
+        internal_listen: judge.internal_listen(),
         tls: judge.tls().is_some(),
         audit_dir: judge.audit_dir(&database),
         folder: database.folder().to_owned(),

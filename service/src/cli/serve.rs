@@ -22,6 +22,11 @@ pub(super) async fn run(file: &File) -> Result<ExitCode, Failure> {
         output::event(&json!({ "event": "bootstrap_token", "file": path.display().to_string() }))?;
     }
     output::event(&json!({ "event": "listening", "address": application.address().to_string() }))?;
+    if let Some(address) = application.internal_address() {
+        let line = json!({ "event": "listening", "listener": "internal", "address": address.to_string() });
+        // Whoever only wanted the first address may have stopped reading.
+        let _closed = output::event(&line);
+    }
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
         return Err(local("signals can't be received".to_owned()));

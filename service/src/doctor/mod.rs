@@ -88,6 +88,13 @@ impl<F: Files> Examiner<'_, F> {
 
     fn listener(&mut self) {
         let outline = &self.survey.outline;
+        if outline.internal_listen.is_some_and(|address| !address.ip().is_loopback()) {
+            self.found.push(Finding::warning(
+                "internal-listener-in-clear",
+                "server.internal_listen",
+                "is an address of the network, without TLS and without client certificates; let only the deployment's own network reach it",
+            ));
+        }
         if outline.tls || outline.listen.ip().is_loopback() {
             return;
         }

@@ -99,6 +99,11 @@ fn each_variable_is_judged() {
             &["master-secret-weak CLAVIGER_SEAL__MASTER_KEY"],
         ),
         (&[("CLAVIGER_SERVER__LISTEN", "0.0.0.0:7420")], &["listen-without-tls server.listen"]),
+        (
+            &[("CLAVIGER_SERVER__INTERNAL_LISTEN", "0.0.0.0:7421")],
+            &["internal-listener-in-clear server.internal_listen"],
+        ),
+        (&[("CLAVIGER_SERVER__INTERNAL_LISTEN", "127.0.0.1:7421")], &[]),
         (&[("CLAVIGER_SERVER__LISTEN", "[::]:7420")], &["listen-without-tls server.listen"]),
         (&[("CLAVIGER_BOOTSTRAP_TOKEN", "admin-token-1234567890")], &["token-weak CLAVIGER_BOOTSTRAP_TOKEN"]),
         (

@@ -2,6 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,13 +30,17 @@ use super::{
     idempotency::{self, Replay},
     problem::{Code, Problem},
     record::{self, Answered, record},
-    state::{AppState, Caller, Noted},
+    state::{AppState, Caller, Internal, Noted},
     table::{self, Access, Found, Kind, Route},
 };
-use crate::auth::{self, Refusal};
+use crate::{
+    auth::{self, Refusal},
+    telemetry::{Context, within},
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const EPOCH: HeaderName = HeaderName::from_static("x-claviger-epoch");
+const TRACEPARENT: &str = "traceparent";
 const MIN_EPOCH: &str = "x-claviger-min-epoch";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// A body that took longer to come did not come with its head.
@@ -46,50 +51,65 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 /// # Errors
 /// Never without an answer: an error carries one when the request itself was lost with its handler.
 pub async fn door(
-    mut request: ServiceRequest,
+    request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(state) = request.app_data::<Data<AppState>>().cloned() else {
         let response = Problem::new(Code::Internal, "the service is not ready").response(None);
         return Ok(request.into_response(response));
     };
-    let began = Instant::now();
-    let id = request_id(&request);
+    let traceparent = request.headers().get(TRACEPARENT).and_then(|given| given.to_str().ok());
+    let context = Context::new(request_id(&request), traceparent);
+    within(Rc::clone(&context), pass(state, &context, request, next)).await
+}
+
+/// The same, for a request that is known by its id.
+async fn pass(
+    state: Data<AppState>,
+    context: &Context,
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let (began, id) = (Instant::now(), &context.id);
     let address = request.peer_addr().map(|address| address.ip());
     let noted = Noted::default();
+    let _here = state.metrics.enter();
     request.extensions_mut().insert(noted.clone());
     let found = table::find(request.method(), request.match_pattern().as_deref());
+    let found = if request.app_data::<Internal>().is_some() { found.internally() } else { found };
+    let route = if let Found::Route(route) = found { Some(route) } else { None };
+    let _named = route.map(|route| context.route.set(route.pattern));
+    let span = state.spans.begin(context, route);
 
     let (mut response, request, caller) = match found {
         Found::Nothing => {
-            let response = Problem::new(Code::NotFound, "there is nothing at this path").response(Some(&id));
+            let response = Problem::new(Code::NotFound, "there is nothing at this path").response(Some(id));
             (response, Some(request.into_parts().0), None)
         }
-        Found::OtherMethod(pattern) => (other_method(pattern, &id), Some(request.into_parts().0), None),
-        Found::Route(route) => match enter(&state, &mut request, route, &noted, &id).await {
+        Found::OtherMethod(pattern) => (other_method(pattern, id), Some(request.into_parts().0), None),
+        Found::Route(route) => match enter(&state, &mut request, route, &noted, id).await {
             Ok(entered) => {
                 let caller = entered.as_ref().map(|entered| entered.caller.clone());
-                let (response, request) = run(&state, request, next, (route, &id, &noted), entered).await;
+                let (response, request) = run(&state, request, next, (route, id, &noted), entered).await;
                 (response, request, caller)
             }
             Err(refused) => {
                 let (caller, problem) = *refused;
-                (problem.response(Some(&id)), Some(request.into_parts().0), caller)
+                (problem.response(Some(id)), Some(request.into_parts().0), caller)
             }
         },
     };
     if let Found::Route(route) = found
-        && let Some(refusal) = record(
-            &state,
-            &noted,
-            Answered { route, caller: caller.as_ref(), address, began, id: &id },
-            &response,
-        )
-        .await
+        && let Some(refusal) =
+            record(&state, &noted, Answered { route, caller: caller.as_ref(), address, began, id }, &response)
+                .await
     {
-        response = refusal.response(Some(&id));
+        response = refusal.response(Some(id));
     }
-    finish(&state, &mut response, &id);
+    noted.look(|subject| state.metrics.answered(&state, route, subject, &response, began.elapsed()));
+    finish(&state, &mut response, id);
+    span.end(&mut response);
+    tracing::debug!(status = response.status().as_u16(), took = ?began.elapsed(), "answered");
     match request {
         Some(request) => Ok(ServiceResponse::new(request, response)),
         None => Err(InternalError::from_response("answered", response).into()),

@@ -116,7 +116,7 @@ pub(super) async fn keep(
         created_at: now,
         expires_at: now + TimeDelta::hours(KEPT_HOURS),
     };
-    if let Err(error) = state.ring.keep_answer(&record).await {
+    if let Err(error) = state.ring.keep_answer(record).await {
         // Two requests at once under one key: the other one's answer stands.
         return match replay(state, ticket).await? {
             Some(first) => {

@@ -15,6 +15,7 @@ mod failure;
 pub mod health;
 mod idempotency;
 pub mod keys;
+pub mod metrics;
 pub mod openapi;
 mod page;
 pub mod policies;
@@ -45,6 +46,7 @@ routes! {
     get "/healthz" => health::healthz,
     get "/readyz" => health::readyz,
     get "/health" => health::health,
+    get "/metrics" => metrics::metrics,
     get "/openapi.json" => openapi::serve,
     get "/.well-known/jwks.json" => discovery::jwks,
     get "/.well-known/openid-configuration" => discovery::metadata,

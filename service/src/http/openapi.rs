@@ -13,14 +13,14 @@ use self::{
     answers::Answers,
     schemas::{Flattened, OptionalBodies},
 };
-use super::{api_keys, audit, cluster, crypto, discovery, health, keys, policies, tokens};
+use super::{api_keys, audit, cluster, crypto, discovery, health, keys, metrics, policies, tokens};
 
 /// The document.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Claviger", description = "Actor-based, clustered key-management service."),
     paths(
-        health::healthz, health::readyz, health::health, serve,
+        health::healthz, health::readyz, health::health, metrics::metrics, serve,
         discovery::jwks, discovery::metadata,
         keys::create::create, keys::read::list, keys::import::import, keys::read::key, keys::update::update,
         keys::deletion::schedule, keys::deletion::restore, keys::read::versions, keys::rotate::rotate,

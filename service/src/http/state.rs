@@ -25,7 +25,11 @@ use super::{
     problem::{Code, Problem},
     record::Tally,
 };
-use crate::auth::{Authorizer, Identity};
+use crate::{
+    auth::{Authorizer, Identity},
+    metrics::Metrics,
+    telemetry::Spans,
+};
 
 /// Shared by all workers.
 pub struct AppState {
@@ -39,6 +43,10 @@ pub struct AppState {
     pub authorizer: Authorizer,
     /// The schedule.
     pub rotation: RotationHandle,
+    /// What is counted for whoever watches.
+    pub metrics: Metrics,
+    /// Where spans go.
+    pub spans: Spans,
     /// The audit log.
     pub audit: AuditHandle,
     /// What of it is kept in the database.
@@ -128,11 +136,20 @@ impl Noted {
         self.0.borrow().clone()
     }
 
+    /// Looks at what was noted last.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Subject) -> T) -> T {
+        look(&self.0.borrow())
+    }
+
     /// Replaces what was noted.
     pub fn note(&self, subject: Subject) {
         self.0.replace(subject);
     }
 }
+
+/// Marks the internal listener: loopback or the network of the deployment.
+#[derive(Debug, Clone, Copy)]
+pub struct Internal;
 
 /// Who calls, once the door has let them in.
 #[derive(Debug, Clone)]

@@ -61,12 +61,17 @@ const fn route(method: Method, pattern: &'static str, permission: Permission, ki
     Route { method, pattern, access: Access::Needs(permission), event: permission.as_str(), kind }
 }
 
-/// The table.
+const METRICS: &str = "/metrics";
+/// On the internal listener, which only the deployment itself reaches, whoever watches needs no credential.
+static OPEN_METRICS: Route = public(METRICS, "metrics");
+
+/// The table. One place in memory, so that a route is known by where it is.
 pub static ROUTES: &[Route] = &[
     public("/healthz", "health"),
     public("/readyz", "health"),
     public("/health", "health"),
     public("/openapi.json", "openapi"),
+    route(Method::GET, METRICS, Permission::MetricsRead, Kind::Read),
     public("/.well-known/jwks.json", "jwks"),
     public("/.well-known/openid-configuration", "discovery"),
     route(Method::GET, "/v1/cluster", Permission::ClusterRead, Kind::Read),
@@ -165,6 +170,17 @@ pub fn find(method: &Method, pattern: Option<&str>) -> Found {
         Some(first) => {
             let pattern = first.pattern;
             here.find(|route| route.method == method).map_or(Found::OtherMethod(pattern), Found::Route)
+        }
+    }
+}
+
+impl Found {
+    /// The same on the internal listener.
+    #[must_use]
+    pub fn internally(self) -> Self {
+        match self {
+            Self::Route(route) if route.pattern == METRICS => Self::Route(&OPEN_METRICS),
+            Self::Route(_) | Self::OtherMethod(_) | Self::Nothing => self,
         }
     }
 }

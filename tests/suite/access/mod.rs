@@ -10,7 +10,7 @@ use claviger_tests::Client;
 use serde_json::json;
 
 /// A new API key's id, and a client that presents it.
-fn api_key(admin: &Client, roles: &[&str]) -> (String, Client) {
+pub(crate) fn api_key(admin: &Client, roles: &[&str]) -> (String, Client) {
     let made = admin.post("/v1/api-keys", &json!({"name": "test", "roles": roles})).expect(201);
     let text = |member: &str| made[member].as_str().unwrap().to_owned();
     (text("id"), admin.with_token(Some(&text("secret"))))

@@ -21,6 +21,7 @@ use crate::http::{
     slice::Slice,
     state::{AppState, Caller},
 };
+use crate::metrics::Verification;
 
 /// Items of a batch at most.
 const BATCH_MAX: usize = 1_000;
@@ -195,6 +196,7 @@ impl Operation {
         subject.permission = operation.further.take().map(|permission| permission.as_str().to_owned());
         subject.kid = done.kid.map(|kid| kid.to_string());
         subject.valid = done.valid;
+        operation.not_valid(usize::from(done.valid == Some(false)));
         note(&request, subject);
         Ok(HttpResponse::Ok().json(done.answer))
     }
@@ -254,6 +256,8 @@ impl Operation {
         let forbidden = refused().filter(|problem| problem.code == Code::Forbidden).count();
         subject.count = Some(answers.len());
         subject.failed = Some(refused().count());
+        let done = answers.iter().filter_map(|answer| answer.as_ref().ok());
+        self.not_valid(done.filter(|done| done.valid == Some(false)).count());
         subject.forbidden = (forbidden > 0).then_some(forbidden);
         subject.permission = self.further.take().map(|permission| permission.as_str().to_owned());
         let request_id = Some(self.caller.request_id.as_str());
@@ -264,6 +268,13 @@ impl Operation {
         let batch = written.collect::<Result<Vec<Value>, _>>();
         let batch = batch.map_err(|_| Problem::new(Code::Internal, "an answer can't be written as JSON"))?;
         Ok(BatchAnswer { batch })
+    }
+
+    /// Counts signatures and codes that were not valid.
+    fn not_valid(&self, times: usize) {
+        if times > 0 {
+            self.state.metrics.not_valid(Verification::Signature, "signature_invalid", times);
+        }
     }
 
     async fn item<I: DeserializeOwned, O>(

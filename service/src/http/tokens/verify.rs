@@ -30,6 +30,7 @@ use crate::http::{
     problem::{Code, Problem},
     state::{AppState, Caller},
 };
+use crate::metrics::Verification;
 
 /// Versions of the default key that are tried for a token without `kid`.
 const FALLBACK_TRIES: usize = 8;
@@ -147,6 +148,7 @@ pub async fn verify(
             TokenVerifyAnswer { valid: true, outcome: Outcome::Valid { claims, kid, key: name, version } }
         }
         Err(Invalid(code, detail)) => {
+            state.metrics.not_valid(Verification::Token, code, 1);
             TokenVerifyAnswer { valid: false, outcome: Outcome::Invalid { code, detail } }
         }
     };

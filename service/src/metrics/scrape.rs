@@ -1,0 +1,188 @@
+//! What is read from the state of the node when somebody asks.
+
+use std::time::Duration;
+
+use claviger_actors::keyring::{Snapshot, figures};
+
+use super::{Metrics, operations::OTHER, page::Page, process};
+use crate::http::state::AppState;
+
+pub(super) fn text(metrics: &Metrics, state: &AppState) -> String {
+    let snapshot = state.ring.snapshot();
+    let is_key = |name: &str| name.parse().map(|name| snapshot.key(&name).is_ok()).unwrap_or(false);
+    metrics.operations.prune(is_key);
+    let mut page = Page::default();
+    node(&mut page, state);
+    metrics.requests.write(&mut page);
+    metrics.operations.write(&mut page);
+    metrics.verifications.write(&mut page);
+    keys(&mut page, state, &snapshot, metrics.operations.most());
+    ring(&mut page, state, &snapshot);
+    cluster(&mut page, state);
+    process::write(&mut page);
+    page.text()
+}
+
+const fn flag(is_so: bool) -> f64 {
+    if is_so { 1.0 } else { 0.0 }
+}
+
+fn node(page: &mut Page, state: &AppState) {
+    let labels = vec![("version", env!("CARGO_PKG_VERSION")), ("node", state.node.as_str())];
+    page.gauges("claviger_build_info", "Version of the service and name of the node.", [(labels, 1.0)]);
+    page.gauge("claviger_draining", "1 while the node is leaving.", flag(state.is_draining()));
+    page.gauge(
+        "claviger_scheduler_up",
+        "1 while the schedule of rotations is kept.",
+        flag(state.rotation.is_alive()),
+    );
+    let changes = state.rotation.figures().into_iter();
+    page.counters(
+        "claviger_scheduled_changes_total",
+        "Work of the schedule: done by this node, done by another one before, or failed and tried again.",
+        changes.map(|(change, outcome, count)| (vec![("change", change), ("outcome", outcome)], count)),
+    );
+}
+
+/// Every key is looked at, in the order of names; only so many are named.
+fn keys(page: &mut Page, state: &AppState, snapshot: &Snapshot, most: usize) {
+    let now = state.clock.now();
+    let (mut ages, mut rest) = (Vec::new(), None::<f64>);
+    let (mut count, mut overdue, mut latest) = (0_u64, 0_u64, Duration::ZERO);
+    for key in snapshot.ring().keys() {
+        let record = &key.record;
+        if record.name.is_internal() || record.deleted_at.is_some() {
+            continue;
+        }
+        count += 1;
+        if let Some(late) = figures::overdue(key, now) {
+            overdue += 1;
+            latest = latest.max(late);
+        }
+        let Some(age) = figures::primary_age(key, now) else { continue };
+        let age = age.num_milliseconds() as f64 / 1e3;
+        if ages.len() < most {
+            ages.push((vec![("key", record.name.as_str())], age));
+        } else {
+            rest = Some(rest.map_or(age, |rest| rest.max(age)));
+        }
+    }
+    ages.extend(rest.map(|rest| (vec![("key", OTHER)], rest)));
+    page.gauge("claviger_keys", "Keys of the ring.", count as f64);
+    page.gauge("claviger_rotation_overdue_keys", "Keys whose rotation is due and not done.", overdue as f64);
+    page.gauge(
+        "claviger_rotation_overdue_seconds",
+        "Time since the first of them was due; 0 = none is.",
+        latest.as_secs_f64(),
+    );
+    let help =
+        "Time since the primary of a key became one; of keys without series of their own that of the oldest.";
+    page.gauges("claviger_key_primary_age_seconds", help, ages);
+}
+
+fn ring(page: &mut Page, state: &AppState, snapshot: &Snapshot) {
+    let figures = state.ring.figures();
+    page.gauge("claviger_ring_epoch", "Epoch of the ring, as X-Claviger-Epoch.", snapshot.epoch.0 as f64);
+    page.gauge(
+        "claviger_ring_incarnation",
+        "Incarnation of the ring; grows with each restore.",
+        snapshot.epoch.incarnation() as f64,
+    );
+    page.gauge(
+        "claviger_ring_rewound",
+        "1 while the database lacks changes that this node knows; it serves nothing.",
+        flag(state.ring.is_rewound()),
+    );
+    page.gauge(
+        "claviger_quarantined_rows",
+        "Rows of the ring that were found damaged and are not used.",
+        snapshot.quarantined().len() as f64,
+    );
+    page.gauge(
+        "claviger_ring_changes_waiting",
+        "Changes that wait for the one writer, or are being made.",
+        figures.waiting as f64,
+    );
+    page.timings(
+        "claviger_ring_wait_seconds",
+        "Time that changes waited for the one writer.",
+        [(Vec::new(), figures.waits)],
+    );
+    page.timings(
+        "claviger_ring_change_seconds",
+        "Time that changes took, waiting included.",
+        [(Vec::new(), figures.changes)],
+    );
+    let (open, idle) = (figures.connections.open, figures.connections.idle);
+    page.gauges(
+        "claviger_database_connections",
+        "Open connections to the database.",
+        [
+            (vec![("state", "idle")], idle as f64),
+            (vec![("state", "in_use")], open.saturating_sub(idle) as f64),
+        ],
+    );
+    page.gauge(
+        "claviger_database_connections_max",
+        "Connections to the database at most.",
+        figures.connections.most as f64,
+    );
+}
+
+fn cluster(page: &mut Page, state: &AppState) {
+    let figures = state.cluster.figures();
+    page.gauge(
+        "claviger_staleness_seconds",
+        "Time since the database last confirmed the ring of this node.",
+        state.ring.snapshot().confirmed().age().as_secs_f64(),
+    );
+    page.gauge(
+        "claviger_staleness_max_seconds",
+        "Staleness from which the node refuses work.",
+        state.max_staleness.as_secs_f64(),
+    );
+    page.gauge(
+        "claviger_clock_offset_seconds",
+        "How far the database's clock, which decides, is ahead of the machine's.",
+        state.cluster.clock_offset_ms() as f64 / 1e3,
+    );
+    page.gauge("claviger_database_up", "1 if the database answered last time.", flag(figures.database));
+    page.gauge(
+        "claviger_database_latency_seconds",
+        "Time that the database took for its last answer.",
+        figures.database_latency.as_secs_f64(),
+    );
+    page.gauge(
+        "claviger_cluster_refreshes_waiting",
+        "Requests that wait for word from the database.",
+        figures.waiting as f64,
+    );
+    page.timings(
+        "claviger_barrier_duration_seconds",
+        "Time until every live node used a strong change, or the wait was given up.",
+        [(Vec::new(), figures.barriers)],
+    );
+    page.counter(
+        "claviger_barriers_lagging_total",
+        "Strong changes that not every live node had acknowledged in time.",
+        figures.barriers_lagging as f64,
+    );
+    let Some(up) = figures.redis else { return };
+    page.gauge("claviger_redis_up", "1 while Redis answers.", flag(up));
+    page.timings(
+        "claviger_publication_duration_seconds",
+        "Time until Redis had taken the hint of a change.",
+        [(Vec::new(), figures.publications)],
+    );
+    let hints = [
+        ("received", figures.hints_received),
+        ("unfounded", figures.hints_unfounded),
+        ("unreadable", figures.hints_unreadable),
+        ("unsent", figures.hints_unsent),
+    ];
+    page.counters(
+        "claviger_hints_total",
+        "Hints over Redis: received; of them not true (forged, or of a rewound database); no hints at all; not written.",
+        hints.map(|(kind, count)| (vec![("kind", kind)], count)),
+    );
+}
