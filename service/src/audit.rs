@@ -16,7 +16,7 @@ use claviger_actors::{
 };
 
 use crate::{
-    config::{Audit, Settings},
+    config::{Audit, AuditLevel, Settings},
     sinks,
     startup::StartError,
 };
@@ -48,6 +48,11 @@ pub async fn start(
 ) -> Result<(AuditHandle, AuditKeeper), StartError> {
     let Audit { dir, level, fsync, write_timeout, segment_bytes, checkpoint_interval, keep, .. } =
         &settings.audit;
+    if cfg!(feature = "unaudited") {
+        tracing::error!("this build records no use of a key; it is for measurements only");
+    } else if *level == AuditLevel::Control {
+        tracing::warn!("audit.level is control: uses of keys are counted, not recorded");
+    }
     let sinks = sinks::open(settings).map_err(|(setting, cause)| StartError::Setting { setting, cause })?;
     let known = known(ring, dir, &settings.node).await.map_err(StartError::Database)?;
     let handle = AuditHandle::start(Start {

@@ -49,9 +49,9 @@ pub fn event_of(operation: &str) -> &'static str {
         "api_key.delete" | "api_key.deleted" => "api_key_deleted",
         "policy.write" | "policy.written" | "policy.delete" | "policy.deleted" => "policy_changed",
         "ring.changed" => "config_changed",
-        "key.read" | "key.read_public" | "api_key.read" | "policy.read" | "cluster.read" | "audit.read" => {
-            "read"
-        }
+        "key.read" | "key.read_public" | "api_key.read" | "policy.read" | "cluster.read" | "audit.read"
+        | "metrics.read" => "read",
+        "audit.verify" => "log_verified",
         "audit.hash" => "hash",
         _ => OTHER,
     }

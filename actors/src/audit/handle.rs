@@ -31,7 +31,10 @@ use super::{
     signed::Signer,
     sink::Sinks,
 };
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    figures::{Reading, Timings},
+};
 
 /// Records that may wait to be written; beyond it operations are refused.
 const WAITING_RECORDS: usize = 4_096;
@@ -72,13 +75,13 @@ pub(super) struct Shared {
     records: AtomicU64,
     groups: AtomicU64,
     failures: AtomicU64,
-    write_us: AtomicU64,
+    writes: Timings,
     /// Records that a sink has not taken.
     pub(super) not_copied: Arc<AtomicU64>,
 }
 
 /// Counts since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figures {
     /// Records written.
     pub records: u64,
@@ -86,8 +89,8 @@ pub struct Figures {
     pub groups: u64,
     /// Writes that failed.
     pub failures: u64,
-    /// Time spent in writes, in microseconds.
-    pub write_us: u64,
+    /// How long writes took.
+    pub writes: Reading,
     /// Records that wait now.
     pub waiting: usize,
     /// Records that sinks which may lose some have lost.
@@ -110,8 +113,7 @@ pub enum AuditUnavailable {
 
 impl Shared {
     pub(super) fn wrote(&self, records: usize, took: Duration, written: bool) {
-        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.write_us.fetch_add(took, Ordering::Relaxed);
+        self.writes.observe(took);
         if written {
             self.records.fetch_add(records as u64, Ordering::Relaxed);
             self.groups.fetch_add(1, Ordering::Relaxed);
@@ -132,7 +134,7 @@ impl AuditHandle {
             records: 0.into(),
             groups: 0.into(),
             failures: 0.into(),
-            write_us: 0.into(),
+            writes: Timings::default(),
             not_copied: Arc::default(),
         });
         let (anchored, anchors) = watch::channel(start.known.clone());
@@ -178,7 +180,7 @@ impl AuditHandle {
             records: read(&self.shared.records),
             groups: read(&self.shared.groups),
             failures: read(&self.shared.failures),
-            write_us: read(&self.shared.write_us),
+            writes: self.shared.writes.read(),
             waiting: self.shared.waiting.load(Ordering::Relaxed),
             not_copied: read(&self.shared.not_copied),
         }

@@ -39,6 +39,8 @@ fn every_command_is_understood() {
         "keys sign k",
         "keys hmac k",
         "keys verify k --signature s --kid x",
+        // Thumbprints begin with any letter of base64url.
+        "keys verify k --signature s --kid -x",
         "keys verify k --hmac s",
         "keys jwks k",
         "keys export k --recipient age1x",

@@ -25,6 +25,7 @@ mod slice;
 pub mod state;
 pub mod table;
 pub mod tokens;
+mod turn;
 
 use actix_web::web::{self, ServiceConfig};
 

@@ -4,6 +4,7 @@
 //! nanoseconds and allocates nothing. What can be read from the state of the node is read when somebody asks. No label holds anything
 //! that a caller made up: routes, codes and operations are those of the tables, keys those of the ring, and only so many of them.
 
+mod audit;
 mod operations;
 mod page;
 mod process;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use claviger_actors::keyring::{Snapshot, figures};
 
-use super::{Metrics, operations::OTHER, page::Page, process};
+use super::{Metrics, audit, operations::OTHER, page::Page, process};
 use crate::http::state::AppState;
 
 pub(super) fn text(metrics: &Metrics, state: &AppState) -> String {
@@ -19,11 +19,12 @@ pub(super) fn text(metrics: &Metrics, state: &AppState) -> String {
     keys(&mut page, state, &snapshot, metrics.operations.most());
     ring(&mut page, state, &snapshot);
     cluster(&mut page, state);
+    audit::write(&mut page, state);
     process::write(&mut page);
     page.text()
 }
 
-const fn flag(is_so: bool) -> f64 {
+pub(super) const fn flag(is_so: bool) -> f64 {
     if is_so { 1.0 } else { 0.0 }
 }
 

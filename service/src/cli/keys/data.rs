@@ -45,7 +45,7 @@ pub(super) struct Verifying {
     #[arg(long, value_name = "BASE64")]
     hmac: Option<String>,
     /// The version that made it.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     kid: Option<Kid>,
     #[command(flatten)]
     input: Input,

@@ -64,7 +64,7 @@ pub(super) struct Import {
     #[arg(long, value_name = "FILE")]
     legacy_secret_file: Option<PathBuf>,
     /// Identifier of version 1; derived unless given.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     kid: Option<Kid>,
 }
 

@@ -1,6 +1,9 @@
 //! One operation on one key, alone or as a batch.
 
-use std::{cell::Cell, sync::Arc};
+use std::{
+    cell::{Cell, OnceCell},
+    sync::Arc,
+};
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_actors::{
@@ -20,6 +23,7 @@ use crate::http::{
     problem::{Code, Problem},
     slice::Slice,
     state::{AppState, Caller},
+    turn::{self, Place, Turn},
 };
 use crate::metrics::Verification;
 
@@ -83,6 +87,8 @@ pub struct Operation {
     pub snapshot: Arc<Snapshot>,
     /// A permission that was needed and held beside that of the route.
     further: Cell<Option<Permission>>,
+    /// Its place in line, once it has costly work.
+    place: OnceCell<Place>,
 }
 
 /// What an operation gave: its answer, and the version that did it.
@@ -139,6 +145,22 @@ impl Operation {
         Ok(usable)
     }
 
+    /// Waits until it is this request's turn to sign with the key, where that takes long.
+    ///
+    /// # Errors
+    /// `overloaded`.
+    pub async fn turn(&self, key: &Key) -> Result<Option<Turn>, Problem> {
+        let Some(cost) = turn::cost(&key.record) else { return Ok(None) };
+        if self.place.get().is_none() {
+            // Nobody else sets it meanwhile: there was nothing to wait for.
+            let _set = self.place.set(Place::take(cost)?);
+        }
+        match self.place.get() {
+            Some(place) => place.turn().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The version of this key that a `kid` names.
     ///
     /// # Errors
@@ -176,7 +198,8 @@ impl Operation {
         work: impl AsyncFn(&Self, I) -> Result<Done<O>, Problem>,
     ) -> Result<HttpResponse, Problem> {
         let snapshot = state.ring.snapshot();
-        let mut operation = Self { state, caller, name, snapshot, further: Cell::default() };
+        let mut operation =
+            Self { state, caller, name, snapshot, further: Cell::default(), place: OnceCell::new() };
         let mut subject = Subject { key: Some(operation.name.to_string()), ..Subject::default() };
         // A key that is not there is not there, whatever is asked of it.
         operation.snapshot.key(&operation.name)?;
@@ -228,6 +251,10 @@ impl Operation {
         if batch.batch.len() > BATCH_MAX {
             return Err(Problem::invalid("a batch has at most 1000 items"));
         }
+        if let Some(cost) = turn::cost_of_items(batch.batch.len()) {
+            // As a whole or not at all.
+            self.place = OnceCell::from(Place::take(cost)?);
+        }
         let is_shared = self.state.cluster.is_shared();
         let (mut answers, mut doubtful) = (Vec::with_capacity(batch.batch.len()), Vec::new());
         let mut slice = Slice::begin();
@@ -238,7 +265,12 @@ impl Operation {
                 doubtful.push((answers.len(), item));
             }
             answers.push(answer);
-            if slice.rest().await {
+            if slice.is_over() {
+                match self.place.get() {
+                    Some(place) => drop(place.turn().await?),
+                    None => actix_web::rt::task::yield_now().await,
+                }
+                slice.begin_again();
                 // Whoever waits until nobody works on the ring of before need not wait for a whole batch.
                 self.snapshot = self.state.ring.snapshot();
             }

@@ -86,7 +86,9 @@ pub async fn hmac(
 }
 
 async fn sign_one(operation: &Operation, given: SignRequest) -> Result<Done<SignAnswer>, Problem> {
-    let algorithm = operation.key(&[Usage::Sign])?.record.key_type.algorithm();
+    let key = operation.key(&[Usage::Sign])?;
+    let algorithm = key.record.key_type.algorithm();
+    let _turn = operation.turn(key).await?;
     let primary = operation.primary().await?;
     let signature =
         Base64::new(primary.material.sign_raw(&given.input.0, given.prehashed, given.encoding)?);

@@ -20,6 +20,7 @@ use crate::http::{
     keys::{note, note_key},
     problem::{Code, Problem},
     state::{AppState, Caller},
+    turn::{self, Place},
 };
 
 /// Lifetime when a request names none.
@@ -128,12 +129,18 @@ pub async fn issue(
 
     let primary = snapshot.primary(&name)?;
     let kid = primary.version.kid.clone();
+    // Refused before a use is counted.
+    let place = turn::cost(record).map(Place::take).transpose()?;
     if record.temporary.is_some() {
         state
             .ring
             .consume(caller.context_of_part(), name.clone(), primary.version.version, Use::Produce)
             .await?;
     }
+    let _turn = match &place {
+        Some(place) => Some(place.turn().await?),
+        None => None,
+    };
     let token = match format {
         Format::Jws => jws::issue(&primary.material, &kid, &claims)?,
         Format::Jwe => jwe::issue(&primary.material, &kid, &claims)?,
