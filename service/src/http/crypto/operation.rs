@@ -149,7 +149,7 @@ impl Operation {
     ///
     /// # Errors
     /// `overloaded`.
-    pub async fn turn(&self, key: &Key) -> Result<Option<Turn>, Problem> {
+    pub(crate) async fn turn(&self, key: &Key) -> Result<Option<Turn>, Problem> {
         let Some(cost) = turn::cost(&key.record) else { return Ok(None) };
         if self.place.get().is_none() {
             // Nobody else sets it meanwhile: there was nothing to wait for.
