@@ -18,6 +18,7 @@ mod resume;
 mod scan;
 mod segment;
 pub mod signed;
+pub mod verify;
 
 pub use handle::{AuditHandle, AuditUnavailable};
 pub use record::{AuditRecord, Subject};

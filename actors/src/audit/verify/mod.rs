@@ -1,0 +1,91 @@
+//! Verifies a log from outside: every line of every chain in a folder, against its signatures and against checkpoints kept elsewhere.
+//!
+//! What this finds and what nobody can find offline is in `docs/audit.md`. It needs the folder and nothing else, changes nothing, and may
+//! run while the service writes there.
+
+mod anchors;
+mod chain;
+mod folder;
+mod key;
+mod lines;
+mod meter;
+mod report;
+mod said;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod trust;
+
+use std::{collections::BTreeMap, io, path::Path};
+
+pub use key::NotAKey;
+pub use report::{Anchors, Chain, Finding, Report};
+pub use trust::{NotACheckpoint, Trust};
+
+use chain::{Walk, Walked};
+use folder::Folder;
+use meter::Meter;
+use report::Stop;
+
+/// How often a folder is read again because files in it were closed, packed or removed meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// Verifies a folder. `progress` is told the bytes that were read and those that there are, now and then.
+///
+/// # Errors
+/// The folder, or a file in it, can't be read. Damage is no error: it is in the report.
+pub fn verify(directory: &Path, trust: &Trust, mut progress: impl FnMut(u64, u64)) -> io::Result<Report> {
+    let mut attempt = 1;
+    loop {
+        let folder = Folder::open(directory)?;
+        let meter = Meter::new(folder.bytes, &mut progress);
+        match examine(&folder, trust, &meter) {
+            // A closed segment has been packed or removed since the folder was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => attempt += 1,
+            done => return done,
+        }
+    }
+}
+
+fn examine(folder: &Folder, trust: &Trust, meter: &Meter<'_>) -> io::Result<Report> {
+    let mut report = Report { pinned: trust.is_pinned(), ..Report::default() };
+    let mut said = Vec::new();
+    let mut chains = BTreeMap::new();
+    for (chain, parts) in &folder.chains {
+        let mut walk = Walk::new(*chain, trust, anchors::held(folder, trust, *chain));
+        let stopped = parts.iter().try_for_each(|part| walk.part(part, meter));
+        match stopped.and_then(|()| walk.finish()) {
+            Ok(()) => {}
+            Err(Stop::Bad(finding)) => walk.bad = Some(finding),
+            Err(Stop::Io(error)) => return Err(error),
+        }
+        let Walked { chain: walked, bad, notes, said: speaks, anchors, behind } = walk.end();
+        report.bad.extend(bad.iter().cloned());
+        report.notes.extend(notes);
+        said.extend(speaks);
+        report.anchors.held += anchors.held;
+        report.anchors.pruned += anchors.pruned;
+        chains.insert(
+            *chain,
+            anchors::Standing {
+                checkpoints: walked.checkpoints,
+                from_start: walked.from_start,
+                behind,
+                is_bad: bad.is_some(),
+            },
+        );
+        report.chains.push(walked);
+    }
+    report.bad.extend(folder.bad.iter().cloned());
+    report.notes.extend(folder.notes.iter().cloned());
+    anchors::judge(folder, &chains, &mut report);
+    anchors::elsewhere(folder, trust, &mut report);
+    said.extend(folder.foreign.iter().cloned());
+    // What the log itself says was lost is the damage, unless the damage is there to see.
+    if report.bad.is_empty() {
+        report.bad = said
+    } else {
+        report.notes.extend(said)
+    }
+    Ok(report)
+}
