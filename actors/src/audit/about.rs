@@ -91,6 +91,8 @@ pub struct Pruned {
 /// Segments that may be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prunable {
+    /// Chain that they belong to: not the one that is written, where that one follows another.
+    pub chain: Uuid,
     /// The last of them.
     pub segment: u64,
     /// Its last line.

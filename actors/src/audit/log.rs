@@ -19,7 +19,6 @@ use uuid::Uuid;
 use super::{
     about::{self, Anchor, Checkpoint, Prunable, Pruned, Segment},
     directory,
-    group::Records,
     line::{self, Head},
     signed::{Signer, Signing},
 };
@@ -84,6 +83,8 @@ pub struct Log {
     pub(super) checkpoint_at: DateTime<Utc>,
     /// Something to say before anything else, once it can be said.
     pub(super) notes: Vec<Note>,
+    /// Lines written since they were asked for last, where somebody asks.
+    pub(super) copy: Option<Vec<u8>>,
 }
 
 /// What the log has to say of itself.
@@ -148,24 +149,19 @@ impl Draft {
 }
 
 impl Log {
-    /// Appends records; answers with the checkpoint if one was due.
+    /// Appends records; answers with the checkpoint if one was due. Whoever finds the file gone or edited gets an error, and the chain goes
+    /// on in another one with the next call.
     ///
     /// # Errors
     /// None of the records counts.
-    pub fn append(&mut self, records: &Records, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
-        match self.try_append(records, now) {
-            // The file was not the one that the folder names any more: there is another one now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.current.is_none() => {
-                self.try_append(records, now)
-            }
-            done => done,
-        }
-    }
-
-    fn try_append(&mut self, records: &Records, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
+    pub fn append<'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a [u8]>,
+        now: DateTime<Utc>,
+    ) -> io::Result<Option<Anchor>> {
         let signing = self.stand(now)?;
         let mut draft = Draft::after(self.tail);
-        for object in records.iter() {
+        for object in records {
             draft.record(object);
         }
         let due = self.unsigned + draft.lines >= self.options.checkpoint_lines || self.is_time(now);
@@ -179,6 +175,20 @@ impl Log {
         let since = (now - self.checkpoint_at).to_std();
         // A clock that was set back makes one too many.
         since.map_or(true, |since| since >= self.options.checkpoint_interval)
+    }
+
+    /// As [`Self::checkpoint`], once it is time; looks after the file in any case.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn tick(&mut self, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
+        if let Some(current) = self.current.as_ref().filter(|current| !current.torn)
+            && !is_whole(&current.file, current.length, &self.options.directory)
+        {
+            self.lose();
+            return Err(gone());
+        }
+        if self.is_time(now) { self.checkpoint(now) } else { Ok(None) }
     }
 
     /// Signs what has been written since the last checkpoint, if anything.
@@ -203,7 +213,7 @@ impl Log {
         let signing = self.stand(now)?;
         let mut draft = Draft::after(self.tail);
         let members = Pruned {
-            chain: self.tail.chain,
+            chain: prunable.chain,
             segment: prunable.segment,
             last_seq: prunable.last_seq,
             head: line::text(&prunable.head),
@@ -298,7 +308,24 @@ impl Log {
             Some(Current { file, length, torn: false, kid: signing.kid.clone(), level: (*level).to_owned() });
         self.unsigned += draft.lines;
         self.tail = draft.tail;
+        self.keep_copy(&draft.bytes);
         Ok(())
+    }
+
+    fn keep_copy(&mut self, bytes: &[u8]) {
+        if let Some(copy) = &mut self.copy {
+            copy.extend_from_slice(bytes);
+        }
+    }
+
+    /// From now on, lines are kept until they are taken.
+    pub(super) fn copy_lines(&mut self) {
+        self.copy.get_or_insert_default();
+    }
+
+    /// Lines that have been written since the last time.
+    pub(super) fn take_copy(&mut self) -> Vec<u8> {
+        self.copy.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Ends the segment with a checkpoint and puts it aside.
@@ -318,7 +345,7 @@ impl Log {
 
     /// Writes a draft. Only once it is where it belongs does it count.
     fn commit(&mut self, draft: Draft, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
-        let Some(current) = &mut self.current else { return Err(io::ErrorKind::NotFound.into()) };
+        let Some(current) = &mut self.current else { return Err(gone()) };
         current.torn = true;
         current.file.write_all(&draft.bytes)?;
         if self.options.sync || draft.anchor.is_some() {
@@ -328,10 +355,11 @@ impl Log {
         let length = current.length + draft.bytes.len() as u64;
         if !is_whole(&current.file, length, &self.options.directory) {
             self.lose();
-            return Err(io::ErrorKind::NotFound.into());
+            return Err(gone());
         }
         (current.length, current.torn) = (length, false);
         self.tail = draft.tail;
+        self.keep_copy(&draft.bytes);
         self.unsigned += draft.lines;
         if let Some(anchor) = &draft.anchor {
             self.unsigned = 0;
@@ -356,6 +384,10 @@ impl Log {
         let members = members.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
         self.note(about::LOST, members);
     }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the file was deleted, replaced or edited")
 }
 
 /// The folder still names this file, and it is as long as it should be.

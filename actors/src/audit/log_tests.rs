@@ -58,7 +58,7 @@ impl Bench {
     }
 
     fn append(&self, log: &mut Log, numbers: std::ops::Range<u64>) -> Option<Anchor> {
-        log.append(&records(self.now, numbers), self.now).unwrap()
+        log.append(records(self.now, numbers).iter(), self.now).unwrap()
     }
 
     /// Every line of the chain, in order, having followed it.
@@ -214,6 +214,7 @@ fn a_file_that_is_taken_away_or_edited_is_noticed_and_nothing_is_answered_for_it
         bench.append(&mut log, 0..3);
         damage(&bench.current());
         bench.now += TimeDelta::seconds(1);
+        assert!(log.append(records(bench.now, 9..10).iter(), bench.now).is_err());
         bench.append(&mut log, 3..5);
         let text = fs::read_to_string(bench.current()).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -221,6 +222,9 @@ fn a_file_that_is_taken_away_or_edited_is_noticed_and_nothing_is_answered_for_it
         assert_eq!(events, [about::SEGMENT, about::LOST, "encrypt", "encrypt"]);
         assert_eq!(lines[1]["last_seq"], 4);
         assert_eq!(lines[0]["seq"], 5);
+        damage(&bench.current());
+        assert!(log.tick(bench.now).is_err(), "noticed without anybody writing");
+        log.checkpoint(bench.now).unwrap().unwrap();
     }
 }
 
@@ -245,9 +249,9 @@ fn an_error_costs_the_group_and_nothing_else() {
     fs::remove_file(&blocked).unwrap();
     let mut log = Log::open(options, Arc::clone(&elsewhere.key) as Arc<_>, None, elsewhere.now).unwrap();
     fs::write(&blocked, b"").unwrap();
-    assert!(log.append(&records(elsewhere.now, 0..1), elsewhere.now).is_err());
+    assert!(log.append(records(elsewhere.now, 0..1).iter(), elsewhere.now).is_err());
     fs::remove_file(&blocked).unwrap();
-    log.append(&records(elsewhere.now, 0..1), elsewhere.now).unwrap();
+    log.append(records(elsewhere.now, 0..1).iter(), elsewhere.now).unwrap();
     assert_eq!(fs::read_to_string(blocked.join(directory::CURRENT)).unwrap().lines().count(), 2);
 }
 

@@ -63,6 +63,7 @@ impl Log {
             unsigned: 0,
             checkpoint_at: now,
             notes: Vec::new(),
+            copy: None,
         };
         match scanned {
             None => {

@@ -4,6 +4,7 @@
 //! went wrong in one line on standard error. Secrets come from the environment, files and standard input, never from arguments.
 
 mod api_keys;
+mod audit;
 mod body;
 mod client;
 mod cluster;
@@ -60,6 +61,8 @@ enum Command {
     ApiKeys(api_keys::ApiKeys),
     /// Policies: list, look, put, delete.
     Policies(policies::Policies),
+    /// The audit log of a node, offline: verify.
+    Audit(audit::Audit),
 }
 
 impl Arguments {
@@ -68,7 +71,7 @@ impl Arguments {
         self.command.run().await.unwrap_or_else(|failure| {
             // The operator reads one line; the causes are in it or in the log.
             let _closed = writeln!(std::io::stderr(), "claviger: {failure}");
-            ExitCode::FAILURE
+            failure.code()
         })
     }
 }
@@ -86,6 +89,7 @@ impl Command {
             Self::Tokens(tokens) => tokens.run().await,
             Self::ApiKeys(api_keys) => api_keys.run().await,
             Self::Policies(policies) => policies.run().await,
+            Self::Audit(audit) => audit.run(),
         }
     }
 }

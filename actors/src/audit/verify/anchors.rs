@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{
-    super::{about::Anchor, directory, line::Head},
+    super::{
+        about::{Anchor, Pruned},
+        directory,
+        line::Head,
+    },
     folder::{Beside, Folder},
     report::{Anchors, Finding, Report},
     trust::Trust,
@@ -74,12 +78,19 @@ impl Held<'_> {
         }
     }
 
-    /// One that the log should hold and does not. Everything up to `pruned` was removed.
-    pub(super) fn missing(&mut self, pruned: u64) -> Option<(Anchor, &'static str)> {
-        let rest = self.anchors.get(self.next..).unwrap_or_default();
-        for (anchor, whose) in self.jumped.iter().chain(rest) {
+    /// One whose number the log does not reach.
+    pub(super) fn beyond(&self) -> Option<(u64, &'static str)> {
+        self.anchors
+            .last()
+            .filter(|_| self.next < self.anchors.len())
+            .map(|(anchor, whose)| (anchor.seq, *whose))
+    }
+
+    /// One whose segment is missing, though nobody removed it. Everything up to `pruned` was removed.
+    pub(super) fn missing(&mut self, pruned: u64) -> Option<(u64, &'static str)> {
+        for (anchor, whose) in &self.jumped {
             if anchor.seq > pruned {
-                return Some(((*anchor).clone(), whose));
+                return Some((anchor.seq, whose));
             }
             self.counted.pruned += u64::from(*whose == GIVEN);
         }
@@ -134,8 +145,13 @@ pub(super) fn judge(folder: &Folder, chains: &BTreeMap<Uuid, Standing>, report: 
 }
 
 /// Counts what was given for chains that are not here.
-pub(super) fn elsewhere(folder: &Folder, trust: &Trust, report: &mut Report) {
+pub(super) fn elsewhere(folder: &Folder, trust: &Trust, pruned: &[(Pruned, Finding)], report: &mut Report) {
     for anchor in trust.anchors().iter().filter(|anchor| !folder.chains.contains_key(&anchor.chain)) {
+        let covers = |pruned: &Pruned| pruned.chain == anchor.chain && pruned.last_seq >= anchor.seq;
+        if pruned.iter().any(|(pruned, _)| covers(pruned)) {
+            report.anchors.pruned += 1;
+            continue;
+        }
         report.anchors.elsewhere += 1;
         if trust.requires_all() {
             let what = format!(

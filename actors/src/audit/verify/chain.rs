@@ -14,7 +14,7 @@ use super::{
         about::Pruned,
         line::{self, Head},
     },
-    anchors::Held,
+    anchors::{Held, Standing},
     folder::Part,
     key::Key,
     lines::{Lines, Piece},
@@ -71,17 +71,6 @@ pub(super) struct Walk<'a> {
     gaps: Vec<Gap>,
     /// Last number and hash of each segment.
     ends: BTreeMap<u64, (u64, Head)>,
-}
-
-/// What is left of a walk.
-pub(super) struct Walked {
-    pub(super) chain: Chain,
-    pub(super) bad: Option<Finding>,
-    pub(super) notes: Vec<Finding>,
-    pub(super) said: Vec<Finding>,
-    pub(super) anchors: Anchors,
-    /// Checkpoints after the one beside the log.
-    pub(super) behind: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -195,9 +184,37 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Judges what only the whole chain shows.
-    pub(super) fn finish(&mut self) -> Result<(), Stop> {
-        for (pruned, found) in &self.pruned {
+    /// Judges what only the whole chain shows. `all` is what any chain says was removed.
+    pub(super) fn finish(&mut self, all: &[(Pruned, Finding)]) -> Result<(), Stop> {
+        if let Some((seq, whose)) = self.held.beyond() {
+            // Before all else: what is missing at the end would say which segments were removed at the beginning.
+            let tail = self.tail.map(|tail| tail.seq);
+            let what = format!("the checkpoint with seq {seq} of {whose} is not in the log, which ends here");
+            return self.bad(tail, what);
+        }
+        self.judge_gaps(all)?;
+        self.introduce_early()?;
+        let pruned = all.iter().filter(|(pruned, _)| pruned.chain == self.chain.chain);
+        let through = pruned.map(|(pruned, _)| pruned.last_seq).max().unwrap_or(0);
+        if let Some((seq, whose)) = self.held.missing(through) {
+            return self.bad(
+                None,
+                format!("the checkpoint with seq {seq} of {whose} is in a segment that is missing"),
+            );
+        }
+        if self.chain.unvouched > 0 {
+            let what = format!(
+                "{} records after the last checkpoint: chained, but not signed yet",
+                self.chain.unvouched
+            );
+            self.notes.push(Finding { line: None, seq: None, ..self.here(None, what) });
+        }
+        Ok(())
+    }
+
+    fn judge_gaps(&self, all: &[(Pruned, Finding)]) -> Result<(), Stop> {
+        let mine = || all.iter().filter(|(pruned, _)| pruned.chain == self.chain.chain);
+        for (pruned, found) in mine() {
             let end = self.ends.get(&pruned.segment);
             if end
                 .is_some_and(|(seq, head)| (*seq, line::text(head)) != (pruned.last_seq, pruned.head.clone()))
@@ -211,26 +228,9 @@ impl<'a> Walk<'a> {
                 // One that was to be removed with the missing ones, and is still there.
                 pruned.segment > gap.through || pruned.segment == gap.through && fits
             };
-            if !self.pruned.iter().any(|(pruned, _)| is_said(pruned)) {
+            if !mine().any(|(pruned, _)| is_said(pruned)) {
                 return Err(Stop::Bad(gap.found.clone()));
             }
-        }
-        self.introduce_early()?;
-        let pruned = self.pruned.iter().map(|(pruned, _)| pruned.last_seq).max().unwrap_or(0);
-        let tail = self.tail.map_or(0, |tail| tail.seq);
-        if let Some((anchor, whose)) = self.held.missing(pruned) {
-            let what = format!(
-                "the checkpoint with seq {} of {whose} is not in the log: it ends with seq {tail}",
-                anchor.seq
-            );
-            return self.bad(Some(tail), what);
-        }
-        if self.chain.unvouched > 0 {
-            let what = format!(
-                "{} records after the last checkpoint: chained, but not signed yet",
-                self.chain.unvouched
-            );
-            self.notes.push(Finding { line: None, seq: None, ..self.here(None, what) });
         }
         Ok(())
     }
@@ -254,10 +254,26 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    pub(super) fn end(self) -> Walked {
-        let Self { mut chain, bad, notes, said, held, .. } = self;
-        chain.from_start = chain.first_seq == Some(1);
-        Walked { chain, bad, notes, said, anchors: held.counted, behind: held.behind }
+    /// Takes note of why it was not followed any further, if so.
+    pub(super) fn stop(&mut self, followed: Result<(), Stop>) -> io::Result<()> {
+        self.chain.from_start = self.chain.first_seq == Some(1);
+        match followed {
+            Ok(()) => Ok(()),
+            Err(Stop::Io(error)) => Err(error),
+            Err(Stop::Bad(finding)) => {
+                self.bad = Some(finding);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) const fn standing(&self) -> Standing {
+        Standing {
+            checkpoints: self.chain.checkpoints,
+            from_start: self.chain.from_start,
+            behind: self.held.behind,
+            is_bad: self.bad.is_some(),
+        }
     }
 }
 

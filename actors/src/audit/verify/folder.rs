@@ -130,17 +130,24 @@ impl Folder {
     /// Closed segments come by number, and of one number the packed one comes second.
     fn closed(&mut self, Closed { chain, segment, path }: Closed) -> io::Result<()> {
         let plain = directory::closed(&self.path, chain, segment);
-        let is_twin = path != plain;
-        if is_twin && path != plain.with_extension("log.zst") || !path.is_file() {
+        let is_named = path == plain || path == plain.with_extension("log.zst");
+        let metadata = match fs::metadata(&path) {
+            // A link that leads nowhere; otherwise it was packed or removed at this moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(&path).is_ok() => {
+                None
+            }
+            metadata => Some(metadata?),
+        };
+        let Some(metadata) = metadata.filter(|metadata| is_named && metadata.is_file()) else {
             self.strange(&path);
             return Ok(());
-        }
+        };
         let parts = self.chains.entry(chain).or_default();
         if let Some(before) = parts.last_mut().filter(|before| before.segment == segment) {
             before.twin = Some(path);
             return Ok(());
         }
-        self.bytes += fs::metadata(&path)?.len();
+        self.bytes += metadata.len();
         parts.push(Part { segment, path, open: None, twin: None });
         Ok(())
     }

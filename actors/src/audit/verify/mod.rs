@@ -22,10 +22,9 @@ pub use key::NotAKey;
 pub use report::{Anchors, Chain, Finding, Report};
 pub use trust::{NotACheckpoint, Trust};
 
-use chain::{Walk, Walked};
+use chain::Walk;
 use folder::Folder;
 use meter::Meter;
-use report::Stop;
 
 /// How often a folder is read again because files in it were closed, packed or removed meanwhile.
 const ATTEMPTS: usize = 5;
@@ -48,38 +47,38 @@ pub fn verify(directory: &Path, trust: &Trust, mut progress: impl FnMut(u64, u64
 }
 
 fn examine(folder: &Folder, trust: &Trust, meter: &Meter<'_>) -> io::Result<Report> {
-    let mut report = Report { pinned: trust.is_pinned(), ..Report::default() };
-    let mut said = Vec::new();
-    let mut chains = BTreeMap::new();
+    let mut walks = Vec::new();
     for (chain, parts) in &folder.chains {
         let mut walk = Walk::new(*chain, trust, anchors::held(folder, trust, *chain));
-        let stopped = parts.iter().try_for_each(|part| walk.part(part, meter));
-        match stopped.and_then(|()| walk.finish()) {
-            Ok(()) => {}
-            Err(Stop::Bad(finding)) => walk.bad = Some(finding),
-            Err(Stop::Io(error)) => return Err(error),
+        let followed = parts.iter().try_for_each(|part| walk.part(part, meter));
+        walk.stop(followed)?;
+        walks.push(walk);
+    }
+    let pruned: Vec<_> = walks.iter_mut().flat_map(|walk| std::mem::take(&mut walk.pruned)).collect();
+    // What was removed is said later, in the same chain or in one that follows it; where that can't be read, nobody knows.
+    let from = walks.iter().rposition(|walk| walk.bad.is_some()).map_or(0, |at| at + 1);
+    if folder.bad.is_empty() {
+        for walk in walks.iter_mut().skip(from) {
+            let judged = walk.finish(&pruned);
+            walk.stop(judged)?;
         }
-        let Walked { chain: walked, bad, notes, said: speaks, anchors, behind } = walk.end();
-        report.bad.extend(bad.iter().cloned());
-        report.notes.extend(notes);
-        said.extend(speaks);
-        report.anchors.held += anchors.held;
-        report.anchors.pruned += anchors.pruned;
-        chains.insert(
-            *chain,
-            anchors::Standing {
-                checkpoints: walked.checkpoints,
-                from_start: walked.from_start,
-                behind,
-                is_bad: bad.is_some(),
-            },
-        );
-        report.chains.push(walked);
+    }
+    let mut report = Report { pinned: trust.is_pinned(), ..Report::default() };
+    let mut said = Vec::new();
+    let mut standing = BTreeMap::new();
+    for walk in walks {
+        standing.insert(walk.chain.chain, walk.standing());
+        report.bad.extend(walk.bad);
+        report.notes.extend(walk.notes);
+        said.extend(walk.said);
+        report.anchors.held += walk.held.counted.held;
+        report.anchors.pruned += walk.held.counted.pruned;
+        report.chains.push(walk.chain);
     }
     report.bad.extend(folder.bad.iter().cloned());
     report.notes.extend(folder.notes.iter().cloned());
-    anchors::judge(folder, &chains, &mut report);
-    anchors::elsewhere(folder, trust, &mut report);
+    anchors::judge(folder, &standing, &mut report);
+    anchors::elsewhere(folder, trust, &pruned, &mut report);
     said.extend(folder.foreign.iter().cloned());
     // What the log itself says was lost is the damage, unless the damage is there to see.
     if report.bad.is_empty() {

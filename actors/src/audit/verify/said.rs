@@ -87,7 +87,9 @@ impl Walk<'_> {
     fn pruned(&mut self, said: Pruned, line: Line<'_>, before: Tail) -> Result<(), Stop> {
         let seq = Some(line.seq);
         self.is_signed(&said.kid, line, before)?;
-        if said.chain != self.chain.chain || said.segment >= before.segment || said.last_seq >= line.seq {
+        // A chain that follows another removes what is left of that one.
+        let is_own = said.chain == self.chain.chain;
+        if is_own && (said.segment >= before.segment || said.last_seq >= line.seq) {
             return self.bad(seq, "it says that something was removed which is not before it");
         }
         let found = self.here(seq, "it says that segments were removed which are not those of the log");

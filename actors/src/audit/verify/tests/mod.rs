@@ -18,6 +18,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::{super::signed::tests::OwnKey, Report, Trust, verify};
 use crate::audit::{
@@ -88,7 +89,7 @@ impl Bench {
         }
         self.now += TimeDelta::milliseconds(7);
         let now = self.now;
-        self.log().append(&group, now).unwrap();
+        self.log().append(group.iter(), now).unwrap();
     }
 
     fn checkpoint(&mut self) {
@@ -110,11 +111,15 @@ impl Bench {
     /// Says that the oldest segments are removed; answers with their files, which are still there.
     fn prune(&mut self, segments: usize) -> Vec<PathBuf> {
         let chain = self.log().chain();
+        self.prune_of(chain, segments)
+    }
+
+    fn prune_of(&mut self, chain: Uuid, segments: usize) -> Vec<PathBuf> {
         let closed: Vec<_> =
             self.closed().into_iter().filter(|closed| closed.chain == chain).take(segments).collect();
         let Some(last) = closed.last() else { return Vec::new() };
         let scan = scan::scan(&last.path, &[]).unwrap().unwrap();
-        let prunable = Prunable { segment: last.segment, last_seq: scan.last_seq, head: scan.head };
+        let prunable = Prunable { chain, segment: last.segment, last_seq: scan.last_seq, head: scan.head };
         let now = self.now;
         self.log().prune(&prunable, now).unwrap();
         closed.into_iter().map(|closed| closed.path).collect()

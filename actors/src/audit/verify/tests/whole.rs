@@ -18,8 +18,8 @@ enum Step {
     Crash(usize),
     /// Between writing a checkpoint and putting it beside the log.
     CrashBeforeAnchor,
-    /// Between closing a segment and beginning the next.
-    CrashBetween,
+    /// Between closing a segment and beginning the next: before it was put aside, after that, or within the first line of the next.
+    CrashBetween(usize),
     Pack(usize),
     /// Between packing and removing what was packed.
     HalfPack(usize),
@@ -38,7 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Restart),
         1 => (0_usize..600).prop_map(Step::Crash),
         1 => Just(Step::CrashBeforeAnchor),
-        1 => Just(Step::CrashBetween),
+        1 => (0_usize..3).prop_map(Step::CrashBetween),
         1 => (0_usize..9).prop_map(Step::Pack),
         1 => (0_usize..9).prop_map(Step::HalfPack),
         1 => (1_usize..4).prop_map(Step::Prune),
@@ -71,20 +71,7 @@ impl Bench {
                 self.restart();
                 self.checkpoint();
             }
-            Step::CrashBetween => {
-                let files = Files::of(self.path());
-                let chain = self.log().chain();
-                let segment = self.log().segment();
-                let closed = files
-                    .lines(directory::CURRENT)
-                    .last()
-                    .is_some_and(|line| line.contains("\"closing\":true"));
-                if closed {
-                    let path = directory::closed(self.path(), chain, segment);
-                    fs::rename(self.path().join(directory::CURRENT), path).unwrap();
-                }
-                self.restart();
-            }
+            Step::CrashBetween(moment) => self.crash_between(*moment),
             Step::Pack(which) | Step::HalfPack(which) => {
                 let closed = self.closed();
                 let Some(closed) = closed.get(*which).filter(|closed| !closed.is_compressed()) else {
@@ -115,10 +102,32 @@ impl Bench {
         }
     }
 
+    fn crash_between(&mut self, moment: usize) {
+        let current = self.path().join(directory::CURRENT);
+        let closed = self.closed().pop().filter(|closed| !closed.is_compressed());
+        // Another crash may have left none.
+        let is_signed = fs::read_to_string(&current).is_ok_and(|text| text.contains("audit_checkpoint"));
+        let Some(closed) = closed.filter(|_| !is_signed) else { return };
+        self.log = None;
+        match moment {
+            0 => fs::rename(closed.path, current).unwrap(),
+            1 => drop(fs::remove_file(current)),
+            _ => {
+                fs::write(&current, b"{\"seq\":").unwrap();
+                let report = self.verify();
+                assert!(report.is_whole(), "{report:#?}");
+                fs::remove_file(current).unwrap();
+            }
+        }
+        let report = self.verify();
+        assert!(report.is_whole(), "{report:#?}");
+        self.restart();
+    }
+
     /// What came after the last checkpoint need not be on the disk after a loss of power.
     fn crash(&mut self, bytes: usize) {
         let file = self.path().join(directory::CURRENT);
-        let mut text = fs::read(&file).unwrap();
+        let Ok(mut text) = fs::read(&file) else { return };
         let lines = Files::of(self.path()).lines(directory::CURRENT);
         let signed = lines.iter().rposition(|line| line.contains("audit_checkpoint")).map_or(1, |at| at + 1);
         let kept: usize = lines[..signed].iter().map(String::len).sum();
