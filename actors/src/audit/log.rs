@@ -83,8 +83,6 @@ pub struct Log {
     pub(super) checkpoint_at: DateTime<Utc>,
     /// Something to say before anything else, once it can be said.
     pub(super) notes: Vec<Note>,
-    /// Lines written since they were asked for last, where somebody asks.
-    pub(super) copy: Option<Vec<u8>>,
 }
 
 /// What the log has to say of itself.
@@ -308,24 +306,7 @@ impl Log {
             Some(Current { file, length, torn: false, kid: signing.kid.clone(), level: (*level).to_owned() });
         self.unsigned += draft.lines;
         self.tail = draft.tail;
-        self.keep_copy(&draft.bytes);
         Ok(())
-    }
-
-    fn keep_copy(&mut self, bytes: &[u8]) {
-        if let Some(copy) = &mut self.copy {
-            copy.extend_from_slice(bytes);
-        }
-    }
-
-    /// From now on, lines are kept until they are taken.
-    pub(super) fn copy_lines(&mut self) {
-        self.copy.get_or_insert_default();
-    }
-
-    /// Lines that have been written since the last time.
-    pub(super) fn take_copy(&mut self) -> Vec<u8> {
-        self.copy.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Ends the segment with a checkpoint and puts it aside.
@@ -359,7 +340,6 @@ impl Log {
         }
         (current.length, current.torn) = (length, false);
         self.tail = draft.tail;
-        self.keep_copy(&draft.bytes);
         self.unsigned += draft.lines;
         if let Some(anchor) = &draft.anchor {
             self.unsigned = 0;

@@ -63,7 +63,6 @@ impl Log {
             unsigned: 0,
             checkpoint_at: now,
             notes: Vec::new(),
-            copy: None,
         };
         match scanned {
             None => {

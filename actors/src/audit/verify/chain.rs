@@ -19,7 +19,7 @@ use super::{
     key::Key,
     lines::{Lines, Piece},
     meter::{Meter, Metered},
-    report::{Anchors, Chain, Finding, Stop},
+    report::{Chain, Finding, Stop},
     trust::Trust,
 };
 

@@ -1,5 +1,7 @@
 //! Logs that are whole, and logs that are not.
 
+#![expect(clippy::print_stdout, reason = "the counts are what one wants to see with --no-capture")]
+
 mod damages;
 mod live;
 mod rewritten;
