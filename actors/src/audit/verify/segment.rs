@@ -69,13 +69,26 @@ impl Walk<'_> {
         }
         let key = self.key_of(&header, line, &prev)?;
         self.stands(&header, line, prev)?;
-        for early in std::mem::take(&mut self.early) {
-            if early.kid != key.kid || !key.vouches_for(&early.head, &early.content) {
-                return Err(Stop::Bad(early.found));
-            }
-        }
+        self.introduce(&key)?;
         self.tail = Some(Tail { segment, seq: line.seq, head: line.hash });
         self.enter(header, key);
+        Ok(())
+    }
+
+    /// Checkpoints that closed the segment before under the key of this one.
+    fn introduce(&mut self, key: &Key) -> Result<(), Stop> {
+        let last = self.tail.map(|tail| tail.seq);
+        for mut early in std::mem::take(&mut self.early) {
+            if early.kid == key.kid && key.vouches_for(&early.head, &early.content) {
+                continue;
+            }
+            if early.kid == key.kid || early.found.seq == last {
+                return Err(Stop::Bad(early.found));
+            }
+            // A crash while the key changed, and another change: what came later vouches for this line too.
+            early.found.what = format!("it is signed with the key {}, which no segment names", early.kid);
+            self.notes.push(early.found);
+        }
         Ok(())
     }
 

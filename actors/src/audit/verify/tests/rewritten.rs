@@ -3,7 +3,11 @@
 use std::fs;
 
 use super::{Bench, Files, OwnKey, Trust, verified};
-use crate::audit::{about::Anchor, directory};
+use crate::audit::{
+    about::{self, Anchor, Checkpoint},
+    directory,
+    line::{self, Line},
+};
 
 fn trusting(bench: &Bench) -> Trust {
     let OwnKey(key) = &*bench.key;
@@ -140,4 +144,44 @@ fn keys_and_checkpoints_are_read_in_the_forms_they_have() {
     trust.anchors_in(&lines.concat()).unwrap();
     assert_eq!(verified(bench.path(), &trust).anchors.held, lines.len() as u64);
     assert_eq!(trust.anchors_in("\n{}\n").unwrap_err().0, 2);
+}
+
+#[test]
+fn a_key_that_changes_twice_around_a_crash_is_no_damage_and_a_forged_change_is() {
+    let mut bench = Bench::new(16 << 10);
+    bench.append(3);
+    for _ in 0..2 {
+        bench.key = Default::default();
+        bench.restart();
+        bench.append(1);
+        // Closed under the new key and not put aside yet.
+        let closed = bench.closed().pop().unwrap().path;
+        fs::rename(closed, bench.path().join(directory::CURRENT)).unwrap();
+    }
+    bench.restart();
+    bench.append(30);
+    let report = bench.verify();
+    assert!(report.is_whole(), "{report:#?}");
+    assert!(report.notes.iter().any(|note| note.what.ends_with("which no segment names")), "{report:#?}");
+    // The checkpoint that closes a segment is the next one's key's or its own, and nobody else's.
+    let mut files = Files::of(bench.path());
+    let closed = files.segments()[0].clone();
+    files.edit(&closed, |lines| {
+        let OwnKey(key) = OwnKey::default();
+        let last = Anchor::read(lines.pop().unwrap().trim_end()).unwrap();
+        let head = Line::read(lines.last().unwrap().trim_end().as_bytes()).unwrap().hash;
+        let said = Checkpoint {
+            chain: last.chain,
+            segment: last.segment,
+            head: line::text(&head),
+            epoch: 1,
+            closing: true,
+            kid: key.kid.clone(),
+        };
+        let mut forged = Vec::new();
+        about::write((last.seq, &head), (last.at, about::CHECKPOINT, said), Some(&key), &mut forged).unwrap();
+        lines.push(String::from_utf8(forged).unwrap());
+    });
+    let report = files.verify(&Trust::default());
+    assert_eq!(report.bad[0].line, Some(1), "the next segment follows another line: {report:#?}");
 }
