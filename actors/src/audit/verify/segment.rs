@@ -77,15 +77,14 @@ impl Walk<'_> {
 
     /// Checkpoints that closed the segment before under the key of this one.
     fn introduce(&mut self, key: &Key) -> Result<(), Stop> {
-        let last = self.tail.map(|tail| tail.seq);
         for mut early in std::mem::take(&mut self.early) {
             if early.kid == key.kid && key.vouches_for(&early.head, &early.content) {
                 continue;
             }
-            if early.kid == key.kid || early.found.seq == last {
+            if early.kid == key.kid {
                 return Err(Stop::Bad(early.found));
             }
-            // A crash while the key changed, and another change: what came later vouches for this line too.
+            // The key has changed again before a crash was over. This segment's signature vouches for everything before it.
             early.found.what = format!("it is signed with the key {}, which no segment names", early.kid);
             self.notes.push(early.found);
         }

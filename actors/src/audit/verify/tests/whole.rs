@@ -140,7 +140,7 @@ impl Bench {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("TEST_FULL").is_some() { 200 } else { 20 }))]
+    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("TEST_FULL").is_some() { 400 } else { 40 }))]
 
     #[test]
     fn what_the_service_leaves_is_whole(steps in prop::collection::vec(step(), 1..40)) {
