@@ -26,6 +26,7 @@ use claviger_actors::{
     store::{Database, Place, Pool, StoreError},
 };
 use claviger_crypto::secret::SecretBytes;
+use tokio::sync::Semaphore;
 
 use crate::{
     audit,
@@ -148,6 +149,8 @@ impl Application {
             cluster,
             max_staleness: settings.max_staleness,
             audit,
+            audit_dir: settings.audit.dir.clone(),
+            verifying: Arc::new(Semaphore::new(1)),
             keeper,
             audit_level: settings.audit.level,
             tally: Tally::default(),

@@ -95,6 +95,8 @@ permissions! {
     ClusterRead = "cluster.read" Deployment,
     /// See what is on record, and the keys that vouch for it.
     AuditRead = "audit.read" Deployment,
+    /// Look whether the audit log is whole.
+    AuditVerify = "audit.verify" Deployment,
     /// Learn what stands for a value in audit records.
     AuditHash = "audit.hash" Deployment,
     /// Read the metrics.

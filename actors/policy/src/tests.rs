@@ -100,6 +100,7 @@ fn shipped_roles_hold_what_they_are_documented_to_hold() {
                 KeyDestroy,
                 ClusterRead,
                 AuditRead,
+                AuditVerify,
                 AuditHash,
                 MetricsRead,
             ],
@@ -107,7 +108,7 @@ fn shipped_roles_hold_what_they_are_documented_to_hold() {
         ("signer", &[KeySign, KeyHmac, KeyVerify, TokenIssue, TokenVerify, RandomGenerate]),
         ("verifier", &[KeyVerify, TokenVerify]),
         ("encrypter", &[KeyEncrypt, KeyDecrypt, KeyRewrap, KeyDatakey, RandomGenerate]),
-        ("auditor", &[ApiKeyRead, PolicyRead, ClusterRead, AuditRead, AuditHash, MetricsRead]),
+        ("auditor", &[ApiKeyRead, PolicyRead, ClusterRead, AuditRead, AuditVerify, AuditHash, MetricsRead]),
     ];
     let (world, engine) = (World::new("orders", &[]), engine(&[]));
     for (role, held) in table {

@@ -24,6 +24,7 @@ mod scan;
 mod security;
 pub mod signed;
 mod sink;
+pub mod verify;
 
 pub use event::{event_of, event_of_outcome};
 pub use floods::{Flood, Floods};

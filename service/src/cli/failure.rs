@@ -1,5 +1,7 @@
 //! Why a command failed: one line for whoever ran it.
 
+use std::process::ExitCode;
+
 use serde_json::Value;
 
 /// Longest detail of a server that is shown.
@@ -19,9 +21,25 @@ pub(super) enum Failure {
     /// Something on this side.
     #[error("{0}")]
     Local(String),
+    /// What was asked about can't be looked at, so there is no answer.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 impl Failure {
+    /// Where exit code 1 is an answer, a failure is none.
+    pub(super) fn unusable(self) -> Self {
+        Self::Unusable(self.to_string())
+    }
+
+    /// The exit code of the command: 2 as for what makes no sense, where 1 would be an answer.
+    pub(super) fn code(&self) -> ExitCode {
+        match self {
+            Self::Problem { .. } | Self::Local(_) => ExitCode::FAILURE,
+            Self::Unusable(_) => ExitCode::from(2),
+        }
+    }
+
     /// A file that can't be used, by the option that names it.
     pub(super) fn file(option: &str, error: &std::io::Error) -> Self {
         Self::Local(format!("{option} names a file that can't be read ({})", error.kind()))

@@ -4,7 +4,7 @@
 //! went wrong in one line on standard error. Secrets come from the environment, files and standard input, never from arguments.
 
 mod api_keys;
-mod audit_client;
+mod audit;
 mod body;
 mod client;
 mod cluster;
@@ -51,8 +51,8 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Print the OpenAPI document.
     Openapi,
-    /// What is on record: events, audit keys, hashes of values.
-    Audit(audit_client::Audit),
+    /// What is on record: events, keys, checkpoints, hashes of values; and whether it is whole.
+    Audit(audit::Audit),
     /// The nodes of a deployment, and how far each has come.
     Cluster(cluster::Cluster),
     /// Keys: create, look, rotate, use.
@@ -71,7 +71,7 @@ impl Arguments {
         self.command.run().await.unwrap_or_else(|failure| {
             // The operator reads one line; the causes are in it or in the log.
             let _closed = writeln!(std::io::stderr(), "claviger: {failure}");
-            ExitCode::FAILURE
+            failure.code()
         })
     }
 }

@@ -54,6 +54,8 @@ fn every_command_is_understood() {
         "policies get p",
         "policies put p --file -",
         "policies delete p",
+        "audit verify",
+        "audit verify d --config c.toml --public-key f --public-key g --anchors a --json",
     ] {
         let parsed = Arguments::try_parse_from(
             std::iter::once("claviger").chain(line.split(' ').filter(|word| !word.is_empty())),
@@ -95,6 +97,9 @@ fn what_makes_no_sense_is_a_usage_error() {
         "api-keys create n --role r --expires-at tomorrow",
         "api-keys delete ..",
         "policies put p",
+        "audit",
+        "audit verify a b",
+        "audit verify --anchors a --anchors b",
     ] {
         let parsed = Arguments::try_parse_from(
             std::iter::once("claviger").chain(line.split(' ').filter(|word| !word.is_empty())),

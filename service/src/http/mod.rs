@@ -54,6 +54,8 @@ routes! {
     get "/v1/cluster" => cluster::show,
     get "/v1/audit" => audit::list::list,
     get "/v1/audit/keys" => audit::keys::keys,
+    get "/v1/audit/checkpoints" => audit::checkpoints::checkpoints,
+    post "/v1/audit/verify" => audit::verify::verify,
     post "/v1/audit/hash" => audit::hash::hash,
     post "/v1/random" => crypto::random::random,
     post "/v1/tokens" => tokens::issue::issue,

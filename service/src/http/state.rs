@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    path::PathBuf,
     rc::Rc,
     sync::{
         Arc, Mutex, OnceLock,
@@ -19,6 +20,7 @@ use claviger_actors::{
 };
 use claviger_config::AuditLevel;
 use claviger_entity::{HumanDuration, KeyName};
+use tokio::sync::Semaphore;
 
 use super::{
     door::unsure,
@@ -49,6 +51,10 @@ pub struct AppState {
     pub spans: Spans,
     /// The audit log.
     pub audit: AuditHandle,
+    /// Its folder.
+    pub audit_dir: PathBuf,
+    /// One look at the whole of it at a time.
+    pub verifying: Arc<Semaphore>,
     /// What of it is kept in the database.
     pub keeper: AuditKeeper,
     /// What is recorded.

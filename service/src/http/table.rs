@@ -77,6 +77,8 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/v1/cluster", Permission::ClusterRead, Kind::Read),
     route(Method::GET, "/v1/audit", Permission::AuditRead, Kind::Read),
     route(Method::GET, "/v1/audit/keys", Permission::AuditRead, Kind::Read),
+    route(Method::GET, "/v1/audit/checkpoints", Permission::AuditRead, Kind::Read),
+    route(Method::POST, "/v1/audit/verify", Permission::AuditVerify, Kind::Read),
     route(Method::POST, "/v1/audit/hash", Permission::AuditHash, Kind::Read),
     route(Method::POST, "/v1/random", Permission::RandomGenerate, Kind::Use),
     route(Method::POST, "/v1/tokens", Permission::TokenIssue, Kind::Use),

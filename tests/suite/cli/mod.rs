@@ -1,6 +1,7 @@
 //! The command line, run as its users run it.
 
 mod access;
+mod audit;
 mod audit_client;
 mod connection;
 mod doctor;

@@ -1,5 +1,7 @@
 //! `claviger audit`: what is on record.
 
+mod verify;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -29,8 +31,13 @@ enum Command {
     List(List),
     /// Print the public halves of the keys that sign audit logs.
     Keys,
+    /// Print the last checkpoint of every node's log, one a line, as `verify --anchors` takes them.
+    Checkpoints,
     /// Print what stands in records for a value, which is read from standard input.
     Hash(Input),
+    /// Look whether every record of a folder is there and as it was written; needs no server. Exit code 0, 1 with the first bad record, or 2
+    /// when it can't be read.
+    Verify(verify::Verify),
 }
 
 #[derive(Debug, Args)]
@@ -65,7 +72,16 @@ impl Audit {
     /// See [`Failure`].
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let client = || Client::authenticated(&self.target);
-        let answer = match &self.command {
+        let answer = match self.command {
+            Command::Verify(verify) => return verify.run(),
+            Command::Checkpoints => {
+                let answer = client()?.get(&["v1", "audit", "checkpoints"]).await?;
+                let items = answer["items"].as_array().into_iter().flatten();
+                for line in items.filter_map(|item| item["line"].as_str()) {
+                    output::bytes(format!("{line}\n").as_bytes())?;
+                }
+                return Ok(ExitCode::SUCCESS);
+            }
             Command::List(list) => list.run(&client()?).await,
             Command::Keys => client()?.get(&["v1", "audit", "keys"]).await,
             Command::Hash(given) => {
