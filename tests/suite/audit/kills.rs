@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use claviger_actors::audit::verify::{Trust, verify};
 use claviger_tests::{Node, process, volume};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
@@ -57,9 +58,14 @@ fn p6_p7_what_was_answered_is_on_record_after_a_kill() {
         for id in &*answered {
             assert!(recorded.contains(id.as_str()), "seed {seed}, round {round}: {id} is not on record");
         }
+        let report = verify(&node.folder().join("data/audit"), &Trust::default(), |_, _| {}).unwrap();
+        assert!(report.is_whole(), "seed {seed}, round {round}: {:?}", report.bad);
         let numbers: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
         assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "seed {seed}, round {round}");
     }
     assert!(answered.lock().unwrap().len() > 500);
+    // By the keys and checkpoints of the database.
+    let verdict = node.client().post("/v1/audit/verify", &json!({})).expect(200);
+    assert_eq!(verdict["valid"], true, "{verdict}");
     assert!(!node.records().iter().any(|record| record["event"] == "audit_broken"));
 }

@@ -6,6 +6,7 @@ mod faults;
 mod floods;
 mod kills;
 mod store;
+mod tampering;
 
 use std::time::Duration;
 
