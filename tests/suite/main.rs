@@ -24,6 +24,7 @@ mod keys;
 mod leaks;
 mod malformed;
 mod metrics;
+mod overload;
 mod promises;
 mod python;
 mod scale;

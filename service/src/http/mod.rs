@@ -44,12 +44,22 @@ macro_rules! routes {
 }
 
 routes! {
+    // A path is held against one pattern after the other, so what is asked for most comes first.
+    post "/v1/keys/{name}/encrypt" => crypto::encrypt::encrypt,
+    post "/v1/keys/{name}/decrypt" => crypto::decrypt::decrypt,
+    post "/v1/keys/{name}/sign" => crypto::sign::sign,
+    post "/v1/keys/{name}/verify" => crypto::verify::verify,
+    post "/v1/keys/{name}/hmac" => crypto::sign::hmac,
+    post "/v1/keys/{name}/rewrap" => crypto::decrypt::rewrap,
+    post "/v1/keys/{name}/datakey" => crypto::datakey::datakey,
+    post "/v1/tokens" => tokens::issue::issue,
+    post "/v1/tokens/verify" => tokens::verify::verify,
+    get "/.well-known/jwks.json" => discovery::jwks,
     get "/healthz" => health::healthz,
     get "/readyz" => health::readyz,
     get "/health" => health::health,
     get "/metrics" => metrics::metrics,
     get "/openapi.json" => openapi::serve,
-    get "/.well-known/jwks.json" => discovery::jwks,
     get "/.well-known/openid-configuration" => discovery::metadata,
     get "/v1/cluster" => cluster::show,
     get "/v1/audit" => audit::list::list,
@@ -58,8 +68,6 @@ routes! {
     post "/v1/audit/verify" => audit::verify::verify,
     post "/v1/audit/hash" => audit::hash::hash,
     post "/v1/random" => crypto::random::random,
-    post "/v1/tokens" => tokens::issue::issue,
-    post "/v1/tokens/verify" => tokens::verify::verify,
     post "/v1/keys" => keys::create::create,
     get "/v1/keys" => keys::read::list,
     post "/v1/keys/import" => keys::import::import,
@@ -85,13 +93,6 @@ routes! {
     post "/v1/keys/{name}/versions/{version}/resume" => keys::versions::resume,
     post "/v1/keys/{name}/versions/{version}/compromise" => keys::versions::compromise,
     post "/v1/keys/{name}/versions/{version}/destroy" => keys::versions::destroy,
-    post "/v1/keys/{name}/encrypt" => crypto::encrypt::encrypt,
-    post "/v1/keys/{name}/decrypt" => crypto::decrypt::decrypt,
-    post "/v1/keys/{name}/rewrap" => crypto::decrypt::rewrap,
-    post "/v1/keys/{name}/datakey" => crypto::datakey::datakey,
-    post "/v1/keys/{name}/sign" => crypto::sign::sign,
-    post "/v1/keys/{name}/verify" => crypto::verify::verify,
-    post "/v1/keys/{name}/hmac" => crypto::sign::hmac,
 }
 
 #[cfg(test)]

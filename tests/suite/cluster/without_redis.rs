@@ -50,11 +50,13 @@ fn p3_a_node_cut_off_from_redis_alone_goes_on() {
         client.get("/readyz").expect(200);
         reaches(&other, &cut_off, &format!("there-{round}"));
         reaches(&cut_off, &other, &format!("back-{round}"));
-        assert_eq!(other.client().get("/health").expect(200)["status"], "healthy");
+        let health = other.client().get("/health").expect(200);
+        assert_eq!(health["status"], "healthy", "{health}");
         proxy.heal();
     }
     status(&cut_off, "connected");
-    assert_eq!(cut_off.client().get("/health").expect(200)["status"], "healthy");
+    let health = cut_off.client().get("/health").expect(200);
+    assert_eq!(health["status"], "healthy", "{health}");
     reaches(&other, &cut_off, "after");
 }
 

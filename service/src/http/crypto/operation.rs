@@ -211,8 +211,12 @@ impl Operation {
             return Ok(HttpResponse::Ok().json(answer));
         }
         let body = Value::Object(body);
-        let mut done = work(&operation, typed(body.clone())?).await;
-        if is_no(&done) && operation.refresh().await? {
+        // Only where others may have changed the ring meanwhile is a *no* asked for twice.
+        let again = operation.state.cluster.is_shared().then(|| body.clone());
+        let mut done = work(&operation, typed(body)?).await;
+        if let (true, Some(body)) = (is_no(&done), again)
+            && operation.refresh().await?
+        {
             done = work(&operation, typed(body)?).await;
         }
         let done = done?;
