@@ -27,7 +27,7 @@ use folder::Folder;
 use meter::Meter;
 
 /// How often a folder is read again because files in it were closed, packed or removed meanwhile.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 8;
 
 /// Verifies a folder. `progress` is told the bytes that were read and those that there are, now and then.
 ///
@@ -36,14 +36,18 @@ const ATTEMPTS: usize = 5;
 pub fn verify(directory: &Path, trust: &Trust, mut progress: impl FnMut(u64, u64)) -> io::Result<Report> {
     let mut attempt = 1;
     loop {
-        let folder = Folder::open(directory)?;
-        let meter = Meter::new(folder.bytes, &mut progress);
-        match examine(&folder, trust, &meter) {
+        match once(directory, trust, &mut progress) {
             // A closed segment has been packed or removed since the folder was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => attempt += 1,
             done => return done,
         }
     }
+}
+
+fn once(directory: &Path, trust: &Trust, progress: &mut dyn FnMut(u64, u64)) -> io::Result<Report> {
+    let folder = Folder::open(directory)?;
+    let meter = Meter::new(folder.bytes, progress);
+    examine(&folder, trust, &meter)
 }
 
 fn examine(folder: &Folder, trust: &Trust, meter: &Meter<'_>) -> io::Result<Report> {

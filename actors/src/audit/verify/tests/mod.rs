@@ -105,9 +105,20 @@ impl Bench {
 
     /// Packs a closed segment.
     fn pack(&self, path: &Path) {
-        let packed = zstd::encode_all(fs::File::open(path).unwrap(), 1).unwrap();
-        fs::write(path.with_extension("log.zst"), packed).unwrap();
+        self.pack_beside(path);
         fs::remove_file(path).unwrap();
+    }
+
+    /// Packs one and leaves it there. The time of its last line goes with it: a start looks for the segment that was written last.
+    fn pack_beside(&self, path: &Path) {
+        let mut file = fs::File::open(path).unwrap();
+        let modified = file.metadata().unwrap().modified().unwrap();
+        let draft = path.with_extension("log.zst.tmp");
+        let packed = fs::File::create(&draft).unwrap();
+        zstd::stream::copy_encode(&mut file, &packed, 1).unwrap();
+        packed.set_modified(modified).unwrap();
+        // Whoever reads at this moment sees all of it or nothing.
+        fs::rename(draft, path.with_extension("log.zst")).unwrap();
     }
 
     /// Says that the oldest segments are removed; answers with their files, which are still there.

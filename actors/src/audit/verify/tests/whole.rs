@@ -77,11 +77,11 @@ impl Bench {
                 let Some(closed) = closed.get(*which).filter(|closed| !closed.is_compressed()) else {
                     return;
                 };
-                let bytes = fs::read(&closed.path).unwrap();
-                self.pack(&closed.path);
                 if matches!(step, Step::HalfPack(_)) {
-                    fs::write(&closed.path, bytes).unwrap();
+                    self.pack_beside(&closed.path);
                     fs::write(self.path().join("audit-x.log.zst.tmp"), b"half").unwrap();
+                } else {
+                    self.pack(&closed.path);
                 }
             }
             Step::Prune(segments) => {
