@@ -18,9 +18,13 @@ use actix_web::{
     web::{Data, PayloadConfig},
 };
 use claviger_actors::{
+    audit::{AuditHandle, keeper::AuditKeeper},
     clock::{Clock, ClusterClock},
-    cluster::{HintError, RedisLink, RedisPlace},
-    keyring::boot::{self, BootError, Booted, DefaultKeys, Identity},
+    cluster::{ClusterHandle, HintError, RedisLink, RedisPlace},
+    keyring::{
+        KeyRingHandle,
+        boot::{self, BootError, Booted, DefaultKeys, Identity},
+    },
     rotation::RotationHandle,
     seal::MasterKeys,
     store::{Database, Place, Pool, StoreError},
@@ -131,40 +135,13 @@ impl Application {
 
         let (ring, cluster) = ring.start(redis);
         let clock: Arc<dyn Clock> = clock;
-        let (audit, keeper) = audit::start(&settings, &ring, &clock).await?;
+        let audited = audit::start(&settings, &ring, &clock).await;
+        if audited.is_err() {
+            cluster.leave().await;
+        }
         // A node that has not heard from the database since it loaded the ring answers nobody.
         cluster.refresh().await;
-        let state = Data::new(AppState {
-            rotation: RotationHandle::start(
-                ring.clone(),
-                audit.clone(),
-                settings.node.clone(),
-                Arc::clone(&clock),
-                settings.rotation_tick,
-            ),
-            authorizer: Authorizer::default(),
-            spans,
-            metrics: Metrics::new(settings.watching.metrics_keys),
-            ring,
-            cluster,
-            max_staleness: settings.max_staleness,
-            audit,
-            audit_dir: settings.audit.dir.clone(),
-            verifying: Arc::new(Semaphore::new(1)),
-            keeper,
-            audit_level: settings.audit.level,
-            tally: Tally::default(),
-            floods: Mutex::default(),
-            clock,
-            node: settings.node.clone(),
-            issuer: OnceLock::from(issuer),
-            signing_key: settings.signing_key.clone(),
-            encryption_key: settings.encryption_key.clone(),
-            deletion_waiting_period: settings.deletion_waiting_period,
-            body_limit: settings.body_limit,
-            request_timeout: settings.request_timeout,
-            draining: AtomicBool::new(false),
-        });
+        let state = Data::new(state(&settings, (ring, cluster), audited?, (clock, issuer, spans)));
         actix_web::rt::spawn(tell_counted(state.clone()));
         let server = serve(&settings, listener, state.clone())?;
         let internal = internal.map(|listener| InternalServer::new(&settings, listener, state.clone()));
@@ -219,6 +196,45 @@ impl Application {
         self.state.ring.close().await;
         self.state.spans.close().await;
         served
+    }
+}
+
+fn state(
+    settings: &Settings,
+    (ring, cluster): (KeyRingHandle, ClusterHandle),
+    (audit, keeper): (AuditHandle, AuditKeeper),
+    (clock, issuer, spans): (Arc<dyn Clock>, String, Spans),
+) -> AppState {
+    AppState {
+        rotation: RotationHandle::start(
+            ring.clone(),
+            audit.clone(),
+            settings.node.clone(),
+            Arc::clone(&clock),
+            settings.rotation_tick,
+        ),
+        authorizer: Authorizer::default(),
+        spans,
+        metrics: Metrics::new(settings.watching.metrics_keys),
+        ring,
+        cluster,
+        max_staleness: settings.max_staleness,
+        audit,
+        audit_dir: settings.audit.dir.clone(),
+        verifying: Arc::new(Semaphore::new(1)),
+        keeper,
+        audit_level: settings.audit.level,
+        tally: Tally::default(),
+        floods: Mutex::default(),
+        clock,
+        node: settings.node.clone(),
+        issuer: OnceLock::from(issuer),
+        signing_key: settings.signing_key.clone(),
+        encryption_key: settings.encryption_key.clone(),
+        deletion_waiting_period: settings.deletion_waiting_period,
+        body_limit: settings.body_limit,
+        request_timeout: settings.request_timeout,
+        draining: AtomicBool::new(false),
     }
 }
 

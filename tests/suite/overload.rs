@@ -98,6 +98,7 @@ impl Governed {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "the figures are of interest, and the runner keeps them")]
 fn p10_overload_is_refused_and_not_suffered() {
     let node = Node::with(&[("CLAVIGER_SERVER__INTERNAL_LISTEN", "127.0.0.1:0")]);
     let client = node.client();
@@ -140,7 +141,7 @@ fn p10_overload_is_refused_and_not_suffered() {
         done
     });
     let (usual, now) = (normal.quantile(0.99), accepted.quantile(0.99));
-    println!(
+    eprintln!(
         "p99 {usual:?} with {NORMAL} clients, {now:?} with {MANY}; {refused} refused, {} batches; looks within {:?}, changes {:?}; {memory} MiB",
         served.load(Ordering::Relaxed),
         governed.looks.quantile(1.0),

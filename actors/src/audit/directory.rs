@@ -148,5 +148,6 @@ pub(super) fn put_anchor(directory: &Path, anchor: &Anchor) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(anchor.line.as_bytes())?;
     file.write_all(b"\n")?;
+    file.sync_data()?;
     fs::rename(draft, path)
 }

@@ -136,6 +136,18 @@ fn a_chain_goes_on_after_a_restart_wherever_it_was_cut_off() {
     bench.append(&mut log, 5..7);
     assert_eq!((log.chain(), log.segment()), (chain, 2));
     assert_eq!(bench.numbers(), (0..7).collect::<Vec<_>>());
+    // The next one made, and its first line not written, or half of it.
+    fs::rename(bench.current(), directory::closed(bench.path(), chain, 2)).unwrap();
+    for half in [&b""[..], b"{\"seq\":11,"] {
+        fs::write(bench.current(), half).unwrap();
+        let mut log = bench.open(None);
+        assert!(!bench.current().exists());
+        bench.append(&mut log, 7..8);
+        assert_eq!((log.chain(), log.segment()), (chain, 3));
+        assert_eq!(bench.numbers(), (0..8).collect::<Vec<_>>());
+        fs::remove_file(bench.current()).unwrap();
+        let _none_yet = fs::remove_file(bench.path().join(directory::ANCHOR));
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     about::{self, Anchor},
     directory::{self, Closed},
+    line::LINE_MAX,
     log::{Current, Log, Options, Tail},
     scan::{self, Scan},
     signed::Signer,
@@ -25,6 +26,13 @@ pub fn chain_in(directory: &Path) -> Option<Uuid> {
         return is_whole.and_then(|_| scan::header(&first)).map(|header| header.chain);
     }
     newest(&contents.closed).map(|closed| closed.chain)
+}
+
+/// A crash came between the making of a segment and the end of its first line: there is nothing in it that anybody was answered for.
+fn is_not_begun(path: &Path) -> bool {
+    let mut first = Vec::new();
+    let read = directory::read(path).and_then(|mut lines| scan::next_line(&mut *lines, &mut first));
+    read.is_ok_and(|is_whole| is_whole != Some(true) && first.len() <= LINE_MAX)
 }
 
 /// The one that was written last.
@@ -46,7 +54,10 @@ impl Log {
         now: DateTime<Utc>,
     ) -> io::Result<Self> {
         let directory = options.directory.clone();
-        let contents = directory::list(&directory)?;
+        let mut contents = directory::list(&directory)?;
+        if let Some(path) = contents.current.take_if(|path| is_not_begun(path)) {
+            fs::remove_file(path)?;
+        }
         let beside = directory::anchor(&directory);
         let is_anchor_damaged =
             beside.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData);

@@ -28,11 +28,9 @@ fn encrypt(client: &Client, number: usize) -> claviger_tests::client::Answer {
 
 /// Every request that was answered with success is in the log, and the log is whole.
 fn check(folder: &Path, answered: &[usize]) {
-    let mut seq = 0;
     let mut recorded = std::collections::BTreeSet::new();
-    for record in claviger_tests::node::records(folder) {
-        assert_eq!(record["seq"], seq + 1, "{record}");
-        seq += 1;
+    for (index, record) in claviger_tests::node::records(folder).into_iter().enumerate() {
+        assert_eq!(record["seq"], index + 1, "{record}");
         if record["outcome"] == "ok" {
             recorded.extend(record["request_id"].as_str().map(str::to_owned));
         }

@@ -76,8 +76,8 @@ impl Audit {
             Command::Verify(verify) => return verify.run(),
             Command::Checkpoints => {
                 let answer = client()?.get(&["v1", "audit", "checkpoints"]).await?;
-                let items = answer["items"].as_array().into_iter().flatten();
-                for line in items.filter_map(|item| item["line"].as_str()) {
+                let items = answer.get("items").and_then(serde_json::Value::as_array).into_iter().flatten();
+                for line in items.filter_map(|item| item.get("line")?.as_str()) {
                     output::bytes(format!("{line}\n").as_bytes())?;
                 }
                 return Ok(ExitCode::SUCCESS);
