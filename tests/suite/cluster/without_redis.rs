@@ -28,6 +28,13 @@ fn reaches(from: &Node, to: &Node, name: &str) {
     to.get("/v1/keys/never-made").refused(404, "key_not_found");
 }
 
+/// On a busy machine Redis may take too long for a moment.
+fn is_healthy(node: &Node) {
+    let client = node.client();
+    let healthy = || (client.get("/health").expect(200)["status"] == "healthy").then_some(());
+    process::until(LONG, healthy).expect("a healthy node");
+}
+
 /// P3: a node that is cut off from Redis only is not stale: it answers everything, hears of changes by its polls, says that it is degraded,
 /// and is back by itself.
 #[test]
@@ -50,13 +57,11 @@ fn p3_a_node_cut_off_from_redis_alone_goes_on() {
         client.get("/readyz").expect(200);
         reaches(&other, &cut_off, &format!("there-{round}"));
         reaches(&cut_off, &other, &format!("back-{round}"));
-        let health = other.client().get("/health").expect(200);
-        assert_eq!(health["status"], "healthy", "{health}");
+        is_healthy(&other);
         proxy.heal();
     }
     status(&cut_off, "connected");
-    let health = cut_off.client().get("/health").expect(200);
-    assert_eq!(health["status"], "healthy", "{health}");
+    is_healthy(&cut_off);
     reaches(&other, &cut_off, "after");
 }
 
