@@ -24,8 +24,6 @@ pub const LOST: &str = "audit_lost";
 pub const BROKEN: &str = "audit_broken";
 /// Nothing could be written for a while.
 pub const RESUMED: &str = "audit_resumed";
-/// Operations that were counted, not recorded, because `audit.level` is `control`.
-pub const COUNTED: &str = "audit_counted";
 
 /// Members of every line, but for number and hash.
 #[derive(Debug, Clone, Serialize)]
