@@ -1,14 +1,15 @@
 //! One operation on one key, alone or as a batch.
 
-use std::{
-    cell::{Cell, OnceCell},
-    sync::Arc,
-};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_actors::{
     audit::Subject,
-    keyring::{Snapshot, Unusable, Usable, core::Use, record::Key},
+    keyring::{
+        Snapshot, Unusable, Usable,
+        core::Use,
+        record::{Key, KeyRecord},
+    },
 };
 use claviger_entity::{KeyName, Kid, Usage};
 use claviger_policy::Permission;
@@ -87,8 +88,8 @@ pub struct Operation {
     pub snapshot: Arc<Snapshot>,
     /// A permission that was needed and held beside that of the route.
     further: Cell<Option<Permission>>,
-    /// Its place in line, once it has costly work.
-    place: OnceCell<Place>,
+    /// Its place in line, where it has costly work.
+    place: Option<Place>,
 }
 
 /// What an operation gave: its answer, and the version that did it.
@@ -145,22 +146,6 @@ impl Operation {
         Ok(usable)
     }
 
-    /// Waits until it is this request's turn to sign with the key, where that takes long.
-    ///
-    /// # Errors
-    /// `overloaded`.
-    pub(crate) async fn turn(&self, key: &Key) -> Result<Option<Turn>, Problem> {
-        let Some(cost) = turn::cost(&key.record) else { return Ok(None) };
-        if self.place.get().is_none() {
-            // Nobody else sets it meanwhile: there was nothing to wait for.
-            let _set = self.place.set(Place::take(cost)?);
-        }
-        match self.place.get() {
-            Some(place) => place.turn().await.map(Some),
-            None => Ok(None),
-        }
-    }
-
     /// The version of this key that a `kid` names.
     ///
     /// # Errors
@@ -194,26 +179,48 @@ impl Operation {
         state: Data<AppState>,
         caller: Caller,
         name: KeyName,
+        body: StrictJson<Map<String, Value>>,
+        work: impl AsyncFn(&Self, I) -> Result<Done<O>, Problem>,
+    ) -> Result<HttpResponse, Problem> {
+        Self::run_in_turn(request, state, caller, name, body, |_| None, work).await
+    }
+
+    /// As [`Self::run`], for work of which a piece may take long, by the key.
+    ///
+    /// # Errors
+    /// As there; `overloaded`.
+    pub async fn run_in_turn<I: DeserializeOwned, O: Serialize>(
+        request: HttpRequest,
+        state: Data<AppState>,
+        caller: Caller,
+        name: KeyName,
         StrictJson(mut body): StrictJson<Map<String, Value>>,
+        cost: impl Fn(&KeyRecord) -> Option<Duration>,
         work: impl AsyncFn(&Self, I) -> Result<Done<O>, Problem>,
     ) -> Result<HttpResponse, Problem> {
         let snapshot = state.ring.snapshot();
-        let mut operation =
-            Self { state, caller, name, snapshot, further: Cell::default(), place: OnceCell::new() };
+        let mut operation = Self { state, caller, name, snapshot, further: Cell::default(), place: None };
         let mut subject = Subject { key: Some(operation.name.to_string()), ..Subject::default() };
         // A key that is not there is not there, whatever is asked of it.
-        operation.snapshot.key(&operation.name)?;
+        let cost = cost(&operation.snapshot.key(&operation.name)?.record);
         note(&request, subject.clone());
         if body.contains_key("batch") {
             let batch: Batch = typed(Value::Object(std::mem::take(&mut body)))?;
-            let answer = operation.batch(batch, &mut subject, &work).await?;
+            let answer = operation.batch(batch, cost, &mut subject, &work).await?;
             note(&request, subject);
             return Ok(HttpResponse::Ok().json(answer));
         }
         let body = Value::Object(body);
         // Only where others may have changed the ring meanwhile is a *no* asked for twice.
         let again = operation.state.cluster.is_shared().then(|| body.clone());
-        let mut done = work(&operation, typed(body)?).await;
+        let body = typed(body)?;
+        let mut turn = None;
+        if let Some(cost) = cost {
+            operation.place = Some(Place::take(cost)?);
+            (operation, turn) = operation.in_turn().await?;
+        }
+        let mut done = work(&operation, body).await;
+        drop(turn);
         if let (true, Some(body)) = (is_no(&done), again)
             && operation.refresh().await?
         {
@@ -246,39 +253,56 @@ impl Operation {
         Ok(self.snapshot.position() != position)
     }
 
+    /// Waits until it is this request's turn, where it stands in line, and goes on with the ring as it is then: nobody who waits keeps others
+    /// waiting who want to know that the ring of before is not used any more.
+    async fn in_turn(self) -> Result<(Self, Option<Turn>), Problem> {
+        let Self { state, caller, name, snapshot, further, place } = self;
+        drop(snapshot);
+        let turn = match &place {
+            Some(place) => Some(place.turn().await?),
+            None => {
+                actix_web::rt::task::yield_now().await;
+                None
+            }
+        };
+        let snapshot = state.ring.snapshot();
+        Ok((Self { state, caller, name, snapshot, further, place }, turn))
+    }
+
     async fn batch<I: DeserializeOwned, O: Serialize>(
-        &mut self,
+        mut self,
         batch: Batch,
+        cost: Option<Duration>,
         subject: &mut Subject,
         work: &impl AsyncFn(&Self, I) -> Result<Done<O>, Problem>,
     ) -> Result<BatchAnswer, Problem> {
         if batch.batch.len() > BATCH_MAX {
             return Err(Problem::invalid("a batch has at most 1000 items"));
         }
-        if let Some(cost) = turn::cost_of_items(batch.batch.len()) {
+        if let Some(cost) = cost.or_else(|| turn::cost_of_items(batch.batch.len())) {
             // As a whole or not at all.
-            self.place = OnceCell::from(Place::take(cost)?);
+            self.place = Some(Place::take(cost)?);
         }
+        let mut turn = None;
         let is_shared = self.state.cluster.is_shared();
         let (mut answers, mut doubtful) = (Vec::with_capacity(batch.batch.len()), Vec::new());
         let mut slice = Slice::begin();
         for item in batch.batch {
             let copy = is_shared.then(|| item.clone());
+            if cost.is_some() || slice.is_over() {
+                drop(turn.take());
+                let (operation, next) = self.in_turn().await?;
+                self = operation;
+                turn = next.filter(|_| cost.is_some());
+                slice.begin_again();
+            }
             let answer = self.item(item, work).await;
             if let (Some(item), true) = (copy, is_no(&answer)) {
                 doubtful.push((answers.len(), item));
             }
             answers.push(answer);
-            if slice.is_over() {
-                match self.place.get() {
-                    Some(place) => drop(place.turn().await?),
-                    None => actix_web::rt::task::yield_now().await,
-                }
-                slice.begin_again();
-                // Whoever waits until nobody works on the ring of before need not wait for a whole batch.
-                self.snapshot = self.state.ring.snapshot();
-            }
         }
+        drop(turn);
         // Only what was refused is tried again: the rest was done, and may have cost a use.
         if !doubtful.is_empty() && self.refresh().await? {
             for (place, item) in doubtful {

@@ -11,6 +11,7 @@ use crate::http::{
     body::{Base64, PathName, StrictJson},
     problem::Problem,
     state::{AppState, Caller},
+    turn,
 };
 
 /// What to sign.
@@ -64,7 +65,7 @@ pub async fn sign(
     PathName(name): PathName,
     body: StrictJson<Map<String, Value>>,
 ) -> Result<HttpResponse, Problem> {
-    Operation::run(request, state, caller, name, body, sign_one).await
+    Operation::run_in_turn(request, state, caller, name, body, turn::cost, sign_one).await
 }
 
 /// Authenticates bytes with a key of usage mac.
@@ -86,9 +87,7 @@ pub async fn hmac(
 }
 
 async fn sign_one(operation: &Operation, given: SignRequest) -> Result<Done<SignAnswer>, Problem> {
-    let key = operation.key(&[Usage::Sign])?;
-    let algorithm = key.record.key_type.algorithm();
-    let _turn = operation.turn(key).await?;
+    let algorithm = operation.key(&[Usage::Sign])?.record.key_type.algorithm();
     let primary = operation.primary().await?;
     let signature =
         Base64::new(primary.material.sign_raw(&given.input.0, given.prehashed, given.encoding)?);
