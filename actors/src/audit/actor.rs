@@ -140,6 +140,9 @@ impl AuditLogger {
         self.shared.writable.store(done.is_ok(), Ordering::Release);
         match done {
             Ok(anchor) => {
+                if let Some((since, left_out)) = self.failing.take() {
+                    tracing::info!(%since, left_out, "the audit log is written again");
+                }
                 if let Some(anchor) = anchor {
                     self.anchors.send_replace(Some(anchor));
                 }
@@ -164,10 +167,11 @@ impl AuditLogger {
             }
         };
         let log = self.log.insert(log);
-        if let Some((since, left_out)) = self.failing.take() {
-            tracing::info!(%since, left_out, "the audit log is tried again");
+        if let Some((since, left_out)) = self.failing {
+            // Said before anything else, and once, however often it is tried in vain.
             let members = [("since", json!(since)), ("left_out", json!(left_out))];
-            log.note(about::RESUMED, Map::from_iter(members.map(|(name, value)| (name.to_owned(), value))));
+            let members = Map::from_iter(members.map(|(name, value)| (name.to_owned(), value)));
+            log.note_instead(about::RESUMED, members);
         }
         Ok(log)
     }

@@ -98,6 +98,28 @@ async fn a_disk_that_fails_fails_nobody_later() {
 }
 
 #[actix::test]
+async fn however_often_it_is_tried_in_vain_it_is_said_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let audit = start(folder.path(), Duration::from_secs(5));
+    let record = json!({ "ts": "t", "event": "e" });
+    audit.append(&record, false).await.unwrap();
+    // The log is open, and its folder is not one any more.
+    let aside = folder.path().with_extension("aside");
+    fs::rename(folder.path(), &aside).unwrap();
+    fs::write(folder.path(), b"").unwrap();
+    for _ in 0..50 {
+        assert_eq!(audit.append(&record, false).await, Err(AuditUnavailable::Unwritable));
+    }
+    fs::remove_file(folder.path()).unwrap();
+    fs::rename(&aside, folder.path()).unwrap();
+    audit.append(&record, false).await.unwrap();
+    let resumed: Vec<_> =
+        lines(folder.path()).into_iter().filter(|line| line["event"] == "audit_resumed").collect();
+    assert_eq!(resumed.len(), 1, "{resumed:?}");
+    assert_eq!(resumed[0]["left_out"], 50);
+}
+
+#[actix::test]
 async fn a_record_without_bounds_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let audit = start(folder.path(), Duration::from_secs(5));

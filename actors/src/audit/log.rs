@@ -241,6 +241,16 @@ impl Log {
         self.notes.push(Note { event, members });
     }
 
+    /// As [`Self::note`], in place of what was to be said of the same event.
+    pub(super) fn note_instead(
+        &mut self,
+        event: &'static str,
+        members: serde_json::Map<String, serde_json::Value>,
+    ) {
+        self.notes.retain(|note| note.event != event);
+        self.note(event, members);
+    }
+
     /// Makes sure that there is a file that ends where the chain does, under the present key.
     fn stand(&mut self, now: DateTime<Utc>) -> io::Result<Signing> {
         let signing = self.signer.signing().ok_or_else(|| io::Error::other("the audit key is missing"))?;
