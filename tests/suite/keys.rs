@@ -1,6 +1,6 @@
 //! Keys: creation, listing, settings, rotation, deletion.
 
-use claviger_tests::{Client, Node};
+use claviger_tests::{Client, Node, process};
 use serde_json::json;
 
 #[test]
@@ -234,10 +234,7 @@ fn issue(client: &Client, key: &str) -> String {
 }
 
 /// Asks until it is so, for 30 s at most.
-pub(crate) fn wait_until(condition: impl Fn() -> bool) {
-    let began = std::time::Instant::now();
-    while !condition() {
-        assert!(began.elapsed().as_secs() < 30, "it did not happen within 30 s");
-        std::thread::yield_now();
-    }
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
+    let so = process::until(std::time::Duration::from_secs(30), || condition().then_some(()));
+    assert!(so.is_some(), "it did not happen within 30 s");
 }

@@ -8,12 +8,4 @@ mod kills;
 mod store;
 mod tampering;
 
-use std::time::Duration;
-
-use claviger_tests::process;
-
-/// Asks until it is so, for 30 s at most.
-fn wait_until(mut condition: impl FnMut() -> bool) {
-    let so = process::until(Duration::from_secs(30), || condition().then_some(()));
-    assert!(so.is_some(), "it did not happen within 30 s");
-}
+use crate::keys::wait_until;
