@@ -1,5 +1,7 @@
 //! What the ring does for the audit log: it holds the key that signs, and knows the database.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use claviger_crypto::jwk;
@@ -44,8 +46,8 @@ impl Snapshot {
         let spki = usable.version.public_spki.as_deref()?;
         let kid = &usable.version.kid;
         Some(Signing {
-            kid: kid.as_str().to_owned(),
-            jwk: jwk::public_jwk(usable.key.record.key_type, spki, kid).ok()?,
+            kid: kid.as_str().into(),
+            jwk: Arc::new(jwk::public_jwk(usable.key.record.key_type, spki, kid).ok()?),
             key: usable.material,
             epoch: self.epoch.0,
         })
