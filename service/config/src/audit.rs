@@ -1,6 +1,6 @@
 //! How the audit log is kept.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use claviger_entity::HumanDuration;
 
@@ -45,6 +45,19 @@ pub enum AuditSink {
     SyslogUnix(PathBuf),
     /// OTLP/HTTP with JSON: the URL of a collector, without its path.
     Otlp(String),
+}
+
+impl fmt::Display for AuditSink {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::SyslogUdp(to) => write!(f, "syslog+udp://{to}"),
+            Self::SyslogTcp(to) => write!(f, "syslog+tcp://{to}"),
+            Self::SyslogUnix(to) => write!(f, "syslog+unix://{}", to.display()),
+            Self::Otlp(to) => write!(f, "otlp+{to}"),
+        }
+    }
 }
 
 impl AuditSink {
