@@ -134,9 +134,20 @@ impl Judge<'_> {
                     (keep.as_secs() >= 86_400).then_some(keep)
                 })
                 .unwrap_or(HumanDuration::from_days(90)),
-            required_sinks: self.sinks("audit.required_sinks"),
+            required_sinks: self.required_sinks(),
             optional_sinks: self.sinks("audit.optional_sinks"),
         }
+    }
+
+    /// A datagram of UDP that nobody took is no error to its sender, so nobody can answer for it.
+    fn required_sinks(&mut self) -> Vec<AuditSink> {
+        const SETTING: &str = "audit.required_sinks";
+        let sinks = self.sinks(SETTING);
+        if sinks.iter().any(|sink| matches!(sink, AuditSink::SyslogUdp(_))) {
+            let origin = self.layers.get(SETTING).map_or_else(|| SETTING.to_owned(), |given| given.origin.clone());
+            self.problem(origin, "can't hold syslog+udp, which is never confirmed; use syslog+tcp or syslog+unix");
+        }
+        sinks
     }
 
     fn sinks(&mut self, setting: &str) -> Vec<AuditSink> {
