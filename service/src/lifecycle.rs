@@ -106,7 +106,9 @@ fn changed(before: &Before, now: &NodeSettings) -> Map<String, Value> {
         Before::Nothing => return Map::new(),
         Before::Settings(known) => (known, false),
         Before::Damaged => {
-            tracing::error!("what this node was started with before was changed in the database from outside");
+            tracing::error!(
+                "what this node was started with before was changed in the database from outside"
+            );
             (&empty, true)
         }
     };

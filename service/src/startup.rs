@@ -46,10 +46,10 @@ use crate::{
         state::AppState,
     },
     internal::{self, InternalServer},
+    lifecycle,
     lock::DatabaseLock,
     metrics::Metrics,
     telemetry::{SpanError, Spans},
-    lifecycle,
     tls::{self, Certificate},
 };
 

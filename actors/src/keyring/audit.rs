@@ -128,11 +128,7 @@ impl KeyRingHandle {
     ///
     /// # Errors
     /// The database failed; nothing is kept.
-    pub async fn keep_settings(
-        &self,
-        starting: Starting<'_>,
-        events: &[EventRow],
-    ) -> Result<(), StoreError> {
+    pub async fn keep_settings(&self, starting: Starting<'_>, events: &[EventRow]) -> Result<(), StoreError> {
         self.database().keep_settings(self.snapshot().keychain(), starting, events).await
     }
 

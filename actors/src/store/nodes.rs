@@ -48,7 +48,8 @@ impl Database {
         if self.is_shared() {
             query = query.expr_as(Expr::cust(SERVER_CLOCK), "now").expr_as(Expr::cust(STANDBY), "standby");
         }
-        let row = self.connection.query_one_raw(query.build(backend)).await?.ok_or(StoreError::MetaDamaged)?;
+        let row =
+            self.connection.query_one_raw(query.build(backend)).await?.ok_or(StoreError::MetaDamaged)?;
         let now = if self.is_shared() {
             if row.try_get("", "standby")? {
                 return Err(StoreError::Standby);
@@ -90,12 +91,7 @@ impl Database {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn renew(
-        &self,
-        boot_id: &str,
-        applied: Epoch,
-        draining: bool,
-    ) -> Result<bool, StoreError> {
+    pub async fn renew(&self, boot_id: &str, applied: Epoch, draining: bool) -> Result<bool, StoreError> {
         let renewed = node::Entity::update_many()
             .col_expr(node::Column::SeenAt, Expr::cust(SERVER_CLOCK))
             .col_expr(node::Column::AppliedEpoch, Expr::value(rows::epoch(applied)))

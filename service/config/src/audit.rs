@@ -144,8 +144,12 @@ impl Judge<'_> {
         const SETTING: &str = "audit.required_sinks";
         let sinks = self.sinks(SETTING);
         if sinks.iter().any(|sink| matches!(sink, AuditSink::SyslogUdp(_))) {
-            let origin = self.layers.get(SETTING).map_or_else(|| SETTING.to_owned(), |given| given.origin.clone());
-            self.problem(origin, "can't hold syslog+udp, which is never confirmed; use syslog+tcp or syslog+unix");
+            let origin =
+                self.layers.get(SETTING).map_or_else(|| SETTING.to_owned(), |given| given.origin.clone());
+            self.problem(
+                origin,
+                "can't hold syslog+udp, which is never confirmed; use syslog+tcp or syslog+unix",
+            );
         }
         sinks
     }

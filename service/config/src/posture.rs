@@ -42,7 +42,10 @@ impl Settings {
             ("server.development", self.development.to_string()),
             ("server.internal_listen", internal.unwrap_or_else(|| NONE.to_owned())),
             ("server.listen", self.listen.to_string()),
-            ("telemetry.otlp_endpoint", self.watching.otlp_endpoint.clone().unwrap_or_else(|| NONE.to_owned())),
+            (
+                "telemetry.otlp_endpoint",
+                self.watching.otlp_endpoint.clone().unwrap_or_else(|| NONE.to_owned()),
+            ),
             ("tls.ca_file", shown(self.ca_file.as_deref())),
             ("tls.cert", tls(|tls| Some(&tls.cert))),
             ("tls.client_ca", tls(|tls| tls.client_ca.as_deref())),
@@ -105,7 +108,8 @@ mod tests {
         for (name, value, shown) in changes {
             let variable = format!("CLAVIGER_{}", name.to_uppercase().replace('.', "__"));
             let given = posture(&[base[0], base[1], (&variable, value)]);
-            let differing: Vec<_> = given.iter().filter(|(name, value)| plain.get(*name) != Some(value)).collect();
+            let differing: Vec<_> =
+                given.iter().filter(|(name, value)| plain.get(*name) != Some(value)).collect();
             assert_eq!(differing, [(&name.to_owned(), &shown.to_owned())]);
             assert!(!format!("{given:?}").contains("secret"), "{given:?}");
         }

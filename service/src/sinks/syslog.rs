@@ -145,7 +145,8 @@ impl Open {
 
     /// One that only did not take everything in time may yet; what it has half of would be spoilt by a new one.
     fn is_kept_after(&self, error: &io::Error) -> bool {
-        matches!(self, Self::Tcp(_)) && matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+        matches!(self, Self::Tcp(_))
+            && matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
     }
 }
 

@@ -8,7 +8,8 @@ const LEVEL: &str = "CLAVIGER_AUDIT__LEVEL";
 
 /// Events of a kind, oldest first.
 fn told(client: &Client, event: &str) -> Vec<Value> {
-    let mut items = client.get(&format!("/v1/audit?event={event}")).expect(200)["items"].as_array().unwrap().clone();
+    let mut items =
+        client.get(&format!("/v1/audit?event={event}")).expect(200)["items"].as_array().unwrap().clone();
     items.reverse();
     items
 }
@@ -71,7 +72,10 @@ fn a_named_node_without_its_log_is_compared_too() {
     let node = start(&[(LEVEL, "control")]);
     let changed = told(&other.client(), "config_changed");
     assert_eq!(changed.len(), 1, "{changed:?}");
-    assert_eq!((&changed[0]["node"], &changed[0]["changed"]), (&json!("node-0"), &json!({"audit.level": ["full", "control"]})));
+    assert_eq!(
+        (&changed[0]["node"], &changed[0]["changed"]),
+        (&json!("node-0"), &json!({"audit.level": ["full", "control"]}))
+    );
     drop(node);
     // Whoever edits what is compared does not hide a change.
     let _edited = postgres.psql("UPDATE node_settings SET settings = replace(settings, 'control', 'full')");

@@ -8,14 +8,16 @@ use std::{
     process::{Child, ChildStdout, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use claviger_tests::{
-    Client, Node, cluster::at_once, node,
+    Client, Node,
+    cluster::at_once,
+    node,
     process::{self, PATIENCE},
 };
 use serde_json::{Value, json};
@@ -23,6 +25,7 @@ use serde_json::{Value, json};
 use super::wait_until;
 
 const REQUIRED: &str = "CLAVIGER_AUDIT__REQUIRED_SINKS";
+const INTERNAL: (&str, &str) = ("CLAVIGER_SERVER__INTERNAL_LISTEN", "127.0.0.1:0");
 const OPTIONAL: &str = "CLAVIGER_AUDIT__OPTIONAL_SINKS";
 /// Whoever waits for a sink waits no longer than the logger's deadline and what is queued before it.
 const AT_ONCE: Duration = Duration::from_secs(8);
@@ -47,6 +50,8 @@ struct Receiver {
     taken: Taken,
     mode: Arc<Mutex<Mode>>,
     open: Option<Arc<AtomicBool>>,
+    /// Connections that it still has.
+    connected: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,8 +66,13 @@ impl Receiver {
     fn start(mode: Mode) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let mut receiver =
-            Self { address, taken: Taken::default(), mode: Arc::new(Mutex::new(mode)), open: None };
+        let mut receiver = Self {
+            address,
+            taken: Taken::default(),
+            mode: Arc::new(Mutex::new(mode)),
+            open: None,
+            connected: Arc::default(),
+        };
         receiver.serve(listener);
         receiver
     }
@@ -71,13 +81,19 @@ impl Receiver {
         listener.set_nonblocking(true).unwrap();
         let open = Arc::new(AtomicBool::new(true));
         self.open = Some(Arc::clone(&open));
-        let (taken, mode) = (self.taken.clone(), Arc::clone(&self.mode));
+        let (taken, mode, connected) =
+            (self.taken.clone(), Arc::clone(&self.mode), Arc::clone(&self.connected));
         thread::spawn(move || {
             while open.load(Ordering::Relaxed) {
                 match listener.accept() {
                     Ok((stream, _)) => {
                         let (taken, mode, open) = (taken.clone(), Arc::clone(&mode), Arc::clone(&open));
-                        thread::spawn(move || receive(stream, &taken, &mode, &open));
+                        let connected = Arc::clone(&connected);
+                        connected.fetch_add(1, Ordering::SeqCst);
+                        thread::spawn(move || {
+                            receive(stream, &taken, &mode, &open);
+                            connected.fetch_sub(1, Ordering::SeqCst);
+                        });
                     }
                     Err(_) => process::pause(Duration::from_millis(5)),
                 }
@@ -90,7 +106,11 @@ impl Receiver {
         if let Some(open) = self.open.take() {
             open.store(false, Ordering::Relaxed);
         }
-        let refused = || TcpStream::connect(self.address).is_err().then_some(());
+        let refused = || {
+            let is_over =
+                TcpStream::connect(self.address).is_err() && self.connected.load(Ordering::SeqCst) == 0;
+            is_over.then_some(())
+        };
         process::until(PATIENCE, refused).expect("the receiver ends");
     }
 
@@ -128,11 +148,17 @@ fn receive(mut stream: TcpStream, taken: &Taken, mode: &Mutex<Mode>, open: &Atom
             Ok(read) => &bytes[..read],
             Err(_) => continue,
         };
-        let Mode::Http(status) = now else {
-            taken.add(read);
-            continue;
-        };
         request.extend_from_slice(read);
+        // It may have become another one while it waited.
+        let status = match *mode.lock().unwrap() {
+            Mode::Http(status) => status,
+            Mode::Hangs => continue,
+            Mode::Syslog => {
+                taken.add(&request);
+                request.clear();
+                continue;
+            }
+        };
         let Some(body) = whole(&request) else { continue };
         if status == 200 {
             taken.add(body);
@@ -176,22 +202,23 @@ fn refused(client: &Client, name: &str) {
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
 }
 
-fn metric(client: &Client, name: &str) -> f64 {
-    let text = client.get("/metrics").text;
+/// On the listener that asks for no record.
+fn metric(internal: &Client, name: &str) -> f64 {
+    let text = internal.get("/metrics").text;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
     line.parse().unwrap()
 }
 
-fn lost(client: &Client) -> f64 {
-    metric(client, "claviger_audit_not_copied_total")
+fn lost(internal: &Client) -> f64 {
+    metric(internal, "claviger_audit_not_copied_total")
 }
 
 /// Nothing is used without the sink, what governs goes on, and a while after it is back everything does.
 #[track_caller]
-fn is_missed(client: &Client, name: &str) {
+fn is_missed((client, internal): (&Client, &Client), name: &str) {
     refused(client, &format!("{name}-1"));
     refused(client, &format!("{name}-2"));
-    assert!(metric(client, "claviger_audit_writable") < 0.5);
+    assert!(metric(internal, "claviger_audit_writable") < 0.5);
     assert_eq!(client.get("/health").status, 503);
     let began = Instant::now();
     client.post("/v1/keys/k/rotate", &json!({"force": true, "reason": "drill"})).expect(200);
@@ -199,34 +226,34 @@ fn is_missed(client: &Client, name: &str) {
 }
 
 #[track_caller]
-fn is_back(client: &Client, name: &str, has: impl Fn(&str) -> bool) {
+fn is_back((client, internal): (&Client, &Client), name: &str, has: impl Fn(&str) -> bool) {
     wait_until(|| client.get("/health").status == 200);
     assert_eq!(used(client, name), 200);
     assert!(has(name), "it was answered, so it is there");
-    assert!(metric(client, "claviger_audit_writable") > 0.5);
+    assert!(metric(internal, "claviger_audit_writable") > 0.5);
 }
 
 #[test]
 fn p6_nothing_is_used_without_a_required_collector() {
     let mut receiver = Receiver::start(Mode::Http(200));
     let sink = format!("otlp+http://{}", receiver.address);
-    let node = Node::with(&[(REQUIRED, &sink)]);
-    let client = node.client();
+    let node = Node::with(&[(REQUIRED, &sink), INTERNAL]);
+    let (client, internal) = (node.client(), node.internal());
     key(&client);
     assert_eq!(used(&client, "first"), 200);
     assert!(receiver.taken.has("\\\"request_id\\\":\\\"first\\\""));
     let has = |taken: Taken| move |name: &str| taken.has(name);
     receiver.stop();
-    is_missed(&client, "away");
+    is_missed((&client, &internal), "away");
     receiver.start_again();
-    is_back(&client, "back", has(receiver.taken.clone()));
+    is_back((&client, &internal), "back", has(receiver.taken.clone()));
     receiver.become_one_that(Mode::Http(500));
-    is_missed(&client, "failing");
+    is_missed((&client, &internal), "failing");
     receiver.become_one_that(Mode::Hangs);
-    is_missed(&client, "hanging");
+    is_missed((&client, &internal), "hanging");
     assert!(!receiver.taken.has("hanging"));
     receiver.become_one_that(Mode::Http(200));
-    is_back(&client, "again", has(receiver.taken.clone()));
+    is_back((&client, &internal), "again", has(receiver.taken.clone()));
     assert_eq!(whole_log(&node).iter().filter(|record| record["request_id"] == "again").count(), 1);
 }
 
@@ -245,17 +272,17 @@ fn whole_log(node: &Node) -> Vec<Value> {
 fn p6_nothing_is_used_without_a_required_relay() {
     let mut receiver = Receiver::start(Mode::Syslog);
     let sink = format!("syslog+tcp://{}", receiver.address);
-    let node = Node::with(&[(REQUIRED, &sink)]);
-    let client = node.client();
+    let node = Node::with(&[(REQUIRED, &sink), INTERNAL]);
+    let (client, internal) = (node.client(), node.internal());
     key(&client);
     assert_eq!(used(&client, "first"), 200);
     let taken = receiver.taken.clone();
     let has = |name: &str| process::until(PATIENCE, || taken.has(name).then_some(())).is_some();
     assert!(has("\"request_id\":\"first\""));
     receiver.stop();
-    is_missed(&client, "away");
+    is_missed((&client, &internal), "away");
     receiver.start_again();
-    is_back(&client, "back", has);
+    is_back((&client, &internal), "back", has);
     // Syslog confirms nothing, so what the system takes counts; that is little, and then nothing succeeds any more.
     receiver.become_one_that(Mode::Hangs);
     let batch = json!({"batch": vec![json!({"plaintext": "aGk="}); 1]});
@@ -270,9 +297,9 @@ fn p6_nothing_is_used_without_a_required_relay() {
         })
     });
     assert_eq!(full, [true; 8], "{:?}", began.elapsed());
-    is_missed(&client, "hanging");
+    is_missed((&client, &internal), "hanging");
     receiver.become_one_that(Mode::Syslog);
-    is_back(&client, "again", has);
+    is_back((&client, &internal), "again", has);
     let _whole = whole_log(&node);
 }
 
@@ -305,8 +332,8 @@ fn p6_nothing_is_used_without_a_required_socket() {
     };
     let stop = reading(bind(&path), taken.clone());
     let sink = format!("syslog+unix://{}", path.display());
-    let node = Node::with(&[(REQUIRED, &sink)]);
-    let client = node.client();
+    let node = Node::with(&[(REQUIRED, &sink), INTERNAL]);
+    let (client, internal) = (node.client(), node.internal());
     key(&client);
     assert_eq!(used(&client, "first"), 200);
     let has = |name: &str| process::until(PATIENCE, || taken.has(name).then_some(())).is_some();
@@ -314,15 +341,15 @@ fn p6_nothing_is_used_without_a_required_socket() {
     // It is there and does not read: its queue is short.
     let socket = stop();
     wait_until(|| used(&client, "filling") == 503);
-    is_missed(&client, "hanging");
+    is_missed((&client, &internal), "hanging");
     let stop = reading(socket, taken.clone());
-    is_back(&client, "again", has);
+    is_back((&client, &internal), "again", has);
     // It is gone.
     drop(stop());
     std::fs::remove_file(&path).unwrap();
-    is_missed(&client, "away");
+    is_missed((&client, &internal), "away");
     let stop = reading(bind(&path), taken.clone());
-    is_back(&client, "back", has);
+    is_back((&client, &internal), "back", has);
     drop(stop());
     let _whole = whole_log(&node);
 }
@@ -341,6 +368,7 @@ struct Talking {
     child: Child,
     output: Option<BufReader<ChildStdout>>,
     client: Client,
+    internal: Client,
     _folder: tempfile::TempDir,
 }
 
@@ -351,22 +379,25 @@ impl Talking {
             .env("CLAVIGER_SERVER__LISTEN", "127.0.0.1:0")
             .env("CLAVIGER_SEAL__MASTER_KEY", node::MASTER)
             .env("CLAVIGER_BOOTSTRAP_TOKEN", node::TOKEN)
+            .envs([INTERNAL])
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
-        let address = loop {
+        let mut addresses = Vec::new();
+        while addresses.len() < 2 {
             let mut line = String::new();
             assert!(output.read_line(&mut line).unwrap() > 0, "it ended");
             let line: Value = serde_json::from_str(&line).unwrap();
             if line["event"] == "listening" {
-                break line["address"].as_str().unwrap().to_owned();
+                addresses.push(line["address"].as_str().unwrap().to_owned());
             }
-        };
-        let client = Client::new(format!("http://{address}"), Some(node::TOKEN.to_owned()));
-        Self { child, output: Some(output), client, _folder: folder }
+        }
+        let client = |index: usize, token| Client::new(format!("http://{}", addresses[index]), token);
+        let (client, internal) = (client(0, Some(node::TOKEN.to_owned())), client(1, None));
+        Self { child, output: Some(output), client, internal, _folder: folder }
     }
 
     /// Takes what it says, until the node ends.
@@ -399,24 +430,24 @@ fn fill(client: &Client) -> usize {
 #[test]
 fn p6_nothing_is_used_while_a_required_output_is_not_read() {
     let mut node = Talking::start(&[(REQUIRED, "stdout")]);
-    let client = node.client.clone();
+    let (client, internal) = (node.client.clone(), node.internal.clone());
     key(&client);
     assert_eq!(used(&client, "first"), 200);
     wait_until(|| (0..100).any(|_| used(&client, "filling") == 503));
-    is_missed(&client, "hanging");
+    is_missed((&client, &internal), "hanging");
     let taken = node.read_on();
     let has = |name: &str| process::until(PATIENCE, || taken.has(name).then_some(())).is_some();
-    is_back(&client, "again", has);
+    is_back((&client, &internal), "again", has);
     assert!(taken.has("\"request_id\":\"first\""));
 }
 
 #[test]
 fn an_optional_output_that_is_not_read_holds_nobody_up() {
     let mut node = Talking::start(&[(OPTIONAL, "stdout")]);
-    let client = node.client.clone();
+    let (client, internal) = (node.client.clone(), node.internal.clone());
     key(&client);
     assert_eq!(fill(&client), 0);
-    assert!(lost(&client) > 0.0);
+    assert!(lost(&internal) > 0.0);
     assert_eq!(client.get("/health").status, 200);
     let taken = node.read_on();
     wait_until(|| used(&client, "again") == 200 && taken.has("again"));
@@ -438,8 +469,8 @@ fn an_optional_sink_that_is_away_holds_nobody_up() {
         udp.local_addr().unwrap(),
         path.display()
     );
-    let node = Node::with(&[(OPTIONAL, &sinks)]);
-    let client = node.client();
+    let node = Node::with(&[(OPTIONAL, &sinks), INTERNAL]);
+    let (client, internal) = (node.client(), node.internal());
     key(&client);
     assert_eq!(used(&client, "first"), 200);
     wait_until(|| collector.taken.has("first") && relay.taken.has("first"));
@@ -456,14 +487,14 @@ fn an_optional_sink_that_is_away_holds_nobody_up() {
     };
     until_first(&mut |bytes| udp.recv(bytes).unwrap(), &mut bytes);
     until_first(&mut |bytes| unix.recv(bytes).unwrap(), &mut bytes);
-    let before = lost(&client);
+    let before = lost(&internal);
     collector.stop();
     relay.stop();
     drop((udp, unix));
     assert_eq!((0..100).map(|n| used(&client, &format!("away-{n}"))).max(), Some(200));
-    wait_until(|| lost(&client) > before);
+    wait_until(|| lost(&internal) > before);
     assert_eq!(client.get("/health").status, 200);
-    assert!(metric(&client, "claviger_audit_writable") > 0.5);
+    assert!(metric(&internal, "claviger_audit_writable") > 0.5);
     collector.start_again();
     relay.start_again();
     wait_until(|| {

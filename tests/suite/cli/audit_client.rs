@@ -36,7 +36,8 @@ fn what_is_on_record_is_asked_for() {
     let hash = on(&node, "audit hash", subject.as_bytes()).json()["hash"].clone();
     let records = node.records();
     let about = |record: &&serde_json::Value| record["sub_hash"] == hash;
-    let found: Vec<_> = records.iter().filter(about).map(|record| record["event"].as_str().unwrap()).collect();
+    let found: Vec<_> =
+        records.iter().filter(about).map(|record| record["event"].as_str().unwrap()).collect();
     assert_eq!(found, ["token_issued", "token_verified"]);
     assert_eq!(records.iter().filter(|record| record.get("sub_hash").is_some()).count(), 3);
     assert!(!format!("{records:?}").contains(subject));

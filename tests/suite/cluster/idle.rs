@@ -12,7 +12,9 @@ fn statements(postgres: &Postgres, from: usize) -> BTreeMap<String, usize> {
     let mut counted = BTreeMap::new();
     for line in postgres.log()[from..].lines().filter(|line| line.contains("claviger ")) {
         let Some((_, rest)) = line.split_once("LOG:  ") else { continue };
-        let Some((_, statement)) = rest.split_once(": ").filter(|_| !rest.starts_with("duration")) else { continue };
+        let Some((_, statement)) = rest.split_once(": ").filter(|_| !rest.starts_with("duration")) else {
+            continue;
+        };
         let words: Vec<&str> = statement.split_whitespace().take(2).collect();
         *counted.entry(words.join(" ")).or_default() += 1;
     }
@@ -34,7 +36,10 @@ fn an_idle_node_asks_once_a_second() {
     process::pause(WATCHED);
     let counted = statements(&postgres, from);
     let all: usize = counted.values().sum();
-    assert!((10..=14).contains(&counted.get("SELECT \"ring_meta\".\"id\",").copied().unwrap_or(0)), "{counted:?}");
+    assert!(
+        (10..=14).contains(&counted.get("SELECT \"ring_meta\".\"id\",").copied().unwrap_or(0)),
+        "{counted:?}"
+    );
     assert!((2..=4).contains(&counted.get("UPDATE \"nodes\"").copied().unwrap_or(0)), "{counted:?}");
     assert!(all <= 18, "{counted:?}");
 }
