@@ -71,6 +71,9 @@ pub struct Subject {
     /// `sub` of a token that is a credential for this service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
+    /// What stands for the `sub` of any token ([`Snapshot::audit_hash`](crate::keyring::Snapshot::audit_hash)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_hash: Option<String>,
     /// The permission that was needed beside that of the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permission: Option<String>,

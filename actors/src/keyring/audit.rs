@@ -17,7 +17,7 @@ use crate::{
         keeper::Shelf,
         signed::{Signer, Signing},
     },
-    store::{EventFilter, EventRow, NodeAnchor, StoreError},
+    store::{Before, EventFilter, EventRow, NodeAnchor, Starting, StoreError},
 };
 
 /// A version of the audit key, without its private half.
@@ -116,6 +116,22 @@ impl KeyRingHandle {
         limit: u64,
     ) -> Result<Vec<EventRow>, StoreError> {
         self.database().events(filter, cursor, limit).await
+    }
+
+    /// What a node was last started with, by its audit log or else by its name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn settings_before(&self, chain: Option<Uuid>, node: &str) -> Result<Before, StoreError> {
+        self.database().settings_before(self.snapshot().keychain(), chain, node).await
+    }
+
+    /// Keeps what a node is started with, together with the events of its start.
+    ///
+    /// # Errors
+    /// The database failed; nothing is kept.
+    pub async fn keep_settings(&self, starting: Starting<'_>, events: &[EventRow]) -> Result<(), StoreError> {
+        self.database().keep_settings(self.snapshot().keychain(), starting, events).await
     }
 
     /// The last checkpoint of every node's log that the database knows.

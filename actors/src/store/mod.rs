@@ -17,7 +17,7 @@ mod retry;
 mod rows;
 mod slow;
 
-pub use audit::{EventFilter, EventRow, NodeAnchor};
+pub use audit::{Before, EventFilter, EventRow, NodeAnchor, NodeSettings, Starting};
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
 pub use connect::{Connections, Database, Place, Pool};
 pub use error::StoreError;
@@ -25,4 +25,4 @@ pub use follow::{Changes, Followed};
 pub use idempotency::IdempotencyRecord;
 pub use load::LoadedRing;
 pub use meta::Deployment;
-pub use nodes::NodeRow;
+pub use nodes::{NodeRow, Sight};
