@@ -14,7 +14,6 @@ use std::{
 use actix_web::{
     App, HttpServer,
     dev::Server,
-    middleware::from_fn,
     web::{Data, PayloadConfig},
 };
 use claviger_actors::{
@@ -39,9 +38,7 @@ use crate::{
     config::{DatabaseUrl, RedisUrl, Settings},
     files,
     http::{
-        self,
-        door::door,
-        openapi,
+        self, openapi,
         record::{Tally, tell_counted, tell_once},
         state::AppState,
     },
@@ -383,7 +380,6 @@ fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> R
             .app_data(state.clone())
             .app_data(document.clone())
             .app_data(PayloadConfig::new(body_limit))
-            .wrap(from_fn(door))
             .configure(http::configure)
     })
     .workers(settings.workers)

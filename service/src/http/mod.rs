@@ -31,14 +31,14 @@ mod turn;
 
 use actix_web::web::{self, ServiceConfig};
 
-use self::dispatch::Handlers;
+use self::dispatch::Registered;
 
 /// One line a route: what registers it also names it, so that a test can hold it against the [`table`].
 macro_rules! routes {
     ($($method:ident $pattern:literal => $handler:path,)+) => {
         /// Registers every handler.
         pub fn configure(config: &mut ServiceConfig) {
-            config.default_service(Handlers::new([
+            config.default_service(Registered::new([
                 $((stringify!($method), $pattern, web::$method().to($handler)),)+
             ]));
         }
