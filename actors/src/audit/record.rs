@@ -67,9 +67,15 @@ pub struct Subject {
     /// Token id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
+    /// Family of a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
     /// `sub` of a token that is a credential for this service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
+    /// What stands for the `sub` of any token ([`Snapshot::audit_hash`](crate::keyring::Snapshot::audit_hash)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_hash: Option<String>,
     /// The permission that was needed beside that of the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permission: Option<String>,

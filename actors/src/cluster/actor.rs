@@ -19,6 +19,7 @@ use crate::{
     clock::{ClusterClock, uptime},
     keyring::{KeyRingHandle, RingFailure},
     store::{NodeRow, StoreError},
+    tokens::TokensHandle,
 };
 
 /// How often the database is asked.
@@ -42,6 +43,7 @@ pub(super) struct ClusterLink {
 /// What the actor and its handle know.
 pub(super) struct Shared {
     pub(super) ring: KeyRingHandle,
+    pub(super) tokens: TokensHandle,
     pub(super) clock: Arc<ClusterClock>,
     pub(super) node: NodeRow,
     pub(super) draining: AtomicBool,
@@ -175,6 +177,8 @@ impl Shared {
         if !has_it || self.ring.is_rewound() {
             self.ring.catch_up().await?;
         }
+        // A node that does not know what is revoked is no more to be believed than one that does not know the ring.
+        self.tokens.follow().await.map_err(failed)?;
         // The ring now has at least what the database had when it was asked.
         let renewed = self.renewed.load(Ordering::Acquire);
         let renewed = (renewed > 0).then(|| Duration::from_millis(renewed));

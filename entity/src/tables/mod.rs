@@ -13,4 +13,6 @@ pub mod node;
 pub mod policy;
 pub mod principal;
 pub mod principal_use;
+pub mod refresh_token;
+pub mod revocation;
 pub mod ring_meta;
