@@ -119,7 +119,7 @@ impl TokensHandle {
     /// A token is revoked, by itself or with others. From memory; what another node has revoked is known as soon as the feed was read.
     #[must_use]
     pub fn is_revoked(&self, snapshot: &Snapshot, facts: &Facts<'_>, now: Time) -> bool {
-        if self.0.revocations.is_empty() {
+        if !self.knows_any() {
             return false;
         }
         // Without the key that hashes nobody can tell, so none is good.
@@ -131,6 +131,12 @@ impl TokensHandle {
             self.0.tally.refused.fetch_add(1, Ordering::Relaxed);
         }
         is_revoked
+    }
+
+    /// There are revocations at all.
+    #[must_use]
+    pub fn knows_any(&self) -> bool {
+        !self.0.revocations.is_empty()
     }
 
     /// A fresh `jti` or family: a UUIDv7 whose moment is not after the true one, as exactly as the database's clock is known here.
@@ -166,7 +172,8 @@ impl TokensHandle {
     pub(crate) async fn follow(&self) -> Result<(), StoreError> {
         let shared = &*self.0;
         let database = shared.ring.database();
-        if !database.is_shared() {
+        // Nobody else writes to a file; but a write of our own may have come to no clear end.
+        if !database.is_shared() && !shared.is_doubtful.load(Ordering::Acquire) {
             return Ok(());
         }
         let keychain = shared.keychain();
@@ -214,6 +221,12 @@ impl Shared {
 
     pub(super) fn permit(&self) -> Result<SemaphorePermit<'_>, TokenFailure> {
         self.permits.try_acquire().map_err(|_| TokenFailure::Overloaded)
+    }
+
+    /// The database has not said whether it took something; whatever it has is read soon.
+    pub(super) fn failed(&self, error: StoreError) -> TokenFailure {
+        self.is_doubtful.store(true, Ordering::Release);
+        TokenFailure::Storage(error)
     }
 
     /// Takes in what this node has written, and tells the others.

@@ -168,7 +168,7 @@ impl TokensHandle {
         }))
     }
 
-    /// The key of a family, and when the last of its refresh tokens ends; `None` when nothing of it is left.
+    /// The key of a family, and when the last of its tokens ends; `None` when nothing of it is left.
     ///
     /// # Errors
     /// See [`TokenFailure`].
@@ -224,15 +224,20 @@ impl TokensHandle {
             idempotency: successor.idempotency,
         };
         let keychain = shared.keychain();
-        let write = move |database: Database| async move { database.exchange(&keychain, &exchange).await };
-        let outcome = shared.ring.database().at_home(write).await.map_err(TokenFailure::Storage)?;
+        let handle = self.clone();
+        let write = move |database: Database| async move {
+            let outcome = database.exchange(&keychain, &exchange).await?;
+            if matches!(outcome, ExchangeOutcome::Reused) {
+                // Whoever gives up waiting: what is in the database must be in memory too.
+                handle.0.take_in(&end);
+            }
+            Ok(outcome)
+        };
+        let outcome = shared.ring.database().at_home(write).await.map_err(|error| shared.failed(error))?;
         let (exchanged, counted) = match outcome {
             ExchangeOutcome::Spent => (Exchanged::Refreshed, Outcome::Refreshed),
             ExchangeOutcome::Repeated(answer) => (Exchanged::Repeated(answer), Outcome::Repeated),
-            ExchangeOutcome::Reused => {
-                shared.take_in(&end);
-                (Exchanged::Reused, Outcome::Reused)
-            }
+            ExchangeOutcome::Reused => (Exchanged::Reused, Outcome::Reused),
             ExchangeOutcome::Refused(Verdict::Revoked) => (Exchanged::Revoked, Outcome::Revoked),
             ExchangeOutcome::Refused(
                 Verdict::Expired | Verdict::Spend | Verdict::Again | Verdict::Reused,

@@ -70,11 +70,14 @@ impl TokensHandle {
         }
         let record = shared.record("token.revoke", context, subject, now);
         let keychain = shared.keychain();
+        let handle = self.clone();
+        // To its end, whoever gives up waiting for it: what is in the database must be in memory too.
         let write = move |database: Database| async move {
-            database.revoke(&keychain, &[revocation], (now, record)).await
+            database.revoke(&keychain, &revocation, (now, record)).await?;
+            handle.0.take_in(&revocation);
+            Ok(())
         };
-        shared.ring.database().at_home(write).await.map_err(TokenFailure::Storage)?;
-        shared.take_in(&revocation);
+        shared.ring.database().at_home(write).await.map_err(|error| shared.failed(error))?;
         if let Some(before) = revoked.before {
             self.outlive(before, error).await;
         }

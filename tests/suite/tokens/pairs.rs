@@ -164,7 +164,7 @@ fn a_refresh_token_is_no_right() {
     refresh(&signer, &plain).expect(200);
     // A credential that was revoked lets nobody in.
     let bearer = admin.with_token(credential["token"].as_str());
-    bearer.get("/v1/keys").expect(200);
+    bearer.get("/v1/keys").refused(403, "forbidden");
     admin.post("/v1/tokens/revoke", &json!({"token": credential["token"]})).expect(200);
     bearer.get("/v1/keys").refused(401, "token_revoked");
 }

@@ -115,12 +115,13 @@ fn forms_are_as_good_as_json() {
     // What curl calls a form although it is none.
     let body = json!({"token": made["token"]}).to_string();
     assert_eq!(form("/v1/tokens/introspect", body, kind).expect(200)["active"], true);
-    for bad in ["", "token=a&token=b", "x=1", "token=%ff"] {
+    for bad in ["", "token=a&token=b", "x=1"] {
         form("/v1/tokens/introspect", bad.to_owned(), kind).refused(400, "invalid_request");
     }
     let answer = form("/v1/tokens/revoke", format!("token={}", text("refresh_token")), kind).expect(200);
     assert_eq!(answer["revoked"], true);
-    assert_eq!(code(&client, &made), "token_revoked");
+    let verdict = verify(&client, json!({"token": made["token"], "audience": "b"}));
+    assert_eq!(verdict["code"], "token_revoked");
 }
 
 /// "All before now" concerns what was issued before, and sessions of then, and nothing that comes after.

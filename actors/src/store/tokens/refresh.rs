@@ -112,7 +112,7 @@ impl Database {
         retry::retried(|| insert(&self.connection, keychain, record)).await
     }
 
-    /// The key of a family, and when the last of it ends; `None` when nothing of it is left.
+    /// The key of a family, and when the last of its tokens ends; `None` when nothing of it is left.
     ///
     /// # Errors
     /// The database failed.
@@ -127,7 +127,14 @@ impl Database {
             .await?;
         let sound: Vec<RefreshRecord> =
             rows.into_iter().filter_map(|row| record_of(keychain, row).ok()).collect();
-        let end = sound.iter().map(|record| record.expires_at).max();
+        // Its access tokens may last longer than its refresh tokens.
+        let end = |record: &RefreshRecord| {
+            let grant: Option<core::Grant> = serde_json::from_slice(record.grant.expose()).ok();
+            let lifetime = grant.map_or(0, |grant| grant.lifetime);
+            let access = chrono::TimeDelta::try_seconds(i64::try_from(lifetime).unwrap_or(0));
+            record.expires_at.max(record.issued_at + access.unwrap_or_default())
+        };
+        let end = sound.iter().map(end).max();
         Ok(sound.first().map(|record| record.key).zip(end))
     }
 
@@ -190,7 +197,7 @@ impl Database {
             (Verdict::Again, Some(answer)) => Ok(Outcome::Repeated(answer)),
             (Verdict::Reused | Verdict::Again, _) => {
                 let (end, record) = &exchange.end;
-                revocations::insert(self, transaction, keychain, &[*end], exchange.at).await?;
+                revocations::insert(self, transaction, keychain, end, exchange.at).await?;
                 let event = EventRow::read(record.clone());
                 audit::insert(transaction, event.as_slice()).await?;
                 Ok(Outcome::Reused)

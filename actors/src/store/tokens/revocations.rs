@@ -103,20 +103,28 @@ impl Database {
         Ok(read)
     }
 
-    /// Writes revocations, with the record of whoever asked for them, all or nothing.
+    /// Writes a revocation, with the record of whoever asked for it. What it goes beyond is not needed any more.
     ///
     /// # Errors
     /// The database failed. Of an error at the very end nobody can know whether they were written.
     pub async fn revoke(
         &self,
         keychain: &Keychain,
-        revocations: &[Revocation],
+        revocation: &Revocation,
         (at, record): (Time, String),
     ) -> Result<(), StoreError> {
         let event = EventRow::read(record);
         let transaction = retry::retried(|| async {
             let transaction = self.connection.begin_with_options(Self::writing()).await?;
-            insert(self, &transaction, keychain, revocations, at).await?;
+            if let Some(cutoff) = revocation.cutoff {
+                revocation::Entity::delete_many()
+                    .filter(Column::Mark.eq(revocation.mark.as_bytes().to_vec()))
+                    .filter(Column::Cutoff.lte(cutoff))
+                    .filter(Column::ExpiresAt.lte(revocation.expires_at))
+                    .exec(&transaction)
+                    .await?;
+            }
+            insert(self, &transaction, keychain, revocation, at).await?;
             audit::insert(&transaction, event.as_slice()).await?;
             Ok(transaction)
         });
@@ -158,29 +166,26 @@ impl Database {
     }
 }
 
-/// Adds rows to a transaction.
+/// Adds a row to a transaction.
 pub(super) async fn insert(
     database: &Database,
     transaction: &DatabaseTransaction,
     keychain: &Keychain,
-    revocations: &[Revocation],
+    revocation: &Revocation,
     at: Time,
 ) -> Result<(), StoreError> {
-    let xid = database.number(transaction, OWN).await?;
-    for revocation in revocations {
-        let mut row = revocation::Model {
-            id: Uuid::now_v7().to_string(),
-            kind: revocation.kind.as_str().to_owned(),
-            mark: revocation.mark.as_bytes().to_vec(),
-            cutoff: revocation.cutoff,
-            expires_at: revocation.expires_at,
-            created_at: rows::millis(at),
-            xid,
-            mac: Vec::new(),
-        };
-        row.mac = mac_of_row(keychain, "revocations", &row, &[]).to_vec();
-        revocation::Entity::insert(row.into_active_model()).exec_without_returning(transaction).await?;
-    }
+    let mut row = revocation::Model {
+        id: Uuid::now_v7().to_string(),
+        kind: revocation.kind.as_str().to_owned(),
+        mark: revocation.mark.as_bytes().to_vec(),
+        cutoff: revocation.cutoff,
+        expires_at: revocation.expires_at,
+        created_at: rows::millis(at),
+        xid: database.number(transaction, OWN).await?,
+        mac: Vec::new(),
+    };
+    row.mac = mac_of_row(keychain, "revocations", &row, &[]).to_vec();
+    revocation::Entity::insert(row.into_active_model()).exec_without_returning(transaction).await?;
     Ok(())
 }
 

@@ -19,6 +19,9 @@ pub(crate) fn is_revoked(
     claims: &Map<String, Value>,
     now: DateTime<Utc>,
 ) -> bool {
+    if !tokens.knows_any() {
+        return false;
+    }
     let (family, jti) = (text(claims, FAMILY), text(claims, "jti"));
     let issued = begun(None, jti, claims.get("iat").and_then(seconds));
     let facts = Facts {

@@ -11,7 +11,7 @@ use claviger_actors::{
     tokens::{Exchanged, Found, Outcome, RefreshToken, Successor},
 };
 use claviger_crypto::secret::SecretBytes;
-use claviger_entity::KeyName;
+use claviger_entity::{HumanDuration, KeyName};
 use claviger_policy::Permission;
 use serde::Deserialize;
 
@@ -118,7 +118,8 @@ async fn prepared(
     subject.jti = Some(answer.jti().to_string());
     note(request, subject.clone());
     let refresh = Refresh::next(state, (found.family, found.key), &found.grant)?;
-    let longest = record.claims.max_ttl().to_delta().max(state.token_times.refresh.to_delta());
+    let access = HumanDuration::from_secs(found.grant.lifetime);
+    let longest = access.max(state.token_times.refresh).to_delta();
     let family_until = state.clock.now() + longest + TimeDelta::minutes(5);
     refresh.show(&mut answer);
     let bytes: SecretBytes = serde_json::to_vec(&answer)

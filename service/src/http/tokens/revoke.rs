@@ -187,7 +187,9 @@ fn access_token(
     let opened = opened::open(state, &snapshot, caller, token, Permission::TokenRevoke)?;
     let Some(opened) = opened else { return Ok(None) };
     let end = opened.claims.get("exp").map_or(Some(Time::MAX_UTC), |exp| {
-        facts::seconds(exp).and_then(|exp| DateTime::from_timestamp(exp.checked_add(1)?, 0))
+        // One that has a fraction ends within the next second.
+        let fraction = i64::from(exp.as_i64().is_none());
+        facts::seconds(exp).and_then(|exp| DateTime::from_timestamp(exp.checked_add(fraction)?, 0))
     });
     let Some(end) = end.filter(|end| *end > state.clock.now()) else { return Ok(None) };
     let record = &opened.usable.key.record;
