@@ -1,4 +1,5 @@
-//! Revoked tokens and refresh tokens. The release before knows neither table, and loses nothing by it.
+//! Revoked tokens and refresh tokens, and how long the tokens of a key may have been made to live. The release before knows neither table,
+//! and loses nothing by it.
 
 use sea_orm_migration::{
     prelude::*,
@@ -39,6 +40,8 @@ impl MigrationTrait for Migration {
             .col(binary("mac"))
             .to_owned();
         manager.create_table(refresh_tokens).await?;
+        let longest = Table::alter().table("keys").add_column(big_integer_null("longest_ttl")).to_owned();
+        manager.alter_table(longest).await?;
         for (table, column) in [
             // Who follows, who sweeps, who asks about one token.
             ("revocations", "xid"),

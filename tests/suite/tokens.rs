@@ -1,5 +1,6 @@
 //! Tokens, the JWKS and discovery.
 
+mod feed;
 mod pairs;
 mod revocation;
 mod spread;

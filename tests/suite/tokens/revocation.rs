@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use claviger_actors::clock::{Clock as _, SystemClock};
 use claviger_tests::{Client, Node, process};
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
@@ -20,6 +21,16 @@ const LONG: Duration = Duration::from_secs(60);
 
 pub(super) fn revoke(client: &Client, body: Value) -> Value {
     client.post("/v1/tokens/revoke", &body).expect(200)
+}
+
+/// A token as another system signs it.
+fn signed(kid: &str, secret: &str, claims: Value) -> Value {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed =
+        format!("{}.{}", encode(&json!({"alg": "HS256", "kid": kid, "typ": "JWT"})), encode(&claims));
+    let mac = claviger_crypto::digest::hmac_sha256(secret.as_bytes(), &[signed.as_bytes()]);
+    json!(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac)))
 }
 
 fn introspect(client: &Client, token: &Value) -> Value {
@@ -216,16 +227,8 @@ fn imported_tokens_are_revoked_one_by_one() {
             json!({"name": name, "type": "hs256", "kid": name, "legacy_secret": format!("{name} {secret}")});
         client.post("/v1/keys/import", &body).expect(201);
     }
-    let token = |kid: &str, claims: Value| {
-        use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-        let encode = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed =
-            format!("{}.{}", encode(json!({"alg": "HS256", "kid": kid, "typ": "JWT"})), encode(claims));
-        let mac =
-            claviger_crypto::digest::hmac_sha256(format!("{kid} {secret}").as_bytes(), &[signed.as_bytes()]);
-        json!(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac)))
-    };
-    let exp = chrono::Utc::now().timestamp() + 3_600;
+    let token = |kid: &str, claims: Value| signed(kid, &format!("{kid} {secret}"), claims);
+    let exp = SystemClock.now().timestamp() + 3_600;
     let (one, two) =
         (token("old", json!({"exp": exp, "sub": "1"})), token("old", json!({"exp": exp, "sub": "2"})));
     let named = |kid: &str| token(kid, json!({"exp": exp, "jti": "7"}));
@@ -240,6 +243,18 @@ fn imported_tokens_are_revoked_one_by_one() {
     assert_eq!((is(&named("old")).as_str(), is(&named("older")).as_str()), ("token_revoked", "valid"));
     revoke(&client, json!({"jti": "7"}));
     assert_eq!(is(&named("older")), "token_revoked");
+    // One that goes by the name which the system of before gave the key.
+    let legacy = "another shared secret, longer than thirty-two bytes";
+    client
+        .post("/v1/keys/import", &json!({"name": "oldest", "type": "hs256", "legacy_secret": legacy}))
+        .expect(201);
+    let kid = claviger_crypto::base62::encode(&claviger_crypto::digest::sha256(legacy.as_bytes()));
+    let aliased = signed(&kid, legacy, json!({"exp": exp}));
+    assert_eq!(is(&aliased), "valid");
+    assert_eq!(introspect(&client, &aliased)["active"], true);
+    assert_eq!(revoke(&client, json!({"token": aliased}))["revoked"], true);
+    assert_eq!(is(&aliased), "token_revoked");
+    assert_eq!(introspect(&client, &aliased), json!({"active": false}));
 }
 
 /// P4: a restart forgets no revocation, and a revoked token under a version that was suspended does not come back with it.
@@ -279,6 +294,60 @@ fn p4_a_restart_forgets_no_revocation() {
     assert!(node.log().contains("a revocation was damaged"), "{}", node.log());
     let metrics = node.client().get("/metrics").text;
     assert!(metrics.contains("claviger_revocations_damaged_total 1"), "{metrics}");
+}
+
+/// A revocation by id alone lasts for as long as any token of before may live, though the rules have changed since.
+#[test]
+fn a_revocation_by_id_outlives_what_the_rules_once_allowed() {
+    let node = Node::start();
+    let client = node.client();
+    let until = || {
+        tampered::run(async {
+            let connection = tampered::open(&node.database()).await;
+            let sql = "SELECT max(expires_at) / 1000 AS n FROM revocations".to_owned();
+            let statement = Statement::from_string(connection.get_database_backend(), sql);
+            let row = connection.query_one_raw(statement).await.unwrap().unwrap();
+            connection.close().await.unwrap();
+            row.try_get::<i64>("", "n").unwrap()
+        })
+    };
+    let now = SystemClock.now().timestamp();
+    let day = 86_400;
+    revoke(&client, json!({"jti": "a"}));
+    assert!((now + day..now + day + 900).contains(&until()), "{}", until() - now);
+    client.post("/v1/keys", &json!({"name": "k", "type": "es256", "claims": {"max_ttl": "30d"}})).expect(201);
+    client.patch("/v1/keys/k", &json!({"claims": {"max_ttl": "1h"}})).expect(200);
+    client.patch("/v1/keys/k", &json!({"claims": {"max_ttl": "2h"}})).expect(200);
+    revoke(&client, json!({"jti": "b"}));
+    assert!((now + 30 * day..now + 30 * day + 900).contains(&until()), "{}", until() - now);
+    client.patch("/v1/keys/k", &json!({"claims": {"allow_missing_exp": true}})).expect(200);
+    revoke(&client, json!({"jti": "c"}));
+    assert!(until() > now + 1_000 * 366 * day);
+}
+
+/// Issuers that a key accepts beside the service itself, as its claims say.
+#[test]
+fn issuers_are_those_that_the_key_allows() {
+    let node = Node::start();
+    let client = node.client();
+    let secret = "a shared secret of at least thirty-two bytes";
+    let rules = json!({"issuers": ["https://old.example"]});
+    let body =
+        json!({"name": "old", "type": "hs256", "kid": "old", "legacy_secret": secret, "claims": rules});
+    client.post("/v1/keys/import", &body).expect(201);
+    let verdict = |issuer: &str| {
+        let claims = json!({"iss": issuer, "exp": SystemClock.now().timestamp() + 60});
+        code(&client, &json!({"token": signed("old", secret, claims)}))
+    };
+    let own = client.get("/.well-known/openid-configuration").expect(200)["issuer"].clone();
+    for (issuer, expected) in [
+        ("https://old.example", "valid"),
+        (own.as_str().unwrap(), "valid"),
+        ("https://evil.example", "claims_invalid"),
+        ("https://old.example/", "claims_invalid"),
+    ] {
+        assert_eq!(verdict(issuer), expected, "{issuer}");
+    }
 }
 
 /// What has expired is removed, from memory and from the database.

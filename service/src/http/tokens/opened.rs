@@ -1,6 +1,6 @@
 //! Tokens read for what they say, whatever time it is.
 
-use claviger_actors::keyring::{Snapshot, Unusable, Usable};
+use claviger_actors::keyring::{Snapshot, Usable, record::KeyRecord};
 use claviger_crypto::{
     jwe,
     jws::{self, KidClaim},
@@ -10,7 +10,7 @@ use claviger_entity::KeyState;
 use claviger_policy::Permission;
 use serde_json::{Map, Value};
 
-use super::verify::makes_tokens;
+use super::verify::{candidates, makes_tokens};
 use crate::http::{
     authority,
     problem::{Code, Problem},
@@ -36,26 +36,37 @@ pub(super) fn open<'a>(
     permission: Permission,
 ) -> Result<Option<Opened<'a>>, Problem> {
     let Ok(parsed) = token::parse(text) else { return Ok(None) };
-    let KidClaim::Named(kid) = parsed.kid() else { return Ok(None) };
-    let usable = match snapshot.consumer(kid) {
-        Err(Unusable::State(KeyState::Suspended)) => {
-            let Some((key, version)) = snapshot.ring().by_kid(kid) else { return Ok(None) };
-            snapshot.prepare(key, version).map(|material| Usable { key, version, material })
+    let sees = |key: &KeyRecord| state.authorizer.sees_key(snapshot, &caller.identity, key);
+    let mut candidates = candidates(state, snapshot, &parsed, &sees)?.unwrap_or_default();
+    candidates.extend(suspended(snapshot, parsed.kid()));
+    let mut refused = None;
+    for usable in candidates {
+        if !makes_tokens(&usable.key.record, usable.version) {
+            continue;
         }
-        found => found,
-    };
-    let Ok(usable) = usable else { return Ok(None) };
-    if !makes_tokens(&usable.key.record, usable.version) {
-        return Ok(None);
+        match authority::on_key(state, snapshot, caller, permission, &usable.key.record) {
+            Ok(()) => {}
+            Err(problem) => {
+                refused = refused.or((problem.code != Code::KeyNotFound).then_some(problem));
+                continue;
+            }
+        }
+        let claims = match &parsed {
+            ParsedToken::Jws(token) => jws::verify(token, &usable.material),
+            ParsedToken::Jwe(token) => jwe::decrypt(token, &usable.material),
+        };
+        if let Ok(claims) = claims {
+            return Ok(Some(Opened { claims, usable }));
+        }
     }
-    match authority::on_key(state, snapshot, caller, permission, &usable.key.record) {
-        Ok(()) => {}
-        Err(problem) if problem.code == Code::KeyNotFound => return Ok(None),
-        Err(problem) => return Err(problem),
-    }
-    let claims = match &parsed {
-        ParsedToken::Jws(token) => jws::verify(token, &usable.material),
-        ParsedToken::Jwe(token) => jwe::decrypt(token, &usable.material),
-    };
-    Ok(claims.ok().map(|claims| Opened { claims, usable }))
+    refused.map_or(Ok(None), Err)
+}
+
+/// The version that a token names, while it is suspended.
+fn suspended<'a>(snapshot: &'a Snapshot, kid: &KidClaim) -> Option<Usable<'a>> {
+    let KidClaim::Named(kid) = kid else { return None };
+    let (key, version) = snapshot.ring().by_kid(kid)?;
+    let is_named = version.state == KeyState::Suspended && !key.record.name.is_internal();
+    let material = is_named.then(|| snapshot.prepare(key, version))?.ok()?;
+    Some(Usable { key, version, material })
 }

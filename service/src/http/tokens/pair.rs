@@ -112,17 +112,16 @@ pub(super) fn access(
     (grant, family): (&Grant, Uuid),
 ) -> Result<Access, Problem> {
     let may = |permission: Permission| authority::on_key(state, snapshot, caller, permission, record);
-    let outdated = |_| {
+    let outdated = || {
         let detail = "the key's claims do not allow any more what this token was issued for; log in again";
         Problem::new(Code::TokenInvalid, detail)
     };
     if record.usage != Usage::Token || record.temporary.is_some() {
-        return Err(outdated(()));
+        return Err(outdated());
     }
-    audience(&may, record, grant.claims.get("aud")).map_err(|problem| match problem.code {
-        Code::InvalidRequest => outdated(()),
-        _ => problem,
-    })?;
+    if let Err(problem) = audience(&may, record, grant.claims.get("aud")) {
+        return Err(if problem.code == Code::InvalidRequest { outdated() } else { problem });
+    }
     let now = state.clock.now();
     let issued_at = DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now);
     let lifetime = HumanDuration::from_secs(grant.lifetime).min(record.claims.max_ttl());
@@ -135,7 +134,7 @@ pub(super) fn access(
     claims.insert("jti".to_owned(), jti.to_string().into());
     claims.insert(FAMILY.to_owned(), family.to_string().into());
     if !record.claims.required.iter().all(|name| claims.contains_key(name)) {
-        return Err(outdated(()));
+        return Err(outdated());
     }
     let primary = snapshot.primary(&record.name)?;
     let kid: Kid = primary.version.kid.clone();
@@ -145,7 +144,7 @@ pub(super) fn access(
         jws::issue(&primary.material, &kid, &claims)?
     };
     if token.len() > MAX_TOKEN_BYTES {
-        return Err(outdated(()));
+        return Err(outdated());
     }
     let answer = IssueAnswer::new(token, kid, jti, (text(issued_at), text(expires_at)));
     Ok(Access { answer, version: primary.version.version })

@@ -319,7 +319,7 @@ fn longest<'a>(keys: impl IntoIterator<Item = &'a Key>, state: &AppState) -> Tim
         if rules.allow_missing_exp {
             return Time::MAX_UTC;
         }
-        longest = longest.max(rules.max_ttl());
+        longest = longest.max(rules.max_ttl()).max(key.record.longest_ttl.unwrap_or(longest));
         if key.versions.values().any(|version| version.origin == Origin::Imported) {
             longest = longest.max(IMPORTED);
         }

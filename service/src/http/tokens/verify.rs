@@ -81,7 +81,7 @@ enum Outcome {
 const TOKEN_REVOKED: &str = "token_revoked";
 
 /// Why a token is not valid.
-struct Invalid(&'static str, String);
+pub(super) struct Invalid(&'static str, String);
 
 impl From<TokenError> for Invalid {
     fn from(error: TokenError) -> Self {
@@ -256,7 +256,7 @@ fn check(
 
 /// Versions that may have made the token: the one its `kid` names, those a replaced system knew under that id, or, for tokens without
 /// any, those of the default key if it allows that.
-fn candidates<'a>(
+pub(super) fn candidates<'a>(
     state: &AppState,
     snapshot: &'a Snapshot,
     parsed: &ParsedToken<'_>,
