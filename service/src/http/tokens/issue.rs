@@ -156,7 +156,7 @@ pub async fn issue(
             .consume(caller.context_of_part(), name.clone(), primary.version.version, Use::Produce)
             .await?;
     }
-    let _turn = match &place {
+    let turn = match &place {
         Some(place) => Some(place.turn().await?),
         None => None,
     };
@@ -164,6 +164,7 @@ pub async fn issue(
         Format::Jws => jws::issue(&primary.material, &kid, &claims)?,
         Format::Jwe => jwe::issue(&primary.material, &kid, &claims)?,
     };
+    drop(turn);
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Problem::invalid("the token would be longer than 64 KiB; put less into its claims"));
     }
