@@ -1,10 +1,11 @@
 //! Access tokens with refresh tokens: the life of a pair.
 
 use claviger_tests::{Answer, Client, Node, process};
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use super::{issue, verify};
-use crate::access::api_key;
+use crate::{access::api_key, tampered};
 
 pub(super) fn pair(client: &Client, body: Value) -> Value {
     let mut body = body;
@@ -234,4 +235,45 @@ fn events_tell_of_refreshes_and_thieves() {
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
+}
+
+/// Whoever writes to the database makes no token good that was spent, and no other one either.
+#[test]
+fn an_edited_refresh_token_is_nobodys() {
+    let mut edits: Vec<(String, String)> = vec![("spent_at".to_owned(), "NULL".to_owned())];
+    for (column, kind) in tampered::columns("refresh_tokens") {
+        edits.push((column.clone(), tampered::changed(&column, &kind)));
+    }
+    assert!(edits.len() > 10, "{edits:?}");
+    let node = Node::start();
+    let made: Vec<Value> = edits.iter().map(|_| pair(&node.client(), json!({"subject": "s"}))).collect();
+    let next: Vec<Value> = made.iter().map(|made| refresh(&node.client(), made).expect(200)).collect();
+    let id = |pair: &Value| {
+        let text = pair["refresh_token"].as_str().unwrap().split('_').nth(1).unwrap().to_owned();
+        uuid::Uuid::parse_str(&text).unwrap().to_string()
+    };
+    let folder = node.into_folder();
+    let path = folder.path().join("data/claviger.db");
+    tampered::run(async {
+        let connection = tampered::open(&path).await;
+        for ((column, value), (made, next)) in edits.iter().zip(made.iter().zip(&next)) {
+            // The spent one as well as the one that is not.
+            for pair in [made, next] {
+                let sql = format!("UPDATE refresh_tokens SET {column} = {value} WHERE id = '{}'", id(pair));
+                connection.execute_unprepared(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            }
+        }
+        connection.close().await.unwrap();
+    });
+    let node = Node::within(folder, &[]);
+    let client = node.client();
+    for ((column, value), (made, next)) in edits.iter().zip(made.iter().zip(&next)) {
+        let refused = refresh(&client, made);
+        assert_eq!(refused.status, 401, "{column} = {value}: {}", refused.text);
+        let answer = refresh(&client, next);
+        // Only one of the edits leaves this row as it was.
+        let is_same = column == "spent_at" && value == "NULL";
+        assert_eq!(answer.status, if is_same { 200 } else { 401 }, "{column} = {value}: {}", answer.text);
+    }
+    assert!(node.log().contains("row was changed outside the service"), "{}", node.log());
 }

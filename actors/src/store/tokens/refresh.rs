@@ -121,12 +121,15 @@ impl Database {
         keychain: &Keychain,
         family: Uuid,
     ) -> Result<Option<(Uuid, Time)>, StoreError> {
-        let rows = refresh_token::Entity::find()
-            .filter(Column::Family.eq(family.to_string()))
-            .all(&self.connection)
-            .await?;
-        let sound: Vec<RefreshRecord> =
-            rows.into_iter().filter_map(|row| record_of(keychain, row).ok()).collect();
+        let of_family = || refresh_token::Entity::find().filter(Column::Family.eq(family.to_string()));
+        // A family may be long; the one that ends last, and the one that was issued last, are enough.
+        let last =
+            [of_family().order_by_desc(Column::ExpiresAt), of_family().order_by_desc(Column::IssuedAt)];
+        let mut sound = Vec::new();
+        for query in last {
+            let row = query.limit(1).one(&self.connection).await?;
+            sound.extend(row.and_then(|row| record_of(keychain, row).ok()));
+        }
         // Its access tokens may last longer than its refresh tokens.
         let end = |record: &RefreshRecord| {
             let grant: Option<core::Grant> = serde_json::from_slice(record.grant.expose()).ok();
