@@ -52,7 +52,9 @@ pub fn event_of(operation: &str) -> &'static str {
         "api_key.rotate" | "api_key.rotated" => "api_key_rotated",
         "api_key.delete" | "api_key.deleted" => "api_key_deleted",
         "policy.write" | "policy.written" | "policy.delete" | "policy.deleted" => "policy_changed",
-        "ring.changed" => "config_changed",
+        "ring.changed" | "config.change" => "config_changed",
+        "node.start" => "node_started",
+        "node.stop" => "node_stopped",
         "key.read" | "key.read_public" | "api_key.read" | "policy.read" | "cluster.read" | "audit.read"
         | "metrics.read" => "read",
         "audit.verify" => "log_verified",

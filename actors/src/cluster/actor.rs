@@ -18,7 +18,7 @@ use super::{core, figures::Tally};
 use crate::{
     clock::{ClusterClock, uptime},
     keyring::{KeyRingHandle, RingFailure},
-    store::{NodeRow, StoreError},
+    store::{NodeRow, Sight, StoreError},
     tokens::TokensHandle,
 };
 
@@ -118,6 +118,7 @@ impl ClusterLink {
             let answer = answer.unwrap_or(Err(RingFailure::Storage(StoreError::Late)));
             shared.tally.database.store(answer.is_ok(), Ordering::Relaxed);
             if let Err(error) = &answer {
+                shared.tokens.doubt();
                 tracing::warn!(%error, "the database was not reached");
             }
             for waiting in waiting {
@@ -160,17 +161,18 @@ impl Shared {
         let failed = RingFailure::Storage;
         let database = self.ring.database();
         self.renew().await.map_err(failed)?;
-        let clock_asked = uptime();
-        if let Some(now) = database.server_clock().await.map_err(failed)? {
-            self.clock.set(now, clock_asked, uptime());
-        }
         let asked = uptime();
         let (keychain, before) = {
             let snapshot = self.ring.snapshot();
             (Arc::clone(snapshot.keychain()), snapshot.position())
         };
-        let position = database.look(&keychain).await.map_err(failed)?;
-        self.latency_us.store(micros(uptime().saturating_sub(asked)), Ordering::Relaxed);
+        let horizon = self.tokens.horizon();
+        let Sight { position, now, feed } = database.look(&keychain, horizon).await.map_err(failed)?;
+        let answered = uptime();
+        if let Some(now) = now {
+            self.clock.set(now, asked, answered);
+        }
+        self.latency_us.store(micros(answered.saturating_sub(asked)), Ordering::Relaxed);
         // A change that this node makes meanwhile takes in what others have done, so that a long line of them does not keep it waiting.
         let has_it = position == before
             || position.epoch > before.epoch && self.ring.snapshot().epoch >= position.epoch;
@@ -178,7 +180,7 @@ impl Shared {
             self.ring.catch_up().await?;
         }
         // A node that does not know what is revoked is no more to be believed than one that does not know the ring.
-        self.tokens.follow().await.map_err(failed)?;
+        self.tokens.follow(feed).await.map_err(failed)?;
         // The ring now has at least what the database had when it was asked.
         let renewed = self.renewed.load(Ordering::Acquire);
         let renewed = (renewed > 0).then(|| Duration::from_millis(renewed));
@@ -207,9 +209,9 @@ impl Shared {
         if renewed > 0 && !is_due && self.written.load(Ordering::Acquire) == applied.0 {
             return Ok(());
         }
-        let Some(seen_at) = database.server_clock().await? else { return Ok(()) };
         let draining = self.draining.load(Ordering::Relaxed);
-        if !database.renew(&self.node.boot_id, seen_at, applied, draining).await? {
+        if !database.renew(&self.node.boot_id, applied, draining).await? {
+            let Some(seen_at) = database.server_clock().await? else { return Ok(()) };
             let applied_epoch = i64::try_from(applied.0).unwrap_or(i64::MAX);
             database.enter(&NodeRow { seen_at, applied_epoch, draining, ..self.node.clone() }).await?;
         }

@@ -18,7 +18,7 @@ mod rows;
 mod slow;
 mod tokens;
 
-pub use audit::{EventFilter, EventRow, NodeAnchor};
+pub use audit::{Before, EventFilter, EventRow, NodeAnchor, NodeSettings, Starting};
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
 pub use connect::{Connections, Database, Place, Pool};
 pub use error::StoreError;
@@ -26,5 +26,5 @@ pub use follow::{Changes, Followed};
 pub use idempotency::IdempotencyRecord;
 pub use load::LoadedRing;
 pub use meta::Deployment;
-pub use nodes::NodeRow;
+pub use nodes::{FeedSight, NodeRow, Sight};
 pub use tokens::{Exchange, Feed, Outcome as ExchangeOutcome, RefreshRecord};

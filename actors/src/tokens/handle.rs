@@ -19,7 +19,7 @@ use crate::{
     clock::{Clock as _, ClusterClock},
     keyring::{ChangeContext, KeyRingHandle, Snapshot, internal, record::Time},
     seal::Keychain,
-    store::{Database, StoreError},
+    store::{Database, FeedSight, StoreError},
 };
 
 /// Changes that may wait for the database; beyond it callers are refused.
@@ -165,21 +165,37 @@ impl TokensHandle {
         self.0.made.subscribe()
     }
 
-    /// Takes in what others have revoked.
+    /// From where the feed is to be read.
+    pub(crate) fn horizon(&self) -> i64 {
+        self.0.horizon.load(Ordering::Acquire)
+    }
+
+    /// The database was not reached. Should another one answer the next time, it may count from somewhere before.
+    pub(crate) fn doubt(&self) {
+        self.0.is_doubtful.store(true, Ordering::Release);
+    }
+
+    /// Takes in what others have revoked, as far as a look from [`Self::horizon`] has shown that there is something.
     ///
     /// # Errors
     /// The database failed; what was missed is read the next time.
-    pub(crate) async fn follow(&self) -> Result<(), StoreError> {
+    pub(crate) async fn follow(&self, sight: Option<FeedSight>) -> Result<(), StoreError> {
         let shared = &*self.0;
-        let database = shared.ring.database();
-        // Nobody else writes to a file; but a write of our own may have come to no clear end.
-        if !database.is_shared() && !shared.is_doubtful.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let keychain = shared.keychain();
         let now = shared.clock.now().timestamp_millis();
-        let horizon = shared.horizon.load(Ordering::Acquire);
-        // Also when this is given up half way: a database that was failed over counts anew from somewhere before.
+        let horizon = self.horizon();
+        let is_doubtful = shared.is_doubtful.load(Ordering::Acquire);
+        match sight {
+            // Nobody else writes to a file; but a write of our own may have come to no clear end.
+            None if !is_doubtful => return Ok(()),
+            Some(sight) if !is_doubtful && !sight.has_more && sight.horizon >= horizon => {
+                shared.horizon.store(sight.horizon, Ordering::Release);
+                shared.read_at.store(now, Ordering::Release);
+                return Ok(());
+            }
+            None | Some(_) => {}
+        }
+        let (database, keychain) = (shared.ring.database(), shared.keychain());
+        // Also when this is given up half way.
         let was_doubtful = shared.is_doubtful.swap(true, Ordering::AcqRel);
         let since = was_doubtful.then(|| shared.read_at.load(Ordering::Acquire) - OVERLAP_MS);
         let feed = database.follow_revocations(&keychain, horizon, since).await?;
@@ -249,9 +265,9 @@ impl Shared {
             event: event_of(operation),
             operation,
             actor: &context.actor,
-            actor_id: context.actor_id.clone(),
+            actor_id: context.actor_id.as_deref().and_then(|id| Uuid::try_parse(id).ok()),
             address: None,
-            subject,
+            subject: &subject,
             outcome: "ok",
             status: None,
             request_id: &context.request_id,

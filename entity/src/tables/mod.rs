@@ -10,6 +10,7 @@ pub mod idempotency;
 pub mod key;
 pub mod key_version;
 pub mod node;
+pub mod node_settings;
 pub mod policy;
 pub mod principal;
 pub mod principal_use;

@@ -43,7 +43,7 @@ impl<'a> Named<'a> {
         snapshot: &'a Snapshot,
         route: &Route,
         permission: Permission,
-        segment: impl Fn(&str) -> Option<String>,
+        segment: impl Fn(&str) -> Option<&'a str>,
     ) -> Self {
         match route.scope(permission) {
             Scope::Deployment => Self::Deployment,
@@ -53,7 +53,7 @@ impl<'a> Named<'a> {
                 Self::Key(name.ok_or(RingError::KeyNotFound).and_then(|name| snapshot.key(&name)))
             }
             Scope::Path(Target::ApiKey) => {
-                let id = segment("id").as_deref().and_then(api_key_id);
+                let id = segment("id").and_then(api_key_id);
                 Self::ApiKey(id.and_then(|id| snapshot.access().api_key(id)))
             }
             Scope::Path(Target::Policy | Target::Deployment) => {

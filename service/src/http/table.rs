@@ -3,8 +3,12 @@
 //! The door looks a request up here before anything else; what is not here does not exist. Public routes are marked as such, one by
 //! one. The OpenAPI document is checked against this table.
 
+use std::sync::LazyLock;
+
 use actix_web::http::Method;
 use claviger_policy::{Permission, Target};
+
+use super::tree::Tree;
 
 /// Who may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,18 +174,30 @@ pub enum Found {
     Nothing,
 }
 
-/// Looks a request up by method and matched pattern.
+/// Patterns of the table.
+static TREE: LazyLock<Tree> = LazyLock::new(|| Tree::new(ROUTES.iter().map(|route| route.pattern)));
+
+/// Looks a request up by method and path.
 #[must_use]
-pub fn find(method: &Method, pattern: Option<&str>) -> Found {
-    let Some(pattern) = pattern else { return Found::Nothing };
-    let mut here = ROUTES.iter().filter(|route| route.pattern == pattern).peekable();
-    match here.peek() {
+pub fn find(method: &Method, path: &str) -> Found {
+    let here = || TREE.find(path).iter().filter_map(|place| ROUTES.get(*place));
+    match here().next() {
         None => Found::Nothing,
-        Some(first) => {
-            let pattern = first.pattern;
-            here.find(|route| route.method == method).map_or(Found::OtherMethod(pattern), Found::Route)
-        }
+        Some(first) => here()
+            .find(|route| route.method == method)
+            .map_or(Found::OtherMethod(first.pattern), Found::Route),
     }
+}
+
+/// Place of a route in the table; one that is open on another listener has that of its namesake.
+#[must_use]
+pub fn place(route: &'static Route) -> usize {
+    let offset = std::ptr::from_ref(route).addr().wrapping_sub(ROUTES.as_ptr().addr());
+    let place = offset / size_of::<Route>();
+    if ROUTES.get(place).is_some_and(|known| std::ptr::eq(known, route)) {
+        return place;
+    }
+    ROUTES.iter().position(|known| known.pattern == route.pattern).unwrap_or(ROUTES.len())
 }
 
 impl Found {
@@ -213,6 +229,14 @@ pub fn segment<'a>(pattern: &str, path: &'a str, name: &str) -> Option<&'a str> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_route_has_its_place() {
+        for (expected, route) in ROUTES.iter().enumerate() {
+            assert_eq!(place(route), expected);
+        }
+        assert_eq!(ROUTES.get(place(&OPEN_METRICS)).map(|route| route.pattern), Some(METRICS));
+    }
 
     #[test]
     fn segments_are_taken_by_their_place() {

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::super::{Database, EventRow, StoreError, audit, load, retry, rows, slow};
+use super::super::{Database, EventRow, StoreError, audit, load, nodes::HORIZON, retry, rows, slow};
 use crate::{
     keyring::record::Time,
     seal::{Keychain, mac_of_row},
@@ -25,9 +25,8 @@ const PAGE: u64 = 10_000;
 const FORGET_ROWS: u64 = 1_000;
 /// Statements of one round of forgetting.
 const FORGET_ROUNDS: u32 = 50;
-/// The oldest transaction that is still open, and the number of one's own.
-const HORIZON: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xid";
-const OWN: &str = "SELECT pg_current_xact_id()::text::bigint AS xid";
+/// The number of one's own transaction.
+const OWN: &str = "pg_current_xact_id()::text::bigint";
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -160,7 +159,7 @@ impl Database {
         if !self.is_shared() {
             return Ok(0);
         }
-        let statement = Statement::from_string(DbBackend::Postgres, sql);
+        let statement = Statement::from_string(DbBackend::Postgres, format!("SELECT {sql} AS xid"));
         let row = connection.query_one_raw(statement).await?.ok_or(StoreError::MetaDamaged)?;
         Ok(row.try_get("", "xid")?)
     }

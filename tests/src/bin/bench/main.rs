@@ -32,6 +32,7 @@ mod signature;
 mod starts;
 mod table;
 mod target;
+mod verification;
 mod wrk;
 
 use operation::Operation;
@@ -40,7 +41,7 @@ use settings::Settings;
 use table::{Judge, Lines};
 
 /// Names of what is measured on one machine, beside the operations.
-const PARTS: [&str; 5] = ["start", "ring", "authorization", "revocations", "memory"];
+const PARTS: [&str; 6] = ["start", "ring", "authorization", "revocations", "audit-verify", "memory"];
 
 fn main() {
     let settings = Settings::of_environment();
@@ -71,6 +72,9 @@ fn one_machine(settings: &Settings, programs: &Programs, machine: &str) {
     }
     if settings.wants("revocations") {
         revocations::measure(settings, &mut lines, &mut judge);
+    }
+    if settings.wants("audit-verify") {
+        verification::measure(settings, &mut lines, &mut judge);
     }
     let memory = settings.wants("memory").then(|| memory::measure(settings, programs, &mut judge));
     let rounds = Rounds::measure(settings, programs);
