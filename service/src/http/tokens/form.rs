@@ -1,19 +1,14 @@
 //! Bodies that RFC 7009 and RFC 7662 send as forms, and everybody else as JSON.
 
-use std::{future::Future, pin::Pin};
+use std::future::{Ready, ready};
 
-use actix_web::{
-    FromRequest, HttpRequest,
-    dev::Payload,
-    http::header,
-    web::{self, Query},
-};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload, http::header, web::Query};
 use serde::de::DeserializeOwned;
 
 use crate::http::{
-    body::{declared_length, read, typed, value},
+    body::{typed, value},
     problem::Problem,
-    state::AppState,
+    state::Arrival,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -23,17 +18,14 @@ pub struct FormOrJson<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest for FormOrJson<T> {
     type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    type Future = Ready<Result<Self, Problem>>;
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limit = request.app_data::<web::Data<AppState>>().map_or(2 << 20, |state| state.body_limit);
-        let is_form = is_form(request);
-        let (declared, mut payload) = (declared_length(request.headers()), payload.take());
-        Box::pin(async move {
-            let body = read(limit, declared, &mut payload).await?;
-            let is_json = body.trim_ascii_start().starts_with(b"{");
-            if is_json || !is_form { typed(value(&body)?) } else { form(&body) }.map(Self)
-        })
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let extensions = request.extensions();
+        let body = extensions.get::<Arrival>().and_then(Arrival::body).map_or(&[][..], |body| body);
+        let is_json = body.trim_ascii_start().starts_with(b"{");
+        let given = if is_json || !is_form(request) { value(body).and_then(typed) } else { form(body) };
+        ready(given.map(Self))
     }
 }
 
