@@ -27,6 +27,7 @@ use claviger_actors::{
     rotation::RotationHandle,
     seal::MasterKeys,
     store::{Database, Place, Pool, StoreError},
+    tokens::TokensHandle,
 };
 use claviger_crypto::secret::SecretBytes;
 use tokio::sync::Semaphore;
@@ -131,7 +132,7 @@ impl Application {
             }
         };
 
-        let (ring, cluster) = ring.start(redis);
+        let (ring, tokens, cluster) = ring.start(redis);
         let clock: Arc<dyn Clock> = clock;
         let audited = audit::start(&settings, &ring, &clock).await;
         if audited.is_err() {
@@ -139,7 +140,7 @@ impl Application {
         }
         // A node that has not heard from the database since it loaded the ring answers nobody.
         cluster.refresh().await;
-        let state = Data::new(state(&settings, (ring, cluster), audited?, (clock, issuer, spans)));
+        let state = Data::new(state(&settings, (ring, tokens, cluster), audited?, (clock, issuer, spans)));
         lifecycle::started(&state, &settings).await;
         actix_web::rt::spawn(tell_counted(state.clone()));
         let server = serve(&settings, listener, state.clone())?;
@@ -201,7 +202,7 @@ impl Application {
 
 fn state(
     settings: &Settings,
-    (ring, cluster): (KeyRingHandle, ClusterHandle),
+    (ring, tokens, cluster): (KeyRingHandle, TokensHandle, ClusterHandle),
     (audit, keeper): (AuditHandle, AuditKeeper),
     (clock, issuer, spans): (Arc<dyn Clock>, String, Spans),
 ) -> AppState {
@@ -217,6 +218,8 @@ fn state(
         spans,
         metrics: Metrics::new(settings.watching.metrics_keys),
         ring,
+        tokens,
+        token_times: settings.token_times,
         cluster,
         max_staleness: settings.max_staleness,
         audit,

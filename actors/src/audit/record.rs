@@ -69,6 +69,9 @@ pub struct Subject {
     /// Token id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
+    /// Family of a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
     /// `sub` of a token that is a credential for this service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,

@@ -16,6 +16,7 @@ mod nodes;
 mod retry;
 mod rows;
 mod slow;
+mod tokens;
 
 pub use audit::{Before, EventFilter, EventRow, NodeAnchor, NodeSettings, Starting};
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
@@ -25,4 +26,5 @@ pub use follow::{Changes, Followed};
 pub use idempotency::IdempotencyRecord;
 pub use load::LoadedRing;
 pub use meta::Deployment;
-pub use nodes::{NodeRow, Sight};
+pub use nodes::{FeedSight, NodeRow, Sight};
+pub use tokens::{Exchange, Feed, Outcome as ExchangeOutcome, RefreshRecord};

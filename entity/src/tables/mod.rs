@@ -14,4 +14,6 @@ pub mod node_settings;
 pub mod policy;
 pub mod principal;
 pub mod principal_use;
+pub mod refresh_token;
+pub mod revocation;
 pub mod ring_meta;

@@ -236,7 +236,8 @@ fn admit(
     let snapshot = state.ring.snapshot();
     // Before anybody is recognised: their credential may have been taken from them.
     state.is_current(snapshot.confirmed()).map_err(|problem| Box::new((None, problem)))?;
-    let identity = auth::authenticate(&snapshot, state.issuer(), request.headers(), state.clock.now());
+    let known = (&*snapshot, &state.tokens);
+    let identity = auth::authenticate(known, state.issuer(), request.headers(), state.clock.now());
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
     let mut caller = Caller::new(identity, arrival.id_shared());
     let path = request.match_info().as_str();
@@ -271,6 +272,7 @@ fn unauthorized(refusal: Refusal) -> Problem {
             Code::Unauthorized,
             "send a valid API key or token as Authorization: Bearer <credential>",
         ),
+        Refusal::Revoked => Problem::new(Code::TokenRevoked, "the token was revoked; get a new one"),
         Refusal::Expired => Problem::new(Code::TokenExpired, "the token has expired; get a new one"),
     }
 }
