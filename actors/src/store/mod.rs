@@ -16,6 +16,7 @@ mod nodes;
 mod retry;
 mod rows;
 mod slow;
+mod stores;
 
 pub use audit::{EventFilter, EventRow, NodeAnchor};
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
@@ -26,3 +27,4 @@ pub use idempotency::IdempotencyRecord;
 pub use load::LoadedRing;
 pub use meta::Deployment;
 pub use nodes::NodeRow;
+pub(crate) use stores::{Batch, Found, Moved, Scope, StoresTurn};

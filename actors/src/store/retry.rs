@@ -34,6 +34,14 @@ pub(super) async fn retried<T, F: Future<Output = Result<T, StoreError>>>(
     }
 }
 
+impl StoreError {
+    /// Another transaction was in the way; nothing has been written.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Database(error) if is_passing(error))
+    }
+}
+
 fn is_passing(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(cause))
     | DbErr::Query(RuntimeErr::SqlxError(cause))

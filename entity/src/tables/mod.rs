@@ -4,13 +4,17 @@
 
 pub mod audit_chain;
 pub mod audit_event;
+pub mod auth_token;
 pub mod change;
 pub mod data_key;
 pub mod idempotency;
 pub mod key;
 pub mod key_version;
 pub mod node;
+pub mod offline_token;
 pub mod policy;
 pub mod principal;
 pub mod principal_use;
 pub mod ring_meta;
+pub mod secret;
+pub mod secret_version;

@@ -25,7 +25,7 @@ use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use super::{
-    authority::{self, Named},
+    authority::{self, Named, Path},
     body,
     idempotency::{self, Replay},
     problem::{Code, Problem},
@@ -75,7 +75,9 @@ async fn pass(
     let noted = Noted::default();
     let _here = state.metrics.enter();
     request.extensions_mut().insert(noted.clone());
-    let found = table::find(request.method(), request.match_pattern().as_deref());
+    let matched = request.match_pattern();
+    let meant = matched.as_deref().map(|pattern| table::meant(request.method(), pattern, request.path()));
+    let found = table::find(request.method(), meant);
     let found = if request.app_data::<Internal>().is_some() { found.internally() } else { found };
     let route = if let Found::Route(route) = found { Some(route) } else { None };
     let _named = route.map(|route| context.route.set(route.pattern));
@@ -223,21 +225,20 @@ fn admit(
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
     let mut caller = Caller::new(identity, id.to_owned());
     // The router has not split the path yet, so this does it, on the same decoded text.
-    let path = request.match_info().as_str();
-    let segment = |name: &str| table::segment(route.pattern, path, name).map(str::to_owned);
-    let named = Named::find(&snapshot, route, permission, segment);
+    let path = Path { decoded: request.match_info().as_str(), raw: request.uri().path() };
+    let named = Named::find(&snapshot, route, permission, &path);
     // Whoever is turned away is on record with what they wanted.
-    noted.note(named.subject());
+    noted.note(named.subject(&snapshot));
     let admitted =
         named.judge(state, &snapshot, &caller, permission).and_then(|()| reached(request, snapshot.epoch.0));
     drop(named);
     if route.kind == Kind::Change {
         // The ring may have other policies by the time that the change is made.
-        let (state, identity, path) = (state.clone(), Arc::clone(&caller.identity), path.to_owned());
+        let (state, identity) = (state.clone(), Arc::clone(&caller.identity));
+        let (decoded, raw) = (path.decoded.to_owned(), path.raw.to_owned());
         let ask = move |snapshot: &Snapshot| {
-            let segment = |name: &str| table::segment(route.pattern, &path, name).map(str::to_owned);
             let caller = Caller::of(Arc::clone(&identity), String::new());
-            Named::find(snapshot, route, permission, segment)
+            Named::find(snapshot, route, permission, &Path { decoded: &decoded, raw: &raw })
                 .judge(&state, snapshot, &caller, permission)
                 .is_ok()
         };
@@ -297,6 +298,7 @@ async fn run(
             Err(problem) => return (failed(problem), Some(request.into_parts().0)),
         }
         caller.idempotency.clone_from(&ticket);
+        ticket = ticket.filter(|_| route.keeps_answer());
         request.extensions_mut().insert(caller);
     }
     let handled = AssertUnwindSafe(next.call(request)).catch_unwind();
@@ -356,7 +358,7 @@ async fn retry(
     let target = request.uri().to_string();
     let parts = [route.method.as_str().as_bytes(), target.as_bytes(), body];
     let ticket = idempotency::ticket(caller.identity.id().to_string(), key, &parts)?;
-    let kept = idempotency::replay(state, &ticket).await?;
+    let kept = if route.keeps_answer() { idempotency::replay(state, &ticket).await? } else { None };
     Ok((Some(ticket), kept))
 }
 
