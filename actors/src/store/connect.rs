@@ -230,7 +230,7 @@ impl Database {
 }
 
 /// Says why there is no connection, where that is the network's, the certificate's or the server's word: none of them quotes the URL.
-fn unreachable(error: DbErr) -> StoreError {
+pub(super) fn unreachable(error: DbErr) -> StoreError {
     let DbErr::Conn(RuntimeErr::SqlxError(cause)) = &error else { return error.into() };
     let said = if let sqlx::Error::Io(cause) = cause.as_ref() {
         cause.to_string()

@@ -8,7 +8,7 @@ use std::{
 
 use reqwest::{
     Certificate, Method, Response, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue},
     redirect::Policy,
 };
 use serde_json::{Value, json};
@@ -126,7 +126,24 @@ impl Client {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
+        self.exchange(method, path, query, (body, None)).await.map(|(answer, _)| answer)
+    }
+
+    /// As [`Self::call`], on a condition; answers with the entity tag too.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn exchange(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        (body, condition): (Option<&Value>, Option<(HeaderName, &str)>),
+    ) -> Result<(Value, Option<String>), Failure> {
         let mut request = self.http.request(method, self.url(path, query));
+        if let Some((name, tag)) = condition {
+            request = request.header(name, tag);
+        }
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
@@ -135,14 +152,16 @@ impl Client {
         }
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
         let status = response.status();
+        let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         let body = self.body(response).await?;
         if !status.is_success() {
             return Err(Failure::refused(status.as_u16(), &body));
         }
         if body.is_empty() {
-            return Ok(Value::Null);
+            return Ok((Value::Null, tag));
         }
         serde_json::from_slice(&body)
+            .map(|answer| (answer, tag))
             .map_err(|_| Failure::answer("unexpected_answer", "the server's answer is no JSON"))
     }
 

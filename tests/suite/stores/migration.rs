@@ -94,12 +94,12 @@ fn rows_follow_the_key_and_versions_wait_for_them() {
     let moving = moving.expect("it is seen moving");
     assert!(moving["eta_seconds"].as_f64().is_some_and(|eta| eta > 0.0) && moving["rows"] == 100, "{moving}");
     wait_until_moved(&client);
-    let metrics = client.get("/metrics").text;
-    assert!(
-        metrics.contains("claviger_stores_rows 100")
-            && metrics.contains("claviger_stores_migration_pending_rows 0"),
-        "{metrics}"
-    );
+    let told = until(super::node_patience(), || {
+        let metrics = client.get("/metrics").text;
+        let is_so = |line: &str| metrics.lines().any(|told| told == line);
+        (is_so("claviger_stores_rows 100") && is_so("claviger_stores_migration_pending_rows 0")).then_some(())
+    });
+    assert!(told.is_some());
     assert_eq!(counted(&cluster.postgres, &first), 0);
     // Nothing changed for those who read: the tag is the one of before.
     assert_eq!(client.get("/v1/secrets/u0/s").header("etag"), tag);

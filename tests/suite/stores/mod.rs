@@ -1,6 +1,7 @@
 //! What is stored for others, from outside.
 
 mod concurrency;
+mod import;
 mod isolation;
 mod migration;
 mod secrets;

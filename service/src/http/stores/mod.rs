@@ -8,6 +8,7 @@ pub mod auth_tokens;
 pub mod batch;
 mod conditions;
 mod failure;
+pub mod foreign;
 pub mod offline_tokens;
 pub(crate) mod place;
 pub mod secret_batch;

@@ -6,14 +6,14 @@ use claviger_actors::{
     audit::Subject,
     stores::{About, Change, Place, Write, text_to_bytes},
 };
-use claviger_entity::{Owner, SecretName};
+use claviger_entity::{KeyName, Owner, SecretName};
 use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
     batch::{self, ItemResult},
-    conditions, described, fitting, place,
+    conditions, described, fitting, foreign, place,
     secrets::SecretView,
 };
 use crate::http::{
@@ -44,8 +44,16 @@ pub struct SecretPut {
     /// Its name.
     name: SecretName,
     /// The value: a text.
-    #[schema(value_type = String, min_length = 1, max_length = 65_536, format = Password)]
-    value: Zeroizing<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 65_536, format = Password)]
+    value: Option<Zeroizing<String>>,
+    /// In place of the value: the value as another system keeps it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 163_840)]
+    ciphertext: Option<Zeroizing<String>>,
+    /// The key that `ciphertext` was made with; needs `key.decrypt` on it.
+    #[serde(default)]
+    key: Option<KeyName>,
     /// What it is for; kept in clear.
     #[serde(default)]
     #[schema(max_length = 1024)]
@@ -104,7 +112,10 @@ pub async fn batch(
     let writes: Vec<Place> = given.put.iter().map(|put| Place::secret(owner.clone(), &put.name)).collect();
     batch::judge(reads.len(), writes.iter())?;
     let names: Vec<SecretName> = given.put.iter().map(|put| put.name.clone()).collect();
-    let changes = given.put.into_iter().zip(writes).map(|(put, place)| change(put, place)).collect();
+    let mut changes = Vec::with_capacity(writes.len());
+    for (put, place) in given.put.into_iter().zip(writes) {
+        changes.push(change(&state, &caller, put, place).await);
+    }
     let operation = (Permission::SecretWrite, "secret.batch");
     let written = batch::put(&state, &caller, operation, changes).await?;
     let read = batch::get(&state, &caller, Permission::SecretRead, &reads).await?;
@@ -146,8 +157,14 @@ pub async fn batch(
     Ok(HttpResponse::Ok().json(SecretResults { get, put }))
 }
 
-fn change(put: SecretPut, place: Place) -> Result<Change, Problem> {
+async fn change(
+    state: &Data<AppState>,
+    caller: &Caller,
+    put: SecretPut,
+    place: Place,
+) -> Result<Change, Problem> {
     let condition = conditions::of_texts(put.if_match.as_deref(), put.if_none_match.as_deref())?;
     let about = About { description: described(put.description)?, ..About::default() };
-    Ok(Change { place, condition, write: Write::Put(fitting(text_to_bytes(&put.value))?, about) })
+    let text = foreign::given(state, caller, put.value, (put.ciphertext, put.key)).await?;
+    Ok(Change { place, condition, write: Write::Put(fitting(text_to_bytes(&text))?, about) })
 }

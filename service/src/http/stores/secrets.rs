@@ -3,12 +3,16 @@
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
 use claviger_actors::stores::{About, Change, Listed, Opened, Place, Store, Write, text_to_bytes};
-use claviger_entity::{Owner, SecretName};
+use claviger_entity::{KeyName, Owner, SecretName};
 use claviger_policy::{Permission, Target};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{change, conditions, delete as delete_at, described, fitting, note_place, place, shown};
+use super::{
+    change, conditions, delete as delete_at, described, fitting,
+    foreign::{self, Exported},
+    note_place, place, shown,
+};
 use crate::http::{
     body::{StrictJson, StrictQuery},
     page::{from_cursor, limit, to_cursor},
@@ -27,12 +31,21 @@ const CHUNKS: usize = 20;
 #[serde(deny_unknown_fields)]
 pub struct SecretBody {
     /// The value: a text.
-    #[schema(value_type = String, min_length = 1, max_length = 65_536, format = Password)]
-    pub(super) value: Zeroizing<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 65_536, format = Password)]
+    value: Option<Zeroizing<String>>,
+    /// In place of the value: the value as another system keeps it, `clv:<kid>:…`, a JWE of `{"v": "<text>"}`, a Fernet token or base64 of
+    /// one. It is opened, and sealed as any other.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 163_840)]
+    ciphertext: Option<Zeroizing<String>>,
+    /// The key that `ciphertext` was made with; needs `key.decrypt` on it.
+    #[serde(default)]
+    key: Option<KeyName>,
     /// What it is for; kept in clear.
     #[serde(default)]
     #[schema(max_length = 1024)]
-    pub(super) description: Option<String>,
+    description: Option<String>,
 }
 
 /// A secret.
@@ -100,7 +113,15 @@ pub struct SecretVersions {
     items: Vec<SecretInfo>,
 }
 
-/// Which version.
+/// In what form a value is answered.
+#[derive(Clone, Copy, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Form {
+    /// As a compact JWE of `{"v": "<text>"}`.
+    Jwe,
+}
+
+/// Which version, in what form.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -108,6 +129,23 @@ pub struct WhichVersion {
     /// One of those that are kept; the present one unless given.
     #[param(minimum = 1)]
     version: Option<u64>,
+    /// `jwe` = not in clear, but as systems keep it that are still to move; needs `key`.
+    #[serde(rename = "as")]
+    #[param(inline)]
+    form: Option<Form>,
+    /// The key for that; needs `key.encrypt` on it.
+    key: Option<KeyName>,
+}
+
+/// A secret, or its value for another system.
+#[derive(utoipa::ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "for the document")]
+enum SecretAnswer {
+    /// In clear.
+    Secret(SecretView),
+    /// With `as`.
+    Exported(Exported),
 }
 
 /// Which page of a list.
@@ -131,21 +169,29 @@ fn at(request: &HttpRequest) -> Result<Place, Problem> {
 /// # Errors
 /// `not_found`; `key_state_conflict` when its row was changed from outside.
 #[utoipa::path(get, path = "/v1/secrets/{owner}/{name}", tag = "stores", params(("owner" = Owner, Path), ("name" = SecretName, Path), WhichVersion), responses(
-    (status = 200, description = "The secret", body = SecretView,
+    (status = 200, description = "The secret", body = SecretAnswer,
         headers(("ETag" = String, description = "For If-Match"))),
 ))]
 pub async fn show(
     request: HttpRequest,
     state: Data<AppState>,
+    caller: Caller,
     StrictQuery(which): StrictQuery<WhichVersion>,
 ) -> Result<HttpResponse, Problem> {
     let place = at(&request)?;
+    if which.form.is_some() != which.key.is_some() {
+        return Err(Problem::invalid("as and key go together"));
+    }
     let found = match which.version {
         Some(version) => state.stores.read_version(&place, version).await,
         None => state.stores.read(&place).await,
     }?;
     let opened = found.ok_or_else(|| place::missing(Store::Secrets))?;
     note_place(&request, &state, &place);
+    if let Some(key) = &which.key {
+        let exported = foreign::exported(&state, &caller, key, &*opened.text()?).await?;
+        return Ok(shown(HttpResponse::Ok(), opened.revision, &exported));
+    }
     Ok(shown(HttpResponse::Ok(), opened.revision, &SecretView::new(opened)?))
 }
 
@@ -168,7 +214,8 @@ pub async fn put(
     let place = at(&request)?;
     let condition = conditions::of_headers(&request)?;
     let description = described(given.description)?;
-    let value = fitting(text_to_bytes(&given.value))?;
+    let text = foreign::given(&state, &caller, given.value, (given.ciphertext, given.key)).await?;
+    let value = fitting(text_to_bytes(&text))?;
     let about = About { description: description.clone(), ..About::default() };
     let write = Change { place: place.clone(), condition, write: Write::Put(value, about) };
     let done = change(&state, &caller, Permission::SecretWrite, write).await?;
@@ -176,7 +223,7 @@ pub async fn put(
     let revision = done.revision.ok_or_else(|| place::missing(Store::Secrets))?;
     let response = if done.is_new { HttpResponse::Created() } else { HttpResponse::Ok() };
     let view = SecretView {
-        value: given.value,
+        value: text,
         description,
         version: revision.version,
         created_at: done.created_at,

@@ -29,6 +29,7 @@ mod rounds;
 mod settings;
 mod signature;
 mod starts;
+mod stores;
 mod table;
 mod target;
 mod wrk;
@@ -39,7 +40,7 @@ use settings::Settings;
 use table::{Judge, Lines};
 
 /// Names of what is measured on one machine, beside the operations.
-const PARTS: [&str; 4] = ["start", "ring", "authorization", "memory"];
+const PARTS: [&str; 5] = ["start", "ring", "authorization", "memory", "stores"];
 
 fn main() {
     let settings = Settings::of_environment();
@@ -67,6 +68,9 @@ fn one_machine(settings: &Settings, programs: &Programs, machine: &str) {
     }
     if settings.wants("authorization") {
         decisions::measure(settings, &mut lines, &mut judge);
+    }
+    if settings.wants("stores") {
+        stores::measure(settings, &programs.claviger, &mut lines, &mut judge);
     }
     let memory = settings.wants("memory").then(|| memory::measure(settings, programs, &mut judge));
     let rounds = Rounds::measure(settings, programs);
