@@ -197,9 +197,17 @@ impl StoresHandle {
     /// # Errors
     /// See [`StoresFailure`].
     pub async fn read(&self, place: &Place) -> Result<Option<Opened>, StoresFailure> {
+        let mut found = self.found(place).await;
+        if matches!(&found, Err(StoresFailure::Storage(error)) if error.is_of_the_connection()) {
+            // It broke since somebody used it last; another one is made.
+            found = self.found(place).await;
+        }
+        self.opened(place, found?).await
+    }
+
+    async fn found(&self, place: &Place) -> Result<Option<Found>, StoresFailure> {
         let (keychain, wanted) = (Arc::clone(self.ring.snapshot().keychain()), place.clone());
-        let found = self.ask(|database| async move { database.stored(&keychain, &wanted).await }).await?;
-        self.opened(place, found).await
+        self.ask(|database| async move { database.stored(&keychain, &wanted).await }).await
     }
 
     /// The values at places, in their order.
@@ -278,6 +286,7 @@ impl StoresHandle {
             return Err(StoresFailure::TooLong);
         }
         let (operation, is_batch) = (wanted.operation, wanted.is_batch);
+        let is_retried = wanted.context.idempotency.is_some();
         let (context, changes) = (Arc::new(wanted.context.clone()), Arc::new(changes));
         for _ in 0..TRIES {
             let (this, context, changes) = (self.clone(), Arc::clone(&context), Arc::clone(&changes));
@@ -289,7 +298,9 @@ impl StoresHandle {
                 Ok(Ok(outcomes)) => return Ok(outcomes),
                 // Another node has changed the key, or another request was in the way.
                 Ok(Err(Stop::Behind)) => self.catch_up().await?,
-                Ok(Err(Stop::Failed(StoresFailure::Storage(error)))) | Err(error) if error.is_passing() => {}
+                Ok(Err(Stop::Failed(StoresFailure::Storage(error)))) | Err(error)
+                    // The same request came twice at once: the other one's outcome is there now.
+                    if error.is_passing() || is_retried && error.is_about_the_rows() => {}
                 Ok(Err(Stop::Failed(failure))) => return Err(failure),
                 Err(error) => return Err(error.into()),
             }

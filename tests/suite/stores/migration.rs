@@ -119,7 +119,7 @@ fn rows_follow_the_key_and_versions_wait_for_them() {
 #[test]
 fn p1_a_killed_migration_goes_on() {
     let postgres = Postgres::start();
-    let pace = [("CLAVIGER_STORES__MIGRATION_RATE", "200"), ("CLAVIGER_STORES__MIGRATION_BATCH", "5")];
+    let pace = [("CLAVIGER_STORES__MIGRATION_RATE", "30"), ("CLAVIGER_STORES__MIGRATION_BATCH", "5")];
     let mut nodes: Vec<Node> = (0..2).map(|index| settled_node(&postgres.url(), index, &pace)).collect();
     fill(&nodes[0].client(), 0..60);
     rotate(&nodes[0].client());

@@ -2,10 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
-use claviger_actors::{
-    audit::Subject,
-    stores::{Change, Place},
-};
+use claviger_actors::stores::{Change, Place};
 use claviger_entity::{Owner, ProviderName};
 use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
@@ -150,10 +147,7 @@ pub async fn batch(
             }))
         })
         .collect();
-    let failed = get.iter().filter(|item| item.is_failed()).count()
-        + put.iter().filter(|item| item.is_failed()).count();
-    let count = Some(get.len() + put.len());
-    note(&request, Subject { count, failed: Some(failed), ..Subject::default() });
+    note(&request, batch::subject(None, &get, &put));
     Ok(HttpResponse::Ok().json(AuthTokenResults { get, put }))
 }
 

@@ -101,9 +101,14 @@ fn at(request: &HttpRequest) -> Result<Place, Problem> {
 ))]
 pub async fn show(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let place = at(&request)?;
-    let opened = state.stores.read(&place).await?.ok_or_else(|| place::missing(Store::AuthTokens))?;
+    let opened = current(&state, &place).await?;
     note_place(&request, &state, &place);
     Ok(shown(HttpResponse::Ok(), opened.revision, &AuthTokenView::new(&opened)?))
+}
+
+/// The tokens that a reader is given. They are those that were written: no provider is asked for new ones.
+async fn current(state: &AppState, place: &Place) -> Result<Opened, Problem> {
+    state.stores.read(place).await?.ok_or_else(|| place::missing(Store::AuthTokens))
 }
 
 /// Writes the tokens of a user with a provider, new or anew; `If-Match` and `If-None-Match` make it conditional.

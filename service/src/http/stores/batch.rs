@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use actix_web::web::Data;
-use claviger_actors::stores::{Change, Done, Opened, Place, Wanted};
+use claviger_actors::{
+    audit::Subject,
+    stores::{Change, Done, Opened, Place, Wanted},
+};
 use claviger_policy::Permission;
 use serde::Serialize;
 
@@ -20,6 +23,8 @@ pub(super) const ITEMS_MAX: usize = 100;
 /// An item's problem.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Failed {
+    #[serde(skip)]
+    is_denied: bool,
     /// A problem (RFC 9457).
     #[schema(value_type = Object)]
     error: serde_json::Value,
@@ -40,15 +45,35 @@ impl<T> ItemResult<T> {
     pub(super) fn of(result: Result<T, Problem>) -> Self {
         match result {
             Ok(value) => Self::Done(value),
-            Err(problem) => {
-                Self::Failed(Failed { error: serde_json::to_value(problem.body(None)).unwrap_or_default() })
-            }
+            Err(problem) => Self::Failed(Failed {
+                is_denied: problem.is_denial(),
+                error: serde_json::to_value(problem.body(None)).unwrap_or_default(),
+            }),
         }
     }
 
     /// It is a problem.
     pub(super) const fn is_failed(&self) -> bool {
         matches!(self, Self::Failed(_))
+    }
+
+    const fn is_denied(&self) -> bool {
+        matches!(self, Self::Failed(Failed { is_denied: true, .. }))
+    }
+}
+
+/// What the record of a batch says of it.
+pub(super) fn subject<G, P>(owner: Option<String>, get: &[ItemResult<G>], put: &[ItemResult<P>]) -> Subject {
+    let of = |is: fn(&ItemResult<G>) -> bool, is_too: fn(&ItemResult<P>) -> bool| {
+        get.iter().filter(|item| is(item)).count() + put.iter().filter(|item| is_too(item)).count()
+    };
+    let denied = of(ItemResult::is_denied, ItemResult::is_denied);
+    Subject {
+        owner,
+        count: Some(get.len() + put.len()),
+        failed: Some(of(ItemResult::is_failed, ItemResult::is_failed)),
+        forbidden: Some(denied).filter(|denied| *denied > 0),
+        ..Subject::default()
     }
 }
 

@@ -2,10 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
-use claviger_actors::{
-    audit::Subject,
-    stores::{About, Change, Place, Write, text_to_bytes},
-};
+use claviger_actors::stores::{About, Change, Place, Write, text_to_bytes};
 use claviger_entity::{KeyName, Owner, SecretName};
 use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
@@ -145,15 +142,8 @@ pub async fn batch(
             }))
         })
         .collect();
-    let failed = get.iter().filter(|item| item.is_failed()).count()
-        + put.iter().filter(|item| item.is_failed()).count();
-    let subject = Subject {
-        owner: state.ring.snapshot().audit_hash(owner.as_str()),
-        count: Some(get.len() + put.len()),
-        failed: Some(failed),
-        ..Subject::default()
-    };
-    note(&request, subject);
+    let owner = state.ring.snapshot().audit_hash(owner.as_str());
+    note(&request, batch::subject(owner, &get, &put));
     Ok(HttpResponse::Ok().json(SecretResults { get, put }))
 }
 
