@@ -101,6 +101,26 @@ fn p1_a_retry_writes_nothing_twice() {
     }
 }
 
+/// The same request, many times at once, on two nodes: it is done once, and all hear the same of it.
+#[test]
+fn p2_many_at_once_under_one_key_are_one() {
+    let cluster = Cluster::start(2, &[]);
+    for round in 1..=5_usize {
+        let body = json!({"put": [{"name": "a", "value": format!("{round}")}, {"name": "b", "value": "x"}]});
+        let (body, key) = (body.to_string().into_bytes(), format!("round-{round}"));
+        let answers = at_once(8, |index| {
+            let client = cluster.client(index % 2);
+            let headers = [("Idempotency-Key", key.as_str())];
+            client.send("POST", "/v1/secrets/alice:batch", Some(body.clone()), &headers).expect(200)
+        });
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+        assert_eq!(
+            (&answers[0]["put"][0]["version"], &answers[0]["put"][1]["version"]),
+            (&json!(round), &json!(round))
+        );
+    }
+}
+
 /// What is read for a retry is what is there now, and only for those who still may.
 #[test]
 fn a_retry_reads_anew() {

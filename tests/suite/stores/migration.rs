@@ -1,6 +1,9 @@
 //! Rows move to the present version of the key, whatever happens meanwhile.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use claviger_tests::{Client, Cluster, Node, Postgres, cluster::settled_node, process::until};
 use serde_json::{Value, json};
@@ -221,6 +224,65 @@ fn p2_the_migration_overwrites_nobody() {
         assert!(round > 3);
     });
     wait_until_moved(&client);
+}
+
+/// P1: versions are ended as soon as they may be, on one node, while another one writes all the time: no row is left behind.
+#[test]
+fn p1_no_row_is_orphaned() {
+    let cluster = Cluster::start(2, &[("CLAVIGER_STORES__MIGRATION_RATE", "100000")]);
+    let (ender, writer) = (cluster.client(0), cluster.client(1));
+    // Whoever writes ends by itself too, should the other one fail.
+    let (is_over, began) = (AtomicBool::new(false), std::time::Instant::now());
+    let mut ended = 0;
+    let written = std::thread::scope(|scope| {
+        let ending = scope.spawn(|| {
+            let mut ended = 0;
+            for version in 2..=7 {
+                rotate(&ender);
+                let body = json!({"min_decryption_version": version});
+                let raise = || (ender.patch("/v1/keys/stores", &body).status == 200).then_some(());
+                until(super::node_patience(), raise).expect("rows move, and then the version may end");
+                let path = format!("/v1/keys/stores/versions/{}/destroy", version - 1);
+                ender.post(&path, &json!({"reason": "drill"})).expect(200);
+                ended += 1;
+                if began.elapsed() > Duration::from_secs(45) {
+                    break;
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+            ended
+        });
+        let writing: Vec<_> = (0..3)
+            .map(|thread| {
+                let (writer, is_over) = (&writer, &is_over);
+                scope.spawn(move || {
+                    let mut written = 0;
+                    while !is_over.load(Ordering::Relaxed) && began.elapsed() < Duration::from_secs(90) {
+                        let path = format!("/v1/secrets/t{thread}/s{}", written % 40);
+                        let answer = put(writer, &path, &json!({"value": written.to_string()}));
+                        assert!(matches!(answer.status, 200 | 201), "{}", answer.text);
+                        written += 1;
+                    }
+                    written
+                })
+            })
+            .collect();
+        let written: Vec<usize> = writing.into_iter().map(|thread| thread.join().unwrap()).collect();
+        ended = ending.join().unwrap();
+        written
+    });
+    assert!(ended >= 2 && written.iter().all(|written| *written > 20), "{ended} {written:?}");
+    for (thread, written) in written.iter().enumerate() {
+        for number in 0..(*written).min(40) {
+            let path = format!("/v1/secrets/t{thread}/s{number}");
+            let last = (0..*written).rev().find(|round| round % 40 == number).unwrap();
+            assert_eq!(ender.get(&path).expect(200)["value"], last.to_string());
+            let versions = ender.get(&format!("{path}/versions")).expect(200);
+            for version in versions["items"].as_array().unwrap() {
+                ender.get(&format!("{path}?version={}", version["version"])).expect(200);
+            }
+        }
+    }
 }
 
 /// What can't be read is left as it is, named, and stands in the way of no other row.
