@@ -203,10 +203,11 @@ pub enum Found {
     Nothing,
 }
 
-/// The pattern that a request meant, of those that its path fits: what ends an owner's name is a verb for one method alone.
+/// The pattern that a request meant, of those that its path fits: what ends an owner's name is no verb for
+/// whoever lists.
 #[must_use]
 pub fn meant<'a>(method: &Method, pattern: &'a str, path: &str) -> &'a str {
-    if pattern == SECRETS && method == Method::POST && path.ends_with(":batch") {
+    if pattern == SECRETS && method != Method::GET && path.ends_with(":batch") {
         SECRETS_BATCH
     } else {
         pattern

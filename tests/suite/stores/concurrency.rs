@@ -1,6 +1,10 @@
 //! Several at once, and none of them lost.
 
-use claviger_tests::{Cluster, Node, cluster::at_once, process::until};
+use claviger_tests::{
+    Cluster, Node,
+    cluster::at_once,
+    process::{pause, until},
+};
 use serde_json::{Value, json};
 
 use super::{node_patience, put, put_if};
@@ -79,7 +83,7 @@ fn p1_a_retry_writes_nothing_twice() {
         };
         let first = std::thread::scope(|scope| {
             let asked = scope.spawn(send);
-            std::thread::sleep(std::time::Duration::from_micros(700 * round as u64));
+            pause(std::time::Duration::from_micros(700 * round as u64));
             node.kill9();
             asked.join().unwrap()
         });

@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use claviger_tests::{Client, Cluster, Node, Postgres, cluster::settled_node, process::until};
+use claviger_tests::{
+    Client, Cluster, Node, Postgres,
+    cluster::settled_node,
+    process::{self, until},
+};
 use serde_json::{Value, json};
 
 use super::{progress, put, rotate, wait_until_moved};
@@ -153,7 +157,7 @@ fn p1_a_killed_migration_goes_on() {
             Some(value.to_string().into_bytes()),
             &[],
         );
-        std::thread::sleep(Duration::from_millis(60 + 37 * kills as u64));
+        process::pause(Duration::from_millis(60 + 37 * kills as u64));
         nodes[kills % 2].kill9();
         seen.insert(rest(&postgres, &primary));
         nodes[kills % 2].restart();
@@ -175,7 +179,7 @@ fn p1_a_killed_migration_goes_on_in_a_file() {
     fill(&node.client(), 0..30);
     rotate(&node.client());
     for kill in 0..4_u64 {
-        std::thread::sleep(Duration::from_millis(120 + 50 * kill));
+        process::pause(Duration::from_millis(120 + 50 * kill));
         node.restart();
     }
     let client = node.client();
@@ -204,7 +208,7 @@ fn p2_the_migration_overwrites_nobody() {
         let rotating = scope.spawn(|| {
             for _ in 0..8 {
                 rotate(&client);
-                std::thread::sleep(Duration::from_millis(150));
+                process::pause(Duration::from_millis(150));
             }
         });
         let mut round = 0;
@@ -216,10 +220,8 @@ fn p2_the_migration_overwrites_nobody() {
                 "{done}"
             );
             let read = client.post("/v1/secrets/alice:batch", &json!({"get": names})).expect(200);
-            assert!(
-                read["get"].as_array().unwrap().iter().all(|item| item["value"] == round.to_string()),
-                "{read}"
-            );
+            let expected = Value::String(round.to_string());
+            assert!(read["get"].as_array().unwrap().iter().all(|item| item["value"] == expected), "{read}");
         }
         assert!(round > 3);
     });

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use self::{
     opening::LegacyKeys,
-    rows::{Entry, Reading},
+    rows::Reading,
     sending::{Outcome, Sender},
 };
 use super::{client::Client, failure::Failure, input, output, target::Target};
@@ -170,8 +170,7 @@ impl Import {
             let rows = reading.rows(source, (offset, PAGE)).await?;
             let count = rows.len();
             let is_clear = self.clear.contains(&reading.table);
-            let (mut entries, mut outcomes): (Vec<(String, Entry)>, Vec<(String, Outcome)>) =
-                Default::default();
+            let (mut entries, mut outcomes) = (Vec::new(), Vec::new());
             for (index, row) in (offset..).zip(rows) {
                 let (name, entry) = reading.entry(row, index, |text| keys.open(text, is_clear));
                 match entry {

@@ -139,7 +139,7 @@ impl Reading {
                     refresh_expires_at: time(next())?,
                 })
             }
-            Table::OfflineTokens => Ok(Entry::OfflineToken { user, token: open(&*text()?)? }),
+            Table::OfflineTokens => Ok(Entry::OfflineToken { user, token: open(&text()?)? }),
             Table::CustomSecrets => {
                 let (name, value) = (text()?.to_string(), text()?);
                 let description = next().filter(|text| !text.is_empty()).map(|text| text.to_string());

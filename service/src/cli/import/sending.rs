@@ -205,9 +205,10 @@ fn same(wanted: &Value, found: &Value) -> bool {
 }
 
 fn written(name: Value, mut wanted: Map<String, Value>, condition: &str, tag: String) -> Value {
-    match name {
-        Value::Object(name) => wanted.extend(name),
-        name => drop(wanted.insert("name".to_owned(), name)),
+    if let Value::Object(name) = name {
+        wanted.extend(name);
+    } else {
+        wanted.insert("name".to_owned(), name);
     }
     wanted.retain(|_, value| !value.is_null());
     wanted.insert(condition.to_owned(), tag.into());

@@ -28,7 +28,7 @@ pub struct AuthTokenBatch {
     #[serde(default)]
     #[schema(max_items = 100)]
     get: Vec<AuthTokenName>,
-    /// Tokens to write.
+    /// Tokens to write. Each is judged for itself: one that is too long has its problem in its place.
     #[serde(default)]
     #[schema(max_items = 100)]
     put: Vec<AuthTokenPut>,
@@ -49,11 +49,11 @@ pub struct AuthTokenPut {
     user: Owner,
     provider: ProviderName,
     /// The access token.
-    #[schema(value_type = String, min_length = 1, max_length = 65_536, format = Password)]
+    #[schema(value_type = String, format = Password)]
     access_token: Zeroizing<String>,
     /// The refresh token; absent = the provider gave none.
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 65_536, format = Password)]
+    #[schema(value_type = Option<String>, format = Password)]
     refresh_token: Option<Zeroizing<String>>,
     /// End of the access token, to the second; absent = it does not end.
     #[serde(default)]

@@ -28,7 +28,7 @@ pub struct SecretBatch {
     #[serde(default)]
     #[schema(max_items = 100)]
     get: Vec<SecretName>,
-    /// Secrets to write.
+    /// Secrets to write. Each is judged for itself: one that is too long has its problem in its place.
     #[serde(default)]
     #[schema(max_items = 100)]
     put: Vec<SecretPut>,
@@ -42,18 +42,17 @@ pub struct SecretPut {
     name: SecretName,
     /// The value: a text.
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 65_536, format = Password)]
+    #[schema(value_type = Option<String>, format = Password)]
     value: Option<Zeroizing<String>>,
     /// In place of the value: the value as another system keeps it.
     #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 163_840)]
+    #[schema(value_type = Option<String>)]
     ciphertext: Option<Zeroizing<String>>,
     /// The key that `ciphertext` was made with; needs `key.decrypt` on it.
     #[serde(default)]
     key: Option<KeyName>,
     /// What it is for; kept in clear.
     #[serde(default)]
-    #[schema(max_length = 1024)]
     description: Option<String>,
     /// Only on this state, as the header.
     #[serde(default)]

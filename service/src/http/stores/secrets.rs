@@ -189,7 +189,7 @@ pub async fn show(
     let opened = found.ok_or_else(|| place::missing(Store::Secrets))?;
     note_place(&request, &state, &place);
     if let Some(key) = &which.key {
-        let exported = foreign::exported(&state, &caller, key, &*opened.text()?).await?;
+        let exported = foreign::exported(&state, &caller, key, &opened.text()?).await?;
         return Ok(shown(HttpResponse::Ok(), opened.revision, &exported));
     }
     Ok(shown(HttpResponse::Ok(), opened.revision, &SecretView::new(opened)?))
