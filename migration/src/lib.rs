@@ -4,6 +4,7 @@ mod m20261124_000001_ring;
 mod m20261125_000002_access;
 mod m20261125_000003_nodes;
 mod m20261125_000004_audit;
+mod m20261125_000005_node_settings;
 mod m20261125_000006_stores;
 
 use sea_orm_migration::prelude::*;
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000002_access::Migration),
             Box::new(m20261125_000003_nodes::Migration),
             Box::new(m20261125_000004_audit::Migration),
+            Box::new(m20261125_000005_node_settings::Migration),
             Box::new(m20261125_000006_stores::Migration),
         ]
     }

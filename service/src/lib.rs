@@ -9,6 +9,7 @@ pub mod files;
 pub mod hardening;
 pub mod http;
 mod internal;
+mod lifecycle;
 pub mod lock;
 pub mod metrics;
 pub mod sinks;

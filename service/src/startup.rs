@@ -47,6 +47,7 @@ use crate::{
         state::AppState,
     },
     internal::{self, InternalServer},
+    lifecycle,
     lock::DatabaseLock,
     metrics::Metrics,
     telemetry::{SpanError, Spans},
@@ -143,6 +144,7 @@ impl Application {
         // A node that has not heard from the database since it loaded the ring answers nobody.
         cluster.refresh().await;
         let state = Data::new(state(&settings, (ring, cluster), audited?, (clock, issuer, spans)));
+        lifecycle::started(&state, &settings).await;
         actix_web::rt::spawn(tell_counted(state.clone()));
         let server = serve(&settings, listener, state.clone())?;
         let internal = internal.map(|listener| InternalServer::new(&settings, listener, state.clone()));
@@ -191,6 +193,7 @@ impl Application {
             internal.stop().await?;
         }
         tell_once(&self.state).await;
+        lifecycle::stopped(&self.state).await;
         self.state.audit.close().await;
         self.state.keeper.flush().await;
         self.state.cluster.leave().await;

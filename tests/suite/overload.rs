@@ -63,6 +63,50 @@ fn signed(node: &Node, clients: usize, during: Duration, meanwhile: impl FnOnce(
     (Times(times.into_inner().unwrap()), refused.into_inner())
 }
 
+/// P4: a strong change waits for whoever works on the ring of before, and not for all who stand in line.
+#[test]
+#[expect(clippy::print_stderr, reason = "the figures are of interest, and the runner keeps them")]
+fn p4_a_strong_change_does_not_wait_for_those_who_stand_in_line() {
+    let environment =
+        [("CLAVIGER_SERVER__INTERNAL_LISTEN", "127.0.0.1:0"), ("CLAVIGER_SERVER__WORKERS", "1")];
+    let node = Node::with(&environment);
+    let client = node.client();
+    client.post("/v1/keys", &json!({"name": "slow", "type": "rs256", "bits": 4096})).expect(201);
+    client.post("/v1/keys", &json!({"name": "quick", "type": "aes256-gcm"})).expect(201);
+    let (admin, is_over) = (node.internal().with_token(Some(node::TOKEN)), AtomicBool::new(false));
+    let issued = AtomicUsize::new(0);
+    let times = thread::scope(|scope| {
+        for _ in 0..32 {
+            let client = node.client();
+            let (issued, is_over) = (&issued, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    match client.post("/v1/tokens", &json!({"key": "slow"})).status {
+                        201 => drop(issued.fetch_add(1, Ordering::Relaxed)),
+                        _ => process::pause(PAUSE),
+                    }
+                }
+            });
+        }
+        process::pause(Duration::from_millis(500));
+        let body = json!({"force": true, "reason": "drill", "consistency": "strong"});
+        let times = (0..40).map(|_| {
+            let began = Instant::now();
+            let rotated = admin.post("/v1/keys/quick/rotate", &body).expect(200);
+            assert_eq!(rotated["lagging"], json!([]));
+            began.elapsed()
+        });
+        let times = Times(times.collect());
+        is_over.store(true, Ordering::Relaxed);
+        times
+    });
+    let (few, half) = (times.quantile(0.25), times.quantile(0.5));
+    eprintln!("a quarter within {few:?}, half within {half:?}, {} tokens", issued.load(Ordering::Relaxed));
+    assert!(issued.into_inner() > 100);
+    // The line alone is 40 ms long. It is looked at every 25 ms, and whoever is at work then takes but one signature.
+    assert!(few < Duration::from_millis(40), "{few:?}");
+}
+
 fn resident_mebibytes(node: &Node) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

@@ -39,6 +39,8 @@ pub(super) struct AuditLogger {
     gathered: usize,
     /// Since when nothing could be written, and how many records that nobody was answered for were left out.
     failing: Option<(DateTime<Utc>, usize)>,
+    /// The file has it already; it is a sink that fails.
+    is_noted: bool,
 }
 
 /// A group and whoever waits for it.
@@ -74,6 +76,7 @@ impl AuditLogger {
             groups: Vec::new(),
             gathered: 0,
             failing: None,
+            is_noted: false,
         }
     }
 
@@ -134,6 +137,7 @@ impl AuditLogger {
             let lines = log.take_copy();
             (done, lines)
         });
+        self.is_noted = self.failing.is_some() && done.as_ref().is_ok_and(|(done, _)| done.is_ok());
         // Whatever is in the file is copied, also where the rest of it failed.
         let done = done.and_then(|(done, lines)| self.copies.write(&lines).and(done));
         self.shared.stuck.store(false, Ordering::Release);
@@ -167,7 +171,7 @@ impl AuditLogger {
             }
         };
         let log = self.log.insert(log);
-        if let Some((since, left_out)) = self.failing {
+        if let Some((since, left_out)) = self.failing.filter(|_| !self.is_noted) {
             // Said before anything else, and once, however often it is tried in vain.
             let members = [("since", json!(since)), ("left_out", json!(left_out))];
             let members = Map::from_iter(members.map(|(name, value)| (name.to_owned(), value)));

@@ -60,7 +60,9 @@ pub fn event_of(operation: &str) -> &'static str {
         "offline_token.read" => "offline_token_read",
         "offline_token.write" => "offline_token_written",
         "offline_token.delete" => "offline_token_deleted",
-        "ring.changed" => "config_changed",
+        "ring.changed" | "config.change" => "config_changed",
+        "node.start" => "node_started",
+        "node.stop" => "node_stopped",
         "key.read" | "key.read_public" | "api_key.read" | "policy.read" | "cluster.read" | "audit.read"
         | "metrics.read" => "read",
         "audit.verify" => "log_verified",

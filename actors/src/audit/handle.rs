@@ -147,17 +147,18 @@ impl AuditHandle {
         Self { actor, shared, anchors, deadline }
     }
 
-    /// Writes a record; resolves when it is in the file. `notable` ones, changes and refusals, are in the short log too.
+    /// Adds a record to what is written next; resolves when it is in the file. `notable` ones, changes and refusals, are in the short log too.
     ///
     /// # Errors
     /// See [`AuditUnavailable`].
-    pub async fn append(&self, record: &impl Serialize, notable: bool) -> Result<(), AuditUnavailable> {
-        let _place = Place::take(&self.shared)?;
-        if self.is_stuck() {
-            return Err(AuditUnavailable::Late);
-        }
-        let outcome = self.join(record, notable)?;
-        Written { outcome, slot: None }.await
+    pub fn append(&self, record: &impl Serialize, notable: bool) -> Written<'_> {
+        let begun = Place::take(&self.shared).and_then(|place| {
+            if self.is_stuck() {
+                return Err(AuditUnavailable::Late);
+            }
+            Ok((place, self.join(record, notable)?))
+        });
+        Written { begun, slot: None }
     }
 
     /// A write has not come back: there is no use in trying.
@@ -313,21 +314,27 @@ impl Outcome {
     }
 }
 
-/// Resolves when a group is written, or is known not to be.
-struct Written {
-    outcome: Rc<Outcome>,
+/// Resolves when a record is in the file, or is known not to be.
+#[must_use = "a record may not have been written"]
+pub struct Written<'a> {
+    /// Its place among those that wait, until this is dropped, and what becomes of its group.
+    begun: Result<(Place<'a>, Rc<Outcome>), AuditUnavailable>,
     slot: Option<usize>,
 }
 
-impl Future for Written {
+impl Future for Written<'_> {
     type Output = Result<(), AuditUnavailable>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(result) = self.outcome.result.get() {
-            return Poll::Ready(result);
-        }
         let slot = {
-            let mut waiting = self.outcome.waiting.borrow_mut();
+            let outcome = match &self.begun {
+                Ok((_, outcome)) => outcome,
+                Err(unavailable) => return Poll::Ready(Err(*unavailable)),
+            };
+            if let Some(result) = outcome.result.get() {
+                return Poll::Ready(result);
+            }
+            let mut waiting = outcome.waiting.borrow_mut();
             match self.slot.and_then(|slot| waiting.get_mut(slot)) {
                 Some(waker) => waker.clone_from(context.waker()),
                 None => waiting.push(context.waker().clone()),

@@ -14,6 +14,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
@@ -62,6 +63,9 @@ impl Tail {
 /// The open segment.
 pub(super) struct Current {
     pub(super) file: File,
+    /// Where it should be, and what should be there.
+    pub(super) path: PathBuf,
+    pub(super) inode: (u64, u64),
     /// Bytes that count.
     pub(super) length: u64,
     /// The file may hold more than that.
@@ -93,7 +97,7 @@ pub(super) struct Note {
     #[serde(skip)]
     pub(super) event: &'static str,
     #[serde(flatten)]
-    pub(super) members: serde_json::Map<String, serde_json::Value>,
+    pub(super) members: serde_json::Map<String, Value>,
 }
 
 /// Lines that are about to be written, and the chain after them.
@@ -139,7 +143,7 @@ impl Draft {
             head: line::text(&self.tail.head),
             epoch: signing.epoch,
             closing,
-            kid: signing.kid.clone(),
+            kid: signing.kid.to_string(),
         };
         self.about(now, about::CHECKPOINT, members, Some(signing))?;
         let line = self.bytes.get(start..).and_then(|line| line.strip_suffix(b"\n")).unwrap_or_default();
@@ -183,7 +187,7 @@ impl Log {
     /// It can't be written.
     pub fn tick(&mut self, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
         if let Some(current) = self.current.as_ref().filter(|current| !current.torn)
-            && !is_whole(&current.file, current.length, &self.options.directory)
+            && !current.is_whole(current.length)
         {
             self.lose();
             return Err(gone());
@@ -217,7 +221,7 @@ impl Log {
             segment: prunable.segment,
             last_seq: prunable.last_seq,
             head: line::text(&prunable.head),
-            kid: signing.kid.clone(),
+            kid: signing.kid.to_string(),
         };
         draft.about(now, about::PRUNED, members, Some(&signing))?;
         draft.checkpoint(now, false, &signing)?;
@@ -237,16 +241,12 @@ impl Log {
     }
 
     /// Says something of the log itself with the next lines.
-    pub fn note(&mut self, event: &'static str, members: serde_json::Map<String, serde_json::Value>) {
+    pub fn note(&mut self, event: &'static str, members: serde_json::Map<String, Value>) {
         self.notes.push(Note { event, members });
     }
 
     /// As [`Self::note`], in place of what was to be said of the same event.
-    pub(super) fn note_instead(
-        &mut self,
-        event: &'static str,
-        members: serde_json::Map<String, serde_json::Value>,
-    ) {
+    pub(super) fn note_instead(&mut self, event: &'static str, members: serde_json::Map<String, Value>) {
         self.notes.retain(|note| note.event != event);
         self.note(event, members);
     }
@@ -260,7 +260,7 @@ impl Log {
                 current.torn = false;
             }
             let is_over = current.length >= self.options.segment_bytes
-                || current.kid != signing.kid
+                || *current.kid != *signing.kid
                 || current.level != self.options.level;
             if is_over {
                 self.close(now, &signing)?;
@@ -303,7 +303,7 @@ impl Log {
             node: node.clone(),
             version: version.clone(),
             level: (*level).to_owned(),
-            key: signing.jwk.clone(),
+            key: Value::clone(&signing.jwk),
         };
         draft.about(now, about::SEGMENT, members, Some(signing))?;
         let file = directory::create(directory)?;
@@ -313,9 +313,16 @@ impl Log {
             fs::remove_file(&path)?;
             return Err(error);
         }
-        let length = draft.bytes.len() as u64;
-        self.current =
-            Some(Current { file, length, torn: false, kid: signing.kid.clone(), level: (*level).to_owned() });
+        let (length, inode) = (draft.bytes.len() as u64, inode(&file)?);
+        self.current = Some(Current {
+            file,
+            path,
+            inode,
+            length,
+            torn: false,
+            kid: signing.kid.to_string(),
+            level: (*level).to_owned(),
+        });
         self.unsigned += draft.lines;
         self.tail = draft.tail;
         self.keep_copy(&draft.bytes);
@@ -367,7 +374,7 @@ impl Log {
             return Err(error);
         }
         let length = current.length + draft.bytes.len() as u64;
-        if !is_whole(&current.file, length, &self.options.directory) {
+        if !current.is_whole(length) {
             self.lose();
             return Err(gone());
         }
@@ -404,12 +411,15 @@ fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "the file was deleted, replaced or edited")
 }
 
-/// The folder still names this file, and it is as long as it should be.
-fn is_whole(file: &File, length: u64, directory: &std::path::Path) -> bool {
-    match (file.metadata(), fs::metadata(directory.join(directory::CURRENT))) {
-        (Ok(open), Ok(named)) => {
-            (open.dev(), open.ino()) == (named.dev(), named.ino()) && named.len() == length
-        }
-        (Ok(_) | Err(_), _) => false,
+/// What a file is, whatever it is called.
+pub(super) fn inode(file: &File) -> io::Result<(u64, u64)> {
+    file.metadata().map(|file| (file.dev(), file.ino()))
+}
+
+impl Current {
+    /// The folder still names this file, and it is as long as it should be.
+    fn is_whole(&self, length: u64) -> bool {
+        let named = fs::metadata(&self.path);
+        named.is_ok_and(|named| (named.dev(), named.ino()) == self.inode && named.len() == length)
     }
 }

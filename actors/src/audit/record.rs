@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Longest record in bytes. Every member is bounded by what the service accepts; this is for what was forgotten.
 pub(super) const RECORD_MAX: usize = 8 << 10;
@@ -20,14 +21,14 @@ pub struct AuditRecord<'a> {
     /// Who: a principal's name, `anonymous` or `system`.
     pub actor: &'a str,
     /// The principal's id, since several may carry one name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub actor_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "uuid::serde::simple::option")]
+    pub actor_id: Option<Uuid>,
     /// Where the request came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
     /// What it was done to.
     #[serde(flatten)]
-    pub subject: Subject,
+    pub subject: &'a Subject,
     /// `ok`, or the problem's code.
     pub outcome: &'a str,
     /// HTTP status of the answer.
@@ -76,6 +77,9 @@ pub struct Subject {
     /// `sub` of a token that is a credential for this service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
+    /// What stands for the `sub` of any token ([`Snapshot::audit_hash`](crate::keyring::Snapshot::audit_hash)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_hash: Option<String>,
     /// The permission that was needed beside that of the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permission: Option<String>,

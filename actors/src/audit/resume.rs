@@ -10,7 +10,7 @@ use super::{
     about::{self, Anchor},
     directory::{self, Closed},
     line::LINE_MAX,
-    log::{Current, Log, Options, Tail},
+    log::{Current, Log, Options, Tail, inode},
     scan::{self, Scan},
     signed::Signer,
 };
@@ -114,8 +114,11 @@ impl Log {
         }
         let kid =
             scan.header.key.get("kid").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let file = directory::reopen(&self.options.directory)?;
         self.current = Some(Current {
-            file: directory::reopen(&self.options.directory)?,
+            inode: inode(&file)?,
+            path: self.options.directory.join(directory::CURRENT),
+            file,
             length: scan.length,
             torn: scan.torn > 0,
             kid,

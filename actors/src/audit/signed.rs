@@ -23,9 +23,9 @@ const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x
 #[derive(Clone)]
 pub struct Signing {
     /// Its identifier: the RFC 7638 thumbprint.
-    pub kid: String,
+    pub kid: Arc<str>,
     /// The public half as a JWK.
-    pub jwk: Value,
+    pub jwk: Arc<Value>,
     /// The private half.
     pub key: Arc<PreparedKey>,
     /// Epoch of the ring.
@@ -106,8 +106,8 @@ pub(super) mod tests {
             let material = Material::generate(KeyType::Eddsa, None).unwrap();
             let spki = material.public_spki.unwrap();
             Self(Signing {
-                kid: material.kid.as_str().to_owned(),
-                jwk: jwk::public_jwk(KeyType::Eddsa, &spki, &material.kid).unwrap(),
+                kid: material.kid.as_str().into(),
+                jwk: jwk::public_jwk(KeyType::Eddsa, &spki, &material.kid).unwrap().into(),
                 key: Arc::new(PreparedKey::new(KeyType::Eddsa, &material.secret).unwrap()),
                 epoch: 1,
             })

@@ -18,7 +18,7 @@ use super::{core, figures::Tally};
 use crate::{
     clock::{ClusterClock, uptime},
     keyring::{KeyRingHandle, RingFailure},
-    store::{NodeRow, StoreError},
+    store::{NodeRow, Sight, StoreError},
 };
 
 /// How often the database is asked.
@@ -158,17 +158,17 @@ impl Shared {
         let failed = RingFailure::Storage;
         let database = self.ring.database();
         self.renew().await.map_err(failed)?;
-        let clock_asked = uptime();
-        if let Some(now) = database.server_clock().await.map_err(failed)? {
-            self.clock.set(now, clock_asked, uptime());
-        }
         let asked = uptime();
         let (keychain, before) = {
             let snapshot = self.ring.snapshot();
             (Arc::clone(snapshot.keychain()), snapshot.position())
         };
-        let position = database.look(&keychain).await.map_err(failed)?;
-        self.latency_us.store(micros(uptime().saturating_sub(asked)), Ordering::Relaxed);
+        let Sight { position, now } = database.look(&keychain).await.map_err(failed)?;
+        let answered = uptime();
+        if let Some(now) = now {
+            self.clock.set(now, asked, answered);
+        }
+        self.latency_us.store(micros(answered.saturating_sub(asked)), Ordering::Relaxed);
         // A change that this node makes meanwhile takes in what others have done, so that a long line of them does not keep it waiting.
         let has_it = position == before
             || position.epoch > before.epoch && self.ring.snapshot().epoch >= position.epoch;
@@ -203,9 +203,9 @@ impl Shared {
         if renewed > 0 && !is_due && self.written.load(Ordering::Acquire) == applied.0 {
             return Ok(());
         }
-        let Some(seen_at) = database.server_clock().await? else { return Ok(()) };
         let draining = self.draining.load(Ordering::Relaxed);
-        if !database.renew(&self.node.boot_id, seen_at, applied, draining).await? {
+        if !database.renew(&self.node.boot_id, applied, draining).await? {
+            let Some(seen_at) = database.server_clock().await? else { return Ok(()) };
             let applied_epoch = i64::try_from(applied.0).unwrap_or(i64::MAX);
             database.enter(&NodeRow { seen_at, applied_epoch, draining, ..self.node.clone() }).await?;
         }

@@ -1,5 +1,7 @@
 //! What the ring does for the audit log: it holds the key that signs, and knows the database.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use claviger_crypto::jwk;
@@ -15,7 +17,7 @@ use crate::{
         keeper::Shelf,
         signed::{Signer, Signing},
     },
-    store::{EventFilter, EventRow, NodeAnchor, StoreError},
+    store::{Before, EventFilter, EventRow, NodeAnchor, Starting, StoreError},
 };
 
 /// A version of the audit key, without its private half.
@@ -44,8 +46,8 @@ impl Snapshot {
         let spki = usable.version.public_spki.as_deref()?;
         let kid = &usable.version.kid;
         Some(Signing {
-            kid: kid.as_str().to_owned(),
-            jwk: jwk::public_jwk(usable.key.record.key_type, spki, kid).ok()?,
+            kid: kid.as_str().into(),
+            jwk: Arc::new(jwk::public_jwk(usable.key.record.key_type, spki, kid).ok()?),
             key: usable.material,
             epoch: self.epoch.0,
         })
@@ -114,6 +116,22 @@ impl KeyRingHandle {
         limit: u64,
     ) -> Result<Vec<EventRow>, StoreError> {
         self.database().events(filter, cursor, limit).await
+    }
+
+    /// What a node was last started with, by its audit log or else by its name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn settings_before(&self, chain: Option<Uuid>, node: &str) -> Result<Before, StoreError> {
+        self.database().settings_before(self.snapshot().keychain(), chain, node).await
+    }
+
+    /// Keeps what a node is started with, together with the events of its start.
+    ///
+    /// # Errors
+    /// The database failed; nothing is kept.
+    pub async fn keep_settings(&self, starting: Starting<'_>, events: &[EventRow]) -> Result<(), StoreError> {
+        self.database().keep_settings(self.snapshot().keychain(), starting, events).await
     }
 
     /// The last checkpoint of every node's log that the database knows.

@@ -20,7 +20,7 @@ use super::{
     figures::Tally,
     forge::{Forge, ForgeError},
     internal,
-    snapshot::{Epoch, Snapshot},
+    snapshot::{Epoch, Position, Snapshot},
     writer::Writer,
 };
 use crate::{
@@ -92,6 +92,12 @@ impl KeyRingHandle {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.published.load_full()
+    }
+
+    /// Where in history the ring is now; for a look that holds nothing.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.published.load().position()
     }
 
     /// Tells whenever the ring has changed.

@@ -1,10 +1,10 @@
 //! The service's own keys. They live in the ring like all others, sealed and authenticated, and are on no route.
 
-use claviger_crypto::prepared::PreparedKey;
 use claviger_entity::{
     HumanDuration, KeyName, KeyType, RotationPolicy, Tier, Usage, domain::claims::ClaimRules,
 };
 use uuid::Uuid;
+use zeroize::Zeroize as _;
 
 use super::{core::CreateKey, snapshot::Snapshot};
 
@@ -82,7 +82,20 @@ pub(crate) fn acknowledgement(snapshot: &Snapshot, to: &str, by: &str, epoch: u6
 }
 
 fn keyed_hash(snapshot: &Snapshot, domain: &[u8], input: &[u8]) -> Option<[u8; 32]> {
-    let usable = snapshot.primary(&KeyName::internal(TOKEN_HASH)).ok()?;
-    let key: &PreparedKey = &usable.material;
-    key.sign(&[domain, input].concat()).ok()?.try_into().ok()
+    let made = || snapshot.primary(&KeyName::internal(TOKEN_HASH)).ok().map(|usable| usable.material);
+    let key = snapshot.hasher.get_or_init(made).as_ref()?;
+    // What is hashed for each request fits, so that nothing is allocated for it.
+    let mut short = [0; 160];
+    let (start, rest) = short.split_at_mut_checked(domain.len())?;
+    let hash = match rest.get_mut(..input.len()) {
+        Some(place) => {
+            start.copy_from_slice(domain);
+            place.copy_from_slice(input);
+            let length = domain.len() + input.len();
+            key.sign(short.get(..length)?)
+        }
+        None => key.sign(&[domain, input].concat()),
+    };
+    short.zeroize();
+    hash.ok()?.try_into().ok()
 }

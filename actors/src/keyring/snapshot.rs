@@ -123,6 +123,8 @@ pub struct Snapshot {
     jwks: OnceLock<Arc<Jwks>>,
     /// Made on first use; every ring has its own, since it names the epoch.
     pub(super) signing: OnceLock<Option<Signing>>,
+    /// What credentials are hashed with.
+    pub(super) hasher: OnceLock<Option<Arc<PreparedKey>>>,
 }
 
 /// A version ready for use, found by a reader.
@@ -174,6 +176,7 @@ impl Snapshot {
             keychain,
             jwks: OnceLock::new(),
             signing: OnceLock::new(),
+            hasher: OnceLock::new(),
         };
         for key in ring.keys() {
             snapshot.index(key);
@@ -197,6 +200,7 @@ impl Snapshot {
             keychain: Arc::clone(&self.keychain),
             jwks: OnceLock::new(),
             signing: OnceLock::new(),
+            hasher: OnceLock::new(),
         };
         if let Some(key) = ring.any(changed) {
             next.index(key);
@@ -220,6 +224,7 @@ impl Snapshot {
             keychain: Arc::clone(&self.keychain),
             jwks: self.jwks.clone(),
             signing: OnceLock::new(),
+            hasher: OnceLock::new(),
         }
     }
 

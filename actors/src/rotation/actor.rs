@@ -154,6 +154,12 @@ async fn carry_out(ring: &KeyRingHandle, due: Due) -> (Outcome, Option<(&'static
 /// The change has its record in its transaction already, so a log that can't be written holds nothing up.
 async fn record(audit: &AuditHandle, node: &str, event: &'static str, applied: &Applied, began: Instant) {
     let subject = &applied.subject;
+    let subject = Subject {
+        key: Some(subject.name.as_str().to_owned()),
+        version: Some(subject.version.number()),
+        kid: Some(subject.kid.as_str().to_owned()),
+        ..Subject::default()
+    };
     let record = AuditRecord {
         ts: applied.at,
         event: event_of(event),
@@ -161,12 +167,7 @@ async fn record(audit: &AuditHandle, node: &str, event: &'static str, applied: &
         actor: "system",
         actor_id: None,
         address: None,
-        subject: Subject {
-            key: Some(subject.name.as_str().to_owned()),
-            version: Some(subject.version.number()),
-            kid: Some(subject.kid.as_str().to_owned()),
-            ..Subject::default()
-        },
+        subject: &subject,
         outcome: "ok",
         status: None,
         request_id: "schedule",

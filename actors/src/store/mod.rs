@@ -19,7 +19,7 @@ mod rows;
 mod slow;
 mod stores;
 
-pub use audit::{EventFilter, EventRow, NodeAnchor};
+pub use audit::{Before, EventFilter, EventRow, NodeAnchor, NodeSettings, Starting};
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
 pub use connect::{Connections, Database, Place, Pool};
 pub use error::StoreError;
@@ -28,5 +28,5 @@ pub use idempotency::IdempotencyRecord;
 pub use legacy::{LegacyDatabase, LegacyPlace, LegacyRow};
 pub use load::LoadedRing;
 pub use meta::Deployment;
-pub use nodes::NodeRow;
+pub use nodes::{NodeRow, Sight};
 pub(crate) use stores::{Batch, Found, Moved, Scope, StoresTurn};

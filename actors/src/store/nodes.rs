@@ -2,8 +2,9 @@
 
 use claviger_entity::tables::{change, node, ring_meta};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, IntoActiveModel as _,
-    QueryFilter as _, QueryOrder as _, Statement, sea_query::Expr,
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, FromQueryResult as _,
+    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Statement,
+    sea_query::Expr,
 };
 
 use super::{Database, StoreError, meta, rows};
@@ -15,8 +16,17 @@ use crate::{
 /// Rows of nodes that were seen last so long ago are removed.
 const FORGOTTEN_MS: i64 = 24 * 3_600 * 1_000;
 /// PostgreSQL's clock at this very statement, not at the start of its transaction.
-const SERVER_CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now";
-const STANDBY: &str = "SELECT pg_is_in_recovery() AS standby";
+const SERVER_CLOCK: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+const STANDBY: &str = "pg_is_in_recovery()";
+
+/// What a look at the database shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sight {
+    /// Where the ring stands.
+    pub position: Position,
+    /// The database's clock, in milliseconds; a file has none.
+    pub now: Option<i64>,
+}
 
 /// A node's row.
 pub type NodeRow = node::Model;
@@ -28,23 +38,28 @@ impl Database {
         self.connection.get_database_backend() != DbBackend::Sqlite
     }
 
-    /// Asks where the ring stands.
+    /// Asks where the ring stands and what time it is: one statement, since every node asks every second.
     ///
     /// # Errors
     /// The database failed, or is a standby, which may lag behind its primary.
-    pub async fn look(&self, keychain: &Keychain) -> Result<Position, StoreError> {
-        let transaction = self.reading().await?;
+    pub async fn look(&self, keychain: &Keychain) -> Result<Sight, StoreError> {
+        let backend = self.connection.get_database_backend();
+        let mut query = ring_meta::Entity::find_by_id(1);
         if self.is_shared() {
-            let statement = Statement::from_string(DbBackend::Postgres, STANDBY);
-            let row = transaction.query_one_raw(statement).await?.ok_or(StoreError::MetaDamaged)?;
+            query = query.expr_as(Expr::cust(SERVER_CLOCK), "now").expr_as(Expr::cust(STANDBY), "standby");
+        }
+        let row =
+            self.connection.query_one_raw(query.build(backend)).await?.ok_or(StoreError::MetaDamaged)?;
+        let now = if self.is_shared() {
             if row.try_get("", "standby")? {
                 return Err(StoreError::Standby);
             }
-        }
-        let meta = ring_meta::Entity::find_by_id(1).one(&transaction).await?;
-        let position = meta::position(keychain, &meta.ok_or(StoreError::MetaDamaged)?)?;
-        transaction.rollback().await?;
-        Ok(position)
+            Some(row.try_get("", "now")?)
+        } else {
+            None
+        };
+        let meta = ring_meta::Model::from_query_result(&row, "")?;
+        Ok(Sight { position: meta::position(keychain, &meta)?, now })
     }
 
     /// The database's clock, in milliseconds; a file has none.
@@ -52,7 +67,7 @@ impl Database {
         if !self.is_shared() {
             return Ok(None);
         }
-        let statement = Statement::from_string(DbBackend::Postgres, SERVER_CLOCK);
+        let statement = Statement::from_string(DbBackend::Postgres, format!("SELECT {SERVER_CLOCK} AS now"));
         let row = self.connection.query_one_raw(statement).await?.ok_or(StoreError::MetaDamaged)?;
         Ok(Some(row.try_get("", "now")?))
     }
@@ -72,19 +87,13 @@ impl Database {
         Ok(())
     }
 
-    /// Renews a node's row; `false` when there is none any more.
+    /// Renews a node's row, by the server's clock; `false` when there is none any more.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn renew(
-        &self,
-        boot_id: &str,
-        seen_at: i64,
-        applied: Epoch,
-        draining: bool,
-    ) -> Result<bool, StoreError> {
+    pub async fn renew(&self, boot_id: &str, applied: Epoch, draining: bool) -> Result<bool, StoreError> {
         let renewed = node::Entity::update_many()
-            .col_expr(node::Column::SeenAt, Expr::value(seen_at))
+            .col_expr(node::Column::SeenAt, Expr::cust(SERVER_CLOCK))
             .col_expr(node::Column::AppliedEpoch, Expr::value(rows::epoch(applied)))
             .col_expr(node::Column::Draining, Expr::value(draining))
             .filter(node::Column::BootId.eq(boot_id))

@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod key;
 pub mod key_version;
 pub mod node;
+pub mod node_settings;
 pub mod offline_token;
 pub mod policy;
 pub mod principal;

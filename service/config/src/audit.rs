@@ -1,6 +1,6 @@
 //! How the audit log is kept.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use claviger_entity::HumanDuration;
 
@@ -45,6 +45,19 @@ pub enum AuditSink {
     SyslogUnix(PathBuf),
     /// OTLP/HTTP with JSON: the URL of a collector, without its path.
     Otlp(String),
+}
+
+impl fmt::Display for AuditSink {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::SyslogUdp(to) => write!(f, "syslog+udp://{to}"),
+            Self::SyslogTcp(to) => write!(f, "syslog+tcp://{to}"),
+            Self::SyslogUnix(to) => write!(f, "syslog+unix://{}", to.display()),
+            Self::Otlp(to) => write!(f, "otlp+{to}"),
+        }
+    }
 }
 
 impl AuditSink {
@@ -121,9 +134,24 @@ impl Judge<'_> {
                     (keep.as_secs() >= 86_400).then_some(keep)
                 })
                 .unwrap_or(HumanDuration::from_days(90)),
-            required_sinks: self.sinks("audit.required_sinks"),
+            required_sinks: self.required_sinks(),
             optional_sinks: self.sinks("audit.optional_sinks"),
         }
+    }
+
+    /// A datagram of UDP that nobody took is no error to its sender, so nobody can answer for it.
+    fn required_sinks(&mut self) -> Vec<AuditSink> {
+        const SETTING: &str = "audit.required_sinks";
+        let sinks = self.sinks(SETTING);
+        if sinks.iter().any(|sink| matches!(sink, AuditSink::SyslogUdp(_))) {
+            let origin =
+                self.layers.get(SETTING).map_or_else(|| SETTING.to_owned(), |given| given.origin.clone());
+            self.problem(
+                origin,
+                "can't hold syslog+udp, which is never confirmed; use syslog+tcp or syslog+unix",
+            );
+        }
+        sinks
     }
 
     fn sinks(&mut self, setting: &str) -> Vec<AuditSink> {

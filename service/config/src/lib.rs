@@ -11,6 +11,7 @@ mod error;
 mod layers;
 mod master;
 mod postgres;
+mod posture;
 mod redis;
 mod settings;
 mod survey;

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::{
     authority::api_key_id,
-    body::{StrictJson, StrictQuery},
+    body::{StrictJson, StrictQuery, segment},
     keys::note,
     page::{self, from_cursor, limit, page},
     problem::{Code, Problem},
@@ -229,7 +229,7 @@ fn may_hand_on(state: &AppState, caller: &Caller, handed: &Handed<'_>) -> Result
 
 fn named<'a>(request: &HttpRequest, snapshot: &'a Snapshot) -> Result<(Uuid, &'a Arc<Principal>), Problem> {
     let missing = || Problem::new(Code::NotFound, "there is no such API key");
-    let id = request.match_info().get("id").and_then(api_key_id).ok_or_else(missing)?;
+    let id = segment(request, "id", api_key_id).ok_or_else(missing)?;
     Ok((id, snapshot.access().api_key(id).ok_or_else(missing)?))
 }
 

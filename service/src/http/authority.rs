@@ -55,7 +55,7 @@ impl<'a> Named<'a> {
         permission: Permission,
         path: &Path<'_>,
     ) -> Self {
-        let segment = |name: &str| table::segment(route.pattern, path.decoded, name).map(str::to_owned);
+        let segment = |name: &str| table::segment(route.pattern, path.decoded, name);
         match route.scope(permission) {
             Scope::Deployment => Self::Deployment,
             Scope::Handler => Self::Later(route.also),
@@ -67,7 +67,7 @@ impl<'a> Named<'a> {
                 Self::Key(name.ok_or(RingError::KeyNotFound).and_then(|name| snapshot.key(&name)))
             }
             Scope::Path(Target::ApiKey) => {
-                let id = segment("id").as_deref().and_then(api_key_id);
+                let id = segment("id").and_then(api_key_id);
                 Self::ApiKey(id.and_then(|id| snapshot.access().api_key(id)))
             }
             Scope::Path(Target::Policy | Target::Deployment) => {

@@ -2,25 +2,30 @@
 //!
 //! What a request gets wrong is told by rule, never by quoting the request.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{
+    future::{Ready, ready},
+    pin::pin,
+    time::Duration,
+};
 
 use actix_web::{
-    FromRequest, HttpRequest,
+    FromRequest, HttpMessage as _, HttpRequest,
     dev::Payload,
     error::PayloadError,
     http::header::{self, HeaderMap},
-    web::{self, Bytes, BytesMut, Query},
+    web::{Bytes, BytesMut, Query},
 };
 use claviger_crypto::json::{self, JsonError};
 use claviger_entity::{KeyName, VersionNumber};
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{
     problem::{Code, Problem},
-    state::AppState,
+    state::Arrival,
+    table,
 };
 
 /// Deepest nesting of a body.
@@ -33,15 +38,25 @@ pub struct StrictJson<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest for StrictJson<T> {
     type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    type Future = Ready<Result<Self, Problem>>;
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limit = request.app_data::<web::Data<AppState>>().map_or(2 << 20, |state| state.body_limit);
-        let (declared, mut payload) = (declared_length(request.headers()), payload.take());
-        Box::pin(async move {
-            let body = read(limit, declared, &mut payload).await?;
-            typed(value(&body)?).map(Self)
-        })
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let extensions = request.extensions();
+        let body = extensions.get::<Arrival>().and_then(Arrival::body);
+        ready(value(body.map_or(&[], |body| body)).and_then(typed).map(Self))
+    }
+}
+
+/// A body as it came.
+pub struct Whole(pub Bytes);
+
+impl FromRequest for Whole {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let body = request.extensions().get::<Arrival>().and_then(|arrival| arrival.body().cloned());
+        ready(Ok(Self(body.unwrap_or_default())))
     }
 }
 
@@ -62,7 +77,7 @@ pub(super) async fn read(
         return Err(too_large());
     }
     let arrival = async {
-        let mut body = BytesMut::new();
+        let (mut first, mut more) = (Bytes::new(), BytesMut::new());
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| {
                 if matches!(error, PayloadError::Overflow) {
@@ -71,13 +86,22 @@ pub(super) async fn read(
                     Problem::invalid("the request body did not arrive whole")
                 }
             })?;
-            if body.len() + chunk.len() > limit {
+            if first.len() + more.len() + chunk.len() > limit {
                 return Err(too_large());
             }
-            body.extend_from_slice(&chunk);
+            if first.is_empty() {
+                first = chunk;
+            } else {
+                more.extend_from_slice(&chunk);
+            }
         }
-        Ok(body.freeze())
+        Ok(if more.is_empty() { first } else { [first, more.freeze()].concat().into() })
     };
+    let mut arrival = pin!(arrival);
+    // Most come with their head, in one piece, and need no clock.
+    if let Some(body) = arrival.as_mut().now_or_never() {
+        return body;
+    }
     let late = |_| Problem::invalid("the request body did not arrive within 10 s");
     actix_web::rt::time::timeout(ARRIVAL, arrival).await.map_err(late)?
 }
@@ -132,11 +156,11 @@ pub struct StrictQuery<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest for StrictQuery<T> {
     type Error = Problem;
-    type Future = std::future::Ready<Result<Self, Problem>>;
+    type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let query = Query::<T>::from_query(request.query_string());
-        std::future::ready(
+        ready(
             query
                 .map(|query| Self(query.into_inner()))
                 .map_err(|_| Problem::invalid("the query has an unknown parameter or one of the wrong form")),
@@ -144,17 +168,24 @@ impl<T: DeserializeOwned> FromRequest for StrictQuery<T> {
     }
 }
 
+/// What the path of a request has where the pattern of its route says `{name}`.
+pub fn segment<T>(request: &HttpRequest, name: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    let extensions = request.extensions();
+    let pattern = extensions.get::<Arrival>()?.route().pattern;
+    table::segment(pattern, request.match_info().as_str(), name).and_then(read)
+}
+
 /// `{name}` of a path. What is no name can't be a key, so it is not found.
 pub struct PathName(pub KeyName);
 
 impl FromRequest for PathName {
     type Error = Problem;
-    type Future = std::future::Ready<Result<Self, Problem>>;
+    type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let name = request.match_info().get("name").and_then(|name| name.parse().ok());
+        let name = segment(request, "name", |name| name.parse().ok());
         let missing = || Problem::new(Code::KeyNotFound, "there is no such key");
-        std::future::ready(name.map(Self).ok_or_else(missing))
+        ready(name.map(Self).ok_or_else(missing))
     }
 }
 
@@ -163,12 +194,12 @@ pub struct PathVersion(pub VersionNumber);
 
 impl FromRequest for PathVersion {
     type Error = Problem;
-    type Future = std::future::Ready<Result<Self, Problem>>;
+    type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let version = request.match_info().get("version").and_then(|version| version.parse().ok());
+        let version = segment(request, "version", |version| version.parse().ok());
         let missing = || Problem::new(Code::VersionNotFound, "the key has no such version");
-        std::future::ready(version.map(Self).ok_or_else(missing))
+        ready(version.map(Self).ok_or_else(missing))
     }
 }
 
@@ -199,12 +230,6 @@ impl<'de> Deserialize<'de> for Base64 {
         let bytes = STANDARD.decode(text.as_bytes());
         bytes.map(Self::new).map_err(|_| serde::de::Error::custom("binary values are standard base64"))
     }
-}
-
-/// Puts a body that was read early back for the extractor.
-pub(super) fn put_back(request: &mut actix_web::dev::ServiceRequest, body: Bytes) {
-    let whole = futures_util::stream::once(std::future::ready(Ok(body)));
-    request.set_payload(Payload::Stream { payload: whole.boxed_local() });
 }
 
 /// The revision that must still be there when the change is made (RFC 9110 §13.1.1); `current` is absent when nothing is there.

@@ -19,7 +19,10 @@ use actix_web::{
     middleware::Next,
     web::{Bytes, Data},
 };
-use claviger_actors::keyring::{Confirmed, IdempotencyTicket, Position, Snapshot, StillMay};
+use claviger_actors::{
+    audit::Subject,
+    keyring::{Confirmed, IdempotencyTicket, Position, Snapshot, StillMay},
+};
 use claviger_policy::Permission;
 use futures_util::FutureExt as _;
 use uuid::Uuid;
@@ -30,7 +33,7 @@ use super::{
     idempotency::{self, Replay},
     problem::{Code, Problem},
     record::{self, Answered, record},
-    state::{AppState, Caller, Internal, Noted},
+    state::{AppState, Arrival, Caller, Internal},
     table::{self, Access, Found, Kind, Route},
 };
 use crate::{
@@ -67,55 +70,70 @@ pub async fn door(
 async fn pass(
     state: Data<AppState>,
     context: &Context,
-    mut request: ServiceRequest,
+    request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let (began, id) = (Instant::now(), &context.id);
-    let address = request.peer_addr().map(|address| address.ip());
-    let noted = Noted::default();
+    let began = Instant::now();
     let _here = state.metrics.enter();
-    request.extensions_mut().insert(noted.clone());
-    let matched = request.match_pattern();
-    let meant = matched.as_deref().map(|pattern| table::meant(request.method(), pattern, request.path()));
-    let found = table::find(request.method(), meant);
+    // As the router would split it: what is encoded and need not be is taken for what it stands for.
+    let found = table::find(request.method(), request.match_info().as_str());
     let found = if request.app_data::<Internal>().is_some() { found.internally() } else { found };
     let route = if let Found::Route(route) = found { Some(route) } else { None };
     let _named = route.map(|route| context.route.set(route.pattern));
     let span = state.spans.begin(context, route);
 
-    let (mut response, request, caller) = match found {
+    let (mut response, request) = match found {
         Found::Nothing => {
-            let response = Problem::new(Code::NotFound, "there is nothing at this path").response(Some(id));
-            (response, Some(request.into_parts().0), None)
+            let response =
+                Problem::new(Code::NotFound, "there is nothing at this path").response(Some(&context.id));
+            state.metrics.answered(&state, None, &Subject::default(), &response, began.elapsed());
+            (response, Some(request.into_parts().0))
         }
-        Found::OtherMethod(pattern) => (other_method(pattern, id), Some(request.into_parts().0), None),
-        Found::Route(route) => match enter(&state, &mut request, route, &noted, id).await {
-            Ok(entered) => {
-                let caller = entered.as_ref().map(|entered| entered.caller.clone());
-                let (response, request) = run(&state, request, next, (route, id, &noted), entered).await;
-                (response, request, caller)
-            }
-            Err(refused) => {
-                let (caller, problem) = *refused;
-                (problem.response(Some(id)), Some(request.into_parts().0), caller)
-            }
-        },
+        Found::OtherMethod(pattern) => {
+            let response = other_method(pattern, &context.id);
+            state.metrics.answered(&state, None, &Subject::default(), &response, began.elapsed());
+            (response, Some(request.into_parts().0))
+        }
+        Found::Route(route) => serve(&state, request, next, Arrival::new(route, context), began).await,
     };
-    if let Found::Route(route) = found
-        && let Some(refusal) =
-            record(&state, &noted, Answered { route, caller: caller.as_ref(), address, began, id }, &response)
-                .await
-    {
-        response = refusal.response(Some(id));
-    }
-    noted.look(|subject| state.metrics.answered(&state, route, subject, &response, began.elapsed()));
-    finish(&state, &mut response, id);
+    finish(&state, &mut response, &context.id);
     span.end(&mut response);
     tracing::debug!(status = response.status().as_u16(), took = ?began.elapsed(), "answered");
     match request {
         Some(request) => Ok(ServiceResponse::new(request, response)),
         None => Err(InternalError::from_response("answered", response).into()),
     }
+}
+
+/// Answers at a route, and puts it on record.
+async fn serve(
+    state: &Data<AppState>,
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    arrival: Arrival,
+    began: Instant,
+) -> (HttpResponse, Option<HttpRequest>) {
+    let address = request.peer_addr().map(|address| address.ip());
+    request.extensions_mut().insert(arrival.clone());
+    let (response, request, caller) = match enter(state, &mut request, &arrival).await {
+        Ok(entered) => {
+            let caller = entered.as_ref().map(|entered| entered.caller.clone());
+            let (response, request) = run(state, request, next, &arrival, entered).await;
+            (response, request, caller)
+        }
+        Err(refused) => {
+            let (caller, problem) = *refused;
+            (problem.response(Some(arrival.id())), Some(request.into_parts().0), caller)
+        }
+    };
+    let answered = Answered { arrival: &arrival, caller: caller.as_ref(), address, began };
+    let response = match record(state, answered, &response).await {
+        Some(refusal) => refusal.response(Some(arrival.id())),
+        None => response,
+    };
+    let route = Some(arrival.route());
+    arrival.noted().look(|subject| state.metrics.answered(state, route, subject, &response, began.elapsed()));
+    (response, request)
 }
 
 fn other_method(pattern: &str, id: &str) -> HttpResponse {
@@ -128,13 +146,16 @@ fn other_method(pattern: &str, id: &str) -> HttpResponse {
 }
 
 /// Accepts the caller's id when it can't do harm in a log line.
-fn request_id(request: &ServiceRequest) -> String {
+fn request_id(request: &ServiceRequest) -> Rc<str> {
     let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let harmless = |id: &&str| {
         (1..=64).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
     };
-    given.filter(harmless).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+    given.filter(harmless).map_or_else(
+        || Rc::from(&*Uuid::now_v7().hyphenated().encode_lower(&mut Uuid::encode_buffer())),
+        Rc::from,
+    )
 }
 
 /// Whom the door turned away, if they were recognised, and what they are told.
@@ -145,7 +166,6 @@ struct Entered {
     caller: Caller,
     /// Of the ring by which they were judged.
     confirmed: Arc<Confirmed>,
-    /// Already put back for the handler.
     body: Bytes,
 }
 
@@ -154,10 +174,9 @@ struct Entered {
 async fn enter(
     state: &Data<AppState>,
     request: &mut ServiceRequest,
-    route: &'static Route,
-    noted: &Noted,
-    id: &str,
+    arrival: &Arrival,
 ) -> Result<Option<Entered>, Box<Refused>> {
+    let route = arrival.route();
     let Access::Needs(permission) = route.access else { return Ok(None) };
     let began = Instant::now();
     record::can_be(state, route).map_err(|problem| Box::new((None, problem)))?;
@@ -165,11 +184,11 @@ async fn enter(
         // A tag that another node has given must not be judged by a ring that is behind.
         state.cluster.refresh().await;
     }
-    let admitted = match admit(state, request, (route, permission), noted, id) {
+    let admitted = match admit(state, request, arrival, permission) {
         Err(refused) if may_be_behind(&refused.1) && state.cluster.is_shared() => {
             // What this node does not know, another may have made a moment ago.
             let is_refreshed = state.cluster.refresh().await;
-            match admit(state, request, (route, permission), noted, id) {
+            match admit(state, request, arrival, permission) {
                 Err(refused) if !is_refreshed && is_missing(&refused.1) => {
                     Err(Box::new((refused.0, unsure())))
                 }
@@ -185,14 +204,10 @@ async fn enter(
     let declared = body::declared_length(request.headers());
     let body = body::read(state.body_limit, declared, &mut request.take_payload()).await;
     let body = body.map_err(|problem| Box::new((Some(caller.clone()), problem)))?;
-    body::put_back(request, body.clone());
     // Only the position was kept: a body that comes slowly must not hold up whoever waits until nobody works on this ring.
-    let is_fresh = position == state.ring.snapshot().position() && began.elapsed() < AT_ONCE;
-    let (caller, confirmed, _) = if is_fresh {
-        (caller, confirmed, position)
-    } else {
-        admit(state, request, (route, permission), noted, id)?
-    };
+    let is_fresh = began.elapsed() < AT_ONCE && position == state.ring.position();
+    let (caller, confirmed, _) =
+        if is_fresh { (caller, confirmed, position) } else { admit(state, request, arrival, permission)? };
     Ok(Some(Entered { caller, confirmed, body }))
 }
 
@@ -214,21 +229,20 @@ pub(super) fn unsure() -> Problem {
 fn admit(
     state: &Data<AppState>,
     request: &ServiceRequest,
-    (route, permission): (&'static Route, Permission),
-    noted: &Noted,
-    id: &str,
+    arrival: &Arrival,
+    permission: Permission,
 ) -> Result<(Caller, Arc<Confirmed>, Position), Box<Refused>> {
+    let route = arrival.route();
     let snapshot = state.ring.snapshot();
     // Before anybody is recognised: their credential may have been taken from them.
     state.is_current(snapshot.confirmed()).map_err(|problem| Box::new((None, problem)))?;
     let identity = auth::authenticate(&snapshot, state.issuer(), request.headers(), state.clock.now());
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
-    let mut caller = Caller::new(identity, id.to_owned());
-    // The router has not split the path yet, so this does it, on the same decoded text.
+    let mut caller = Caller::new(identity, arrival.id_shared());
     let path = Path { decoded: request.match_info().as_str(), raw: request.uri().path() };
     let named = Named::find(&snapshot, route, permission, &path);
     // Whoever is turned away is on record with what they wanted.
-    noted.note(named.subject(&snapshot));
+    arrival.noted().note(named.subject(&snapshot));
     let admitted =
         named.judge(state, &snapshot, &caller, permission).and_then(|()| reached(request, snapshot.epoch.0));
     drop(named);
@@ -237,7 +251,7 @@ fn admit(
         let (state, identity) = (state.clone(), Arc::clone(&caller.identity));
         let (decoded, raw) = (path.decoded.to_owned(), path.raw.to_owned());
         let ask = move |snapshot: &Snapshot| {
-            let caller = Caller::of(Arc::clone(&identity), String::new());
+            let caller = Caller::of(Arc::clone(&identity), Rc::from(""));
             Named::find(snapshot, route, permission, &Path { decoded: &decoded, raw: &raw })
                 .judge(&state, snapshot, &caller, permission)
                 .is_ok()
@@ -278,30 +292,26 @@ async fn run(
     state: &AppState,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-    (route, id, noted): (&Route, &str, &Noted),
+    arrival: &Arrival,
     entered: Option<Entered>,
 ) -> (HttpResponse, Option<HttpRequest>) {
-    let failed = |problem: Problem| problem.response(Some(id));
+    let (route, id) = (arrival.route(), arrival.id());
     let mut ticket = None;
-    let asker = entered.as_ref().map(|entered| (entered.caller.clone(), Arc::clone(&entered.confirmed)));
+    let confirmed = entered.as_ref().map(|entered| Arc::clone(&entered.confirmed));
     if let Some(Entered { mut caller, body, .. }) = entered {
-        let kept = retry(state, &request, route, &caller, &body);
-        let late = |_| Problem::new(Code::Overloaded, "the database did not answer in time; try again");
-        match actix_web::rt::time::timeout(state.request_timeout, kept).await.map_err(late).flatten() {
-            Ok((fresh, None)) => ticket = fresh,
-            Ok((_, Some(kept))) => {
-                let may = authority::still(state, &caller, route, &kept.subject);
-                noted.note(kept.subject);
-                let response = may.map_or_else(failed, |()| kept.response);
-                return (response, Some(request.into_parts().0));
+        if route.is_retried() && request.headers().contains_key(IDEMPOTENCY_KEY) {
+            // Rare, and large: not to be carried about with every request.
+            match Box::pin(retried(state, &request, arrival, &caller, &body)).await {
+                Ok(fresh) => ticket = Some(fresh),
+                Err(response) => return (response, Some(request.into_parts().0)),
             }
-            Err(problem) => return (failed(problem), Some(request.into_parts().0)),
         }
         caller.idempotency.clone_from(&ticket);
         ticket = ticket.filter(|_| route.keeps_answer());
-        request.extensions_mut().insert(caller);
+        arrival.enter(caller, body);
     }
     let handled = AssertUnwindSafe(next.call(request)).catch_unwind();
+    let failed = |problem: Problem| problem.response(Some(id));
     let (response, request) = match actix_web::rt::time::timeout(state.request_timeout, handled).await {
         Ok(Ok(Ok(response))) => {
             let request = response.request().clone();
@@ -319,29 +329,44 @@ async fn run(
     // A request that took long must not use what others have stopped using for sure.
     if response.status().is_success()
         && route.kind != Kind::Change
-        && let Some((_, confirmed)) = &asker
+        && let Some(confirmed) = &confirmed
         && let Err(problem) = state.is_current(confirmed)
     {
         return (failed(problem), request);
     }
-    if response.status().is_success() && asker.is_some_and(|(caller, _)| !caller.is_decided()) {
+    if response.status().is_success() && confirmed.is_some() && !arrival.is_decided() {
         // A handler that forgot to ask is a fault of ours, and must not become the caller's luck.
         tracing::error!(route = route.pattern, "answered without a decision; the answer is withheld");
         return (failed(Problem::new(Code::Internal, "the service failed; its log says why")), request);
     }
-    let response = match &ticket {
-        Some(ticket) => {
-            let kept = idempotency::keep(state, ticket, response, noted);
-            let late = |_| {
-                let detail = "the answer could not be kept in time; try again with the same Idempotency-Key";
-                Problem::new(Code::Overloaded, detail)
-            };
-            let kept = actix_web::rt::time::timeout(state.request_timeout, kept).await;
-            kept.map_err(late).flatten().unwrap_or_else(failed)
-        }
-        None => response,
+    let Some(ticket) = ticket else { return (response, request) };
+    let late = |_| {
+        let detail = "the answer could not be kept in time; try again with the same Idempotency-Key";
+        Problem::new(Code::Overloaded, detail)
     };
-    (response, request)
+    let kept = Box::pin(idempotency::keep(state, &ticket, response, arrival.noted()));
+    let kept = actix_web::rt::time::timeout(state.request_timeout, kept).await;
+    (kept.map_err(late).flatten().unwrap_or_else(failed), request)
+}
+
+/// What a request with an `Idempotency-Key` stands for, or the answer that was given under it.
+async fn retried(
+    state: &AppState,
+    request: &ServiceRequest,
+    arrival: &Arrival,
+    caller: &Caller,
+    body: &[u8],
+) -> Result<IdempotencyTicket, HttpResponse> {
+    let route = arrival.route();
+    let failed = |problem: Problem| problem.response(Some(arrival.id()));
+    let late = |_| Problem::new(Code::Overloaded, "the database did not answer in time; try again");
+    let kept =
+        actix_web::rt::time::timeout(state.request_timeout, retry(state, request, route, caller, body));
+    let (ticket, kept) = kept.await.map_err(late).flatten().map_err(failed)?;
+    let Some(kept) = kept else { return Ok(ticket) };
+    let may = authority::still(state, caller, route, &kept.subject);
+    arrival.noted().note(kept.subject);
+    Err(may.map_or_else(failed, |()| kept.response))
 }
 
 /// Reads what an `Idempotency-Key` stands for, and the answer that was given under it, if any.
@@ -351,15 +376,14 @@ async fn retry(
     route: &Route,
     caller: &Caller,
     body: &[u8],
-) -> Result<(Option<IdempotencyTicket>, Option<Replay>), Problem> {
-    let Some(key) = request.headers().get(IDEMPOTENCY_KEY).filter(|_| route.is_retried()) else {
-        return Ok((None, None));
-    };
+) -> Result<(IdempotencyTicket, Option<Replay>), Problem> {
+    let key = request.headers().get(IDEMPOTENCY_KEY);
+    let key = key.ok_or_else(|| Problem::invalid("Idempotency-Key is missing"))?;
     let target = request.uri().to_string();
     let parts = [route.method.as_str().as_bytes(), target.as_bytes(), body];
     let ticket = idempotency::ticket(caller.identity.id().to_string(), key, &parts)?;
     let kept = if route.keeps_answer() { idempotency::replay(state, &ticket).await? } else { None };
-    Ok((Some(ticket), kept))
+    Ok((ticket, kept))
 }
 
 /// The handler's answer, with the request id in a problem's body.
@@ -384,7 +408,7 @@ fn problem_of(error: &Error) -> Problem {
 }
 
 fn finish(state: &AppState, response: &mut HttpResponse, id: &str) {
-    let epoch = state.ring.snapshot().epoch.0;
+    let epoch = state.ring.position().epoch.0;
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(REQUEST_ID, id);

@@ -10,6 +10,7 @@ pub mod body;
 pub mod cluster;
 pub mod crypto;
 pub mod discovery;
+mod dispatch;
 pub mod door;
 mod failure;
 pub mod health;
@@ -26,16 +27,21 @@ pub mod state;
 pub mod stores;
 pub mod table;
 pub mod tokens;
+mod tree;
 mod turn;
 
 use actix_web::web::{self, ServiceConfig};
+
+use self::dispatch::Handlers;
 
 /// One line a route: what registers it also names it, so that a test can hold it against the [`table`].
 macro_rules! routes {
     ($($method:ident $pattern:literal => $handler:path,)+) => {
         /// Registers every handler.
         pub fn configure(config: &mut ServiceConfig) {
-            $(config.route($pattern, web::$method().to($handler));)+
+            config.default_service(Handlers::new([
+                $((stringify!($method), $pattern, web::$method().to($handler)),)+
+            ]));
         }
 
         /// Method and pattern of every handler.
@@ -45,7 +51,6 @@ macro_rules! routes {
 }
 
 routes! {
-    // A path is held against one pattern after the other, so what is asked for most comes first.
     post "/v1/keys/{name}/encrypt" => crypto::encrypt::encrypt,
     post "/v1/keys/{name}/decrypt" => crypto::decrypt::decrypt,
     post "/v1/keys/{name}/sign" => crypto::sign::sign,

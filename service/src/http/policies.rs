@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header,
-    web::{Data, Payload},
-};
+use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use chrono::{DateTime, Utc};
 use claviger_actors::{access::PolicyRecord, audit::Subject};
 use claviger_entity::PolicyName;
@@ -14,7 +10,7 @@ use claviger_policy::{Permission, PolicyDocument};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    body::{self, StrictQuery},
+    body::{self, StrictQuery, Whole, segment},
     keys::note,
     page::{self, from_cursor, limit, page},
     problem::{Code, Problem},
@@ -125,10 +121,10 @@ pub async fn put(
     request: HttpRequest,
     state: Data<AppState>,
     caller: Caller,
-    payload: Payload,
+    Whole(body): Whole,
 ) -> Result<HttpResponse, Problem> {
     let name = name_of(&request)?;
-    let given = given(&state, &request, payload).await?;
+    let given = given(&body)?;
     let document =
         PolicyDocument::parse(&name, &given.policy).map_err(|error| Problem::invalid(error.to_string()))?;
     let current = state.ring.snapshot().access().policy(&name).map(|policy| policy.revision);
@@ -161,11 +157,9 @@ pub async fn delete(
 }
 
 /// The body: JSON, or the text itself.
-async fn given(state: &AppState, request: &HttpRequest, payload: Payload) -> Result<PolicyBody, Problem> {
-    let declared = body::declared_length(request.headers());
-    let bytes = body::read(state.body_limit, declared, &mut payload.into_inner()).await?;
+fn given(bytes: &[u8]) -> Result<PolicyBody, Problem> {
     if bytes.trim_ascii_start().starts_with(b"{") {
-        return body::typed(body::value(&bytes)?);
+        return body::typed(body::value(bytes)?);
     }
     let policy =
         String::from_utf8(bytes.to_vec()).map_err(|_| Problem::invalid("the policy is not UTF-8"))?;
@@ -173,7 +167,7 @@ async fn given(state: &AppState, request: &HttpRequest, payload: Payload) -> Res
 }
 
 fn name_of(request: &HttpRequest) -> Result<PolicyName, Problem> {
-    let name = request.match_info().get("name").and_then(|name| name.parse().ok());
+    let name = segment(request, "name", |name| name.parse().ok());
     name.ok_or_else(|| Problem::new(Code::NotFound, "there is no such policy"))
 }
 

@@ -18,8 +18,8 @@ use serde_json::{Map, Value};
 
 use super::{
     problem::{Code, Problem},
-    state::{AppState, Caller, Noted},
-    table::{Access, Kind, ROUTES, Route},
+    state::{AppState, Arrival, Caller},
+    table::{self, Access, Kind, ROUTES, Route},
 };
 
 /// How often counted failures and operations are put on record.
@@ -27,11 +27,10 @@ const TELL: Duration = Duration::from_secs(1);
 
 /// A request that has been answered, but not yet to the caller.
 pub(super) struct Answered<'a> {
-    pub(super) route: &'static Route,
+    pub(super) arrival: &'a Arrival,
     pub(super) caller: Option<&'a Caller>,
     pub(super) address: Option<IpAddr>,
     pub(super) began: Instant,
-    pub(super) id: &'a str,
 }
 
 /// Nothing may be used while it can't be recorded; whoever only asks to change something is let in, since a change has its record in its
@@ -51,11 +50,11 @@ fn unavailable() -> Problem {
 /// Writes the audit record. Without one, a use or a look does not succeed; a change has its record in its transaction.
 pub(super) async fn record(
     state: &AppState,
-    noted: &Noted,
     answered: Answered<'_>,
     response: &HttpResponse,
 ) -> Option<Problem> {
-    let Answered { route, caller, address, began, id } = answered;
+    let Answered { arrival, caller, address, began } = answered;
+    let route = arrival.route();
     if route.access == Access::Public || cfg!(feature = "unaudited") {
         return None;
     }
@@ -72,27 +71,30 @@ pub(super) async fn record(
             return None;
         }
     }
-    let record = AuditRecord {
-        ts: state.clock.now(),
-        event: audit::event_of_outcome(route.event, code),
-        operation: route.event,
-        actor: caller.map_or("anonymous", |caller| caller.identity.name()),
-        actor_id: caller.map(|caller| caller.identity.id().simple().to_string()),
-        address,
-        subject: noted.subject(),
-        outcome: code,
-        status: Some(status.as_u16()),
-        request_id: id,
-        node: &state.node,
-        epoch: state.ring.snapshot().epoch.0,
-        duration_us: micros(began.elapsed()),
-        times: None,
-    };
-    if !status.is_success() {
-        // A change that was made has its record in its own transaction.
-        keep(state, &record);
-    }
-    let written = state.audit.append(&record, is_notable).await;
+    let append = arrival.noted().look(|subject| {
+        let record = AuditRecord {
+            ts: state.clock.now(),
+            event: audit::event_of_outcome(route.event, code),
+            operation: route.event,
+            actor: caller.map_or("anonymous", |caller| caller.identity.name()),
+            actor_id: caller.map(|caller| caller.identity.id()),
+            address,
+            subject,
+            outcome: code,
+            status: Some(status.as_u16()),
+            request_id: arrival.id(),
+            node: &state.node,
+            epoch: state.ring.position().epoch.0,
+            duration_us: micros(began.elapsed()),
+            times: None,
+        };
+        if !status.is_success() {
+            // A change that was made has its record in its own transaction.
+            keep(state, &record);
+        }
+        state.audit.append(&record, is_notable)
+    });
+    let written = append.await;
     if written.is_ok() || !status.is_success() || route.kind == Kind::Change {
         return None;
     }
@@ -114,8 +116,7 @@ impl Default for Tally {
 
 impl Tally {
     fn count(&self, route: &'static Route) {
-        let position = ROUTES.iter().position(|known| std::ptr::eq(known, route));
-        if let Some(count) = position.and_then(|position| self.0.get(position)) {
+        if let Some(count) = self.0.get(table::place(route)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -179,7 +180,7 @@ async fn tell_flood(state: &AppState, flood: Flood, times: u64) -> Result<(), Au
         actor: "anonymous",
         actor_id: None,
         address: flood.address,
-        subject: Subject::default(),
+        subject: &Subject::default(),
         outcome: flood.code,
         status: None,
         request_id: "",

@@ -1,7 +1,7 @@
 //! What every handler may reach.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     path::PathBuf,
     rc::Rc,
     sync::{
@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use actix_web::web::Bytes;
 use chrono::{SecondsFormat, TimeDelta};
 use claviger_actors::{
     audit::{AuditHandle, Floods, Subject, keeper::AuditKeeper},
@@ -27,11 +28,12 @@ use super::{
     door::unsure,
     problem::{Code, Problem},
     record::Tally,
+    table::Route,
 };
 use crate::{
     auth::{Authorizer, Identity},
     metrics::Metrics,
-    telemetry::Spans,
+    telemetry::{Context, Spans},
 };
 
 /// Shared by all workers.
@@ -134,9 +136,76 @@ impl AppState {
     }
 }
 
-/// What a handler tells the door for the audit record; it outlives a request that is lost with its handler.
-#[derive(Debug, Clone, Default)]
-pub struct Noted(Rc<RefCell<Subject>>);
+/// A request at its route: what the door and the handler tell each other. It outlives a request that is lost with its handler.
+#[derive(Clone)]
+pub struct Arrival(Rc<Arrived>);
+
+struct Arrived {
+    route: &'static Route,
+    id: Rc<str>,
+    noted: Noted,
+    caller: OnceCell<Caller>,
+    body: OnceCell<Bytes>,
+}
+
+impl Arrival {
+    /// Of a request that nobody has looked at.
+    pub(crate) fn new(route: &'static Route, context: &Context) -> Self {
+        let id = Rc::clone(&context.id);
+        Self(Rc::new(Arrived {
+            route,
+            id,
+            noted: Noted::default(),
+            caller: OnceCell::new(),
+            body: OnceCell::new(),
+        }))
+    }
+
+    /// Where it goes.
+    #[must_use]
+    pub fn route(&self) -> &'static Route {
+        self.0.route
+    }
+
+    /// `X-Request-Id`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn id_shared(&self) -> Rc<str> {
+        Rc::clone(&self.0.id)
+    }
+
+    /// For the record.
+    #[must_use]
+    pub fn noted(&self) -> &Noted {
+        &self.0.noted
+    }
+
+    /// The door has let the caller in, with this body.
+    pub(super) fn enter(&self, caller: Caller, body: Bytes) {
+        // Once, by the door.
+        let _first = (self.0.caller.set(caller), self.0.body.set(body));
+    }
+
+    /// The whole body, if the door has read one.
+    #[must_use]
+    pub fn body(&self) -> Option<&Bytes> {
+        self.0.body.get()
+    }
+
+    /// The permission of the route has been asked about.
+    pub(super) fn is_decided(&self) -> bool {
+        self.0.caller.get().is_some_and(Caller::is_decided)
+    }
+}
+
+/// What a handler tells the door for the audit record.
+#[derive(Debug, Default)]
+pub struct Noted(RefCell<Subject>);
 
 impl Noted {
     /// What was noted last.
@@ -166,7 +235,7 @@ pub struct Caller {
     /// Who.
     pub identity: Arc<Identity>,
     /// The request.
-    pub request_id: String,
+    pub request_id: Rc<str>,
     /// Set on a request with `Idempotency-Key`.
     pub idempotency: Option<IdempotencyTicket>,
     /// The judgement of the door, for whoever has to make it again.
@@ -178,13 +247,13 @@ pub struct Caller {
 impl Caller {
     /// A caller for whom nothing has been decided yet.
     #[must_use]
-    pub fn new(identity: Identity, request_id: String) -> Self {
+    pub fn new(identity: Identity, request_id: Rc<str>) -> Self {
         Self::of(Arc::new(identity), request_id)
     }
 
     /// The same, for an identity that is shared.
     #[must_use]
-    pub fn of(identity: Arc<Identity>, request_id: String) -> Self {
+    pub fn of(identity: Arc<Identity>, request_id: Rc<str>) -> Self {
         Self { identity, request_id, idempotency: None, still_may: None, decided: Rc::default() }
     }
 
@@ -207,7 +276,7 @@ impl Caller {
             actor_id: Some(self.identity.id().simple().to_string()),
             api_key: self.identity.api_key().map(|principal| principal.record.id),
             still_may: self.still_may.clone(),
-            request_id: self.request_id.clone(),
+            request_id: self.request_id.to_string(),
             idempotency: self.idempotency.clone(),
         }
     }
@@ -226,7 +295,8 @@ impl actix_web::FromRequest for Caller {
     fn from_request(request: &actix_web::HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
         use actix_web::HttpMessage as _;
         // Only the door puts a caller there, so a handler that asks for one can't be reached without.
-        let caller = request.extensions().get::<Self>().cloned();
+        let caller =
+            request.extensions().get::<Arrival>().and_then(|arrival| arrival.0.caller.get().cloned());
         std::future::ready(
             caller.ok_or_else(|| Problem::new(Code::Unauthorized, "this route needs a credential")),
         )

@@ -3,8 +3,12 @@
 //! The door looks a request up here before anything else; what is not here does not exist. Public routes are marked as such, one by
 //! one. The OpenAPI document is checked against this table.
 
+use std::sync::LazyLock;
+
 use actix_web::http::Method;
 use claviger_policy::{Permission, Target};
+
+use super::tree::Tree;
 
 /// Who may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +179,12 @@ impl Route {
         self.is_retried() && self.also.is_none()
     }
 
+    /// The route that this path is for another method: what ends an owner's name is no verb for whoever lists.
+    fn of_namesake(&self, method: &Method) -> Option<&'static Self> {
+        let is_it = |route: &&Self| route.pattern == SECRETS && route.method == method;
+        ROUTES.iter().find(|route| self.pattern == SECRETS_BATCH && is_it(route))
+    }
+
     /// What its permission is asked about.
     #[must_use]
     pub fn scope(&self, permission: Permission) -> Scope {
@@ -203,29 +213,31 @@ pub enum Found {
     Nothing,
 }
 
-/// The pattern that a request meant, of those that its path fits: what ends an owner's name is no verb for
-/// whoever lists.
+/// Patterns of the table.
+static TREE: LazyLock<Tree> = LazyLock::new(|| Tree::new(ROUTES.iter().map(|route| route.pattern)));
+
+/// Looks a request up by method and path.
 #[must_use]
-pub fn meant<'a>(method: &Method, pattern: &'a str, path: &str) -> &'a str {
-    if pattern == SECRETS && method != Method::GET && path.ends_with(":batch") {
-        SECRETS_BATCH
-    } else {
-        pattern
+pub fn find(method: &Method, path: &str) -> Found {
+    let here = || TREE.find(path).iter().filter_map(|place| ROUTES.get(*place));
+    match here().next() {
+        None => Found::Nothing,
+        Some(first) => here()
+            .find(|route| route.method == method)
+            .or_else(|| first.of_namesake(method))
+            .map_or(Found::OtherMethod(first.pattern), Found::Route),
     }
 }
 
-/// Looks a request up by method and matched pattern.
+/// Place of a route in the table; one that is open on another listener has that of its namesake.
 #[must_use]
-pub fn find(method: &Method, pattern: Option<&str>) -> Found {
-    let Some(pattern) = pattern else { return Found::Nothing };
-    let mut here = ROUTES.iter().filter(|route| route.pattern == pattern).peekable();
-    match here.peek() {
-        None => Found::Nothing,
-        Some(first) => {
-            let pattern = first.pattern;
-            here.find(|route| route.method == method).map_or(Found::OtherMethod(pattern), Found::Route)
-        }
+pub fn place(route: &'static Route) -> usize {
+    let offset = std::ptr::from_ref(route).addr().wrapping_sub(ROUTES.as_ptr().addr());
+    let place = offset / size_of::<Route>();
+    if ROUTES.get(place).is_some_and(|known| std::ptr::eq(known, route)) {
+        return place;
     }
+    ROUTES.iter().position(|known| known.pattern == route.pattern).unwrap_or(ROUTES.len())
 }
 
 impl Found {
@@ -250,17 +262,24 @@ pub fn allowed(pattern: &str) -> String {
 #[must_use]
 pub fn segment<'a>(pattern: &str, path: &'a str, name: &str) -> Option<&'a str> {
     let mut pairs = pattern.split('/').zip(path.split('/'));
-    let verb = |part: &'_ str| {
+    let (verb, segment) = pairs.find_map(|(part, segment)| {
         let (named, verb) = part.strip_prefix('{')?.split_once('}')?;
-        (named == name).then(|| verb.to_owned())
-    };
-    let (verb, segment) = pairs.find_map(|(part, segment)| Some((verb(part)?, segment)))?;
-    segment.strip_suffix(verb.as_str()).filter(|segment| !segment.is_empty())
+        (named == name).then_some((verb, segment))
+    })?;
+    segment.strip_suffix(verb).filter(|segment| !segment.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_route_has_its_place() {
+        for (expected, route) in ROUTES.iter().enumerate() {
+            assert_eq!(place(route), expected);
+        }
+        assert_eq!(ROUTES.get(place(&OPEN_METRICS)).map(|route| route.pattern), Some(METRICS));
+    }
 
     #[test]
     fn segments_are_taken_by_their_place() {

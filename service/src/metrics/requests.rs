@@ -11,7 +11,7 @@ use claviger_actors::figures::Timings;
 use super::page::{Page, merge};
 use crate::http::{
     problem::Code,
-    table::{ROUTES, Route},
+    table::{self, ROUTES, Route},
 };
 
 /// Classes of statuses: 1xx to 5xx.
@@ -61,12 +61,7 @@ impl Requests {
 
     /// The row of a route.
     pub(super) fn place(&self, route: Option<&'static Route>) -> usize {
-        let same = |route: &'static Route| {
-            let here = ROUTES.iter().position(|known| std::ptr::eq(known, route));
-            // One that is open on another listener goes by its name.
-            here.or_else(|| ROUTES.iter().position(|known| known.pattern == route.pattern))
-        };
-        route.and_then(same).unwrap_or(ROUTES.len())
+        route.map_or(ROUTES.len(), table::place)
     }
 
     pub(super) fn answered(&self, place: usize, status: StatusCode, code: Option<Code>, took: Duration) {

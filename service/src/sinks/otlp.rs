@@ -1,11 +1,20 @@
 //! OTLP/HTTP with JSON (OpenTelemetry protocol 1.x, `/v1/logs`): one request a group, answered before the next.
+//!
+//! A sink is asked in the logger's own turn, on a thread that has a runtime already, which must not be entered twice. So the client has a
+//! thread of its own, and whoever writes waits for its word.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::mpsc::{Sender, channel},
+    thread,
+    time::Duration,
+};
 
 use claviger_actors::audit::Sink;
 use reqwest::{Client, header::CONTENT_TYPE};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::authorities;
 
@@ -13,18 +22,40 @@ use crate::authorities;
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Otlp {
-    url: String,
     node: String,
-    client: Client,
-    runtime: Runtime,
+    bodies: UnboundedSender<Body>,
+}
+
+/// A request, and who waits for what becomes of it.
+struct Body {
+    json: Vec<u8>,
+    sent: Sender<io::Result<()>>,
 }
 
 impl Otlp {
     pub(super) fn new(to: &str, node: String, ca_file: Option<&Path>) -> io::Result<Self> {
         let client = authorities::client(ca_file)?.timeout(ANSWER_MAX).build().map_err(io::Error::other)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { url: format!("{to}/v1/logs"), node, client, runtime })
+        let (bodies, mut queue) = unbounded_channel::<Body>();
+        let url = format!("{to}/v1/logs");
+        let work = async move {
+            while let Some(Body { json, sent }) = queue.recv().await {
+                // Whoever asked may be gone with the service.
+                let _gone = sent.send(post(&client, &url, json).await);
+            }
+        };
+        thread::Builder::new().name("audit-otlp".to_owned()).spawn(move || runtime.block_on(work))?;
+        Ok(Self { node, bodies })
     }
+}
+
+async fn post(client: &Client, url: &str, json: Vec<u8>) -> io::Result<()> {
+    let request = client.post(url).header(CONTENT_TYPE, "application/json").body(json).send();
+    let response = request.await.map_err(|error| io::Error::other(error.without_url()))?;
+    if response.status().is_success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("the collector answered {}", response.status())))
 }
 
 impl Sink for Otlp {
@@ -33,14 +64,10 @@ impl Sink for Otlp {
     }
 
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        let body = serde_json::to_vec(&request(&self.node, lines))?;
-        let request = self.client.post(&self.url).header(CONTENT_TYPE, "application/json").body(body).send();
-        let response =
-            self.runtime.block_on(request).map_err(|error| io::Error::other(error.without_url()))?;
-        if response.status().is_success() {
-            return Ok(());
-        }
-        Err(io::Error::other(format!("the collector answered {}", response.status())))
+        let (sent, outcome) = channel();
+        let body = Body { json: serde_json::to_vec(&request(&self.node, lines))?, sent };
+        self.bodies.send(body).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        outcome.recv().map_err(io::Error::other)?
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     os::unix::net::UnixDatagram,
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use claviger_actors::audit::Sink;
@@ -16,6 +16,8 @@ use claviger_actors::audit::Sink;
 const PRIORITY: u8 = 13 * 8 + 6;
 /// A relay on this machine that takes longer has stopped.
 const WRITE_MAX: Duration = Duration::from_secs(1);
+/// Bytes that may wait in the socket for a relay which does not read: they count as delivered.
+const UNREAD_MAX: usize = 64 << 10;
 
 pub(super) enum Way {
     Udp(SocketAddr),
@@ -25,8 +27,14 @@ pub(super) enum Way {
 
 enum Open {
     Udp(UdpSocket),
-    Tcp(TcpStream),
+    Tcp(Connection),
     Unix(UnixDatagram),
+}
+
+/// A connection, and what of a message is still to be sent: half a message would spoil all that follow it.
+struct Connection {
+    stream: TcpStream,
+    rest: Vec<u8>,
 }
 
 pub(super) struct Syslog {
@@ -56,7 +64,8 @@ impl Syslog {
                 let stream = TcpStream::connect_timeout(to, WRITE_MAX)?;
                 stream.set_write_timeout(Some(WRITE_MAX))?;
                 stream.set_nodelay(true)?;
-                Open::Tcp(stream)
+                rustix::net::sockopt::set_socket_send_buffer_size(&stream, UNREAD_MAX)?;
+                Open::Tcp(Connection { stream, rest: Vec::new() })
             }
             Way::Unix(to) => {
                 let socket = UnixDatagram::unbound()?;
@@ -75,15 +84,69 @@ impl Syslog {
             Open::Unix(socket) => {
                 messages.into_iter().try_for_each(|message| socket.send(&message).map(drop))
             }
-            Open::Tcp(stream) => {
+            Open::Tcp(connection) => {
                 let mut framed = Vec::with_capacity(lines.len() * 2);
                 for message in messages {
                     write!(framed, "{} ", message.len())?;
                     framed.extend_from_slice(&message);
                 }
-                stream.write_all(&framed)
+                connection.send(framed)
             }
         }
+    }
+}
+
+impl Connection {
+    /// Sends what was left of the time before, and then this; what does not get away in time is kept for the next time.
+    fn send(&mut self, framed: Vec<u8>) -> io::Result<()> {
+        self.flush()?;
+        self.rest = framed;
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + WRITE_MAX;
+        while !self.rest.is_empty() {
+            match self.stream.write(&self.rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => drop(self.rest.drain(..sent)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if Instant::now() > deadline && !self.rest.is_empty() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The other side has closed it. It would take one more write before the system says so, and that one would be lost.
+    fn is_over(&self) -> bool {
+        let look = || {
+            self.stream.set_nonblocking(true)?;
+            let seen = self.stream.peek(&mut [0]);
+            self.stream.set_nonblocking(false)?;
+            seen
+        };
+        match look() {
+            Ok(seen) => seen == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+impl Open {
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Tcp(connection) => connection.is_over(),
+            Self::Udp(_) | Self::Unix(_) => false,
+        }
+    }
+
+    /// One that only did not take everything in time may yet; what it has half of would be spoilt by a new one.
+    fn is_kept_after(&self, error: &io::Error) -> bool {
+        matches!(self, Self::Tcp(_))
+            && matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
     }
 }
 
@@ -93,14 +156,15 @@ impl Sink for Syslog {
     }
 
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        let mut open = match self.open.take() {
+        let mut open = match self.open.take().filter(|open| !open.is_over()) {
             Some(open) => open,
             None => self.connect()?,
         };
-        // Only a way that took everything is kept.
-        self.send(&mut open, lines)?;
-        self.open = Some(open);
-        Ok(())
+        let sent = self.send(&mut open, lines);
+        if sent.as_ref().err().is_none_or(|error| open.is_kept_after(error)) {
+            self.open = Some(open);
+        }
+        sent
     }
 }
 
@@ -149,11 +213,47 @@ mod tests {
         stream.read_exact(&mut text).unwrap();
         assert_eq!(String::from_utf8(text).unwrap(), expected);
         drop(stream);
-        // It may take a write to notice.
-        let tries = (0..10).map(|_| sink.write(b"{\"seq\":3}\n").is_ok()).collect::<Vec<_>>();
-        assert!(tries.contains(&true));
-        assert!(server.accept().is_ok());
-        drop(server);
-        assert!((0..10).any(|_| sink.write(b"{\"seq\":4}\n").is_err()));
+        // It is noticed before anything is lost.
+        sink.write(b"{\"seq\":3}\n").unwrap();
+        let (mut stream, _) = server.accept().unwrap();
+        let mut text = vec![0; expected.len() / 2];
+        stream.read_exact(&mut text).unwrap();
+        assert!(text.ends_with(b"{\"seq\":3}"));
+        drop((stream, server));
+        assert!(sink.write(b"{\"seq\":4}\n").is_err());
+    }
+
+    #[test]
+    fn a_relay_that_does_not_read_fails_in_time_and_gets_whole_messages_later() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sink = Syslog::new(Way::Tcp(server.local_addr().unwrap()), "n1".to_owned());
+        let line = format!("{{\"seq\":1,\"x\":\"{}\"}}\n", "x".repeat(8_000));
+        let taken = (0..10_000).position(|_| sink.write(line.as_bytes()).is_err()).unwrap();
+        let began = Instant::now();
+        assert!(sink.write(line.as_bytes()).is_err());
+        assert!(began.elapsed() < WRITE_MAX * 3);
+        let (mut stream, _) = server.accept().unwrap();
+        stream.set_read_timeout(Some(WRITE_MAX)).unwrap();
+        let mut text = vec![0; 64 << 10];
+        let mut read = Vec::new();
+        // What was under way is the first that follows.
+        while read.len() < (taken + 1) * line.len() {
+            let length = stream.read(&mut text).unwrap();
+            read.extend_from_slice(&text[..length]);
+            sink.write(b"{}\n").unwrap_or_default();
+        }
+        sink.write(b"{\"seq\":2}\n").unwrap();
+        while !read.ends_with(b"{\"seq\":2}") {
+            let length = stream.read(&mut text).unwrap();
+            read.extend_from_slice(&text[..length]);
+        }
+        let mut rest = &read[..];
+        while !rest.is_empty() {
+            let blank = rest.iter().position(|byte| *byte == b' ').unwrap();
+            let length: usize = std::str::from_utf8(&rest[..blank]).unwrap().parse().unwrap();
+            let message = &rest[blank + 1..blank + 1 + length];
+            assert!(message.starts_with(b"<110>1 - n1 claviger") && message.ends_with(b"}"));
+            rest = &rest[blank + 1 + length..];
+        }
     }
 }

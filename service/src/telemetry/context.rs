@@ -10,7 +10,7 @@ tokio::task_local! {
 #[derive(Debug)]
 pub(crate) struct Context {
     /// `X-Request-Id`. Harmless in a log line.
-    pub(crate) id: String,
+    pub(crate) id: Rc<str>,
     /// What the caller said about its trace.
     pub(crate) parent: Option<TraceParent>,
     /// The trace: the caller's, or one that was begun here.
@@ -81,7 +81,7 @@ fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 impl Context {
     /// Of a request that has just come.
-    pub(crate) fn new(id: String, traceparent: Option<&str>) -> Rc<Self> {
+    pub(crate) fn new(id: Rc<str>, traceparent: Option<&str>) -> Rc<Self> {
         let parent = traceparent.and_then(TraceParent::parse);
         let trace = parent.map_or_else(OnceCell::new, |parent| OnceCell::from(parent.trace));
         Rc::new(Self { id, parent, trace, route: OnceCell::new() })

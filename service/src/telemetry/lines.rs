@@ -36,7 +36,7 @@ where
 fn named(line: &str, request: &Context) -> Result<String, fmt::Error> {
     let mut named = String::with_capacity(line.len() + 160);
     let members = [
-        ("request_id", Some(request.id.clone())),
+        ("request_id", Some(request.id.to_string())),
         ("trace_id", request.trace.get().map(ToString::to_string)),
         ("route", request.route.get().map(|route| (*route).to_owned())),
     ];
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn lines_name_their_request() {
         let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let request = Context::new("id-1".to_owned(), Some(given));
+        let request = Context::new("id-1".into(), Some(given));
         request.route.set("/v1/keys/{name}").unwrap();
         let line = named("{\"level\":\"INFO\"}\n", &request).unwrap();
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(value["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!((&value["route"], &value["level"]), (&"/v1/keys/{name}".into(), &"INFO".into()));
         assert!(line.ends_with("}\n"));
-        let request = Context::new("id-2".to_owned(), None);
+        let request = Context::new("id-2".into(), None);
         assert_eq!(named("INFO something\n", &request).unwrap(), "INFO something request_id=id-2\n");
     }
 }

@@ -147,7 +147,7 @@ impl Exporting {
             .with_attributes([
                 KeyValue::new("http.request.method", method),
                 KeyValue::new("http.route", pattern),
-                KeyValue::new("claviger.request_id", context.id.clone()),
+                KeyValue::new("claviger.request_id", context.id.to_string()),
             ])
             .start_with_context(&self.tracer, &parent)
     }

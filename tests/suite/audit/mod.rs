@@ -5,6 +5,8 @@ mod events;
 mod faults;
 mod floods;
 mod kills;
+mod lifecycle;
+mod sinks;
 mod store;
 mod tampering;
 

@@ -23,8 +23,8 @@ impl OwnKey {
         let material = Material::generate(KeyType::Eddsa, None).unwrap();
         let spki = material.public_spki.unwrap();
         Self(Signing {
-            kid: material.kid.as_str().to_owned(),
-            jwk: jwk::public_jwk(KeyType::Eddsa, &spki, &material.kid).unwrap(),
+            kid: material.kid.as_str().into(),
+            jwk: jwk::public_jwk(KeyType::Eddsa, &spki, &material.kid).unwrap().into(),
             key: Arc::new(PreparedKey::new(KeyType::Eddsa, &material.secret).unwrap()),
             epoch: 1,
         })

@@ -25,5 +25,21 @@ fn what_is_on_record_is_asked_for() {
     let hash = on(&node, "audit hash", b"somebody\n").json();
     assert_eq!(hash, node.client().post("/v1/audit/hash", &json!({"value": "somebody"})).expect(200));
     assert_ne!(hash, on(&node, "audit hash", b"somebody \n").json());
+    // The subject of a token is found by its hash, where it was issued and where it was verified, and is nowhere in clear.
+    let client = node.client();
+    let subject = "somebody@example.org";
+    let issued = client.post("/v1/tokens", &json!({"subject": subject})).expect(201);
+    client.post("/v1/tokens", &json!({"subject": "somebody else"})).expect(201);
+    client.post("/v1/tokens", &json!({"claims": {"role": "r"}})).expect(201);
+    client.post("/v1/tokens/verify", &json!({"token": issued["token"]})).expect(200);
+    client.post("/v1/tokens/verify", &json!({"token": "nonsense"})).expect(200);
+    let hash = on(&node, "audit hash", subject.as_bytes()).json()["hash"].clone();
+    let records = node.records();
+    let about = |record: &&serde_json::Value| record["sub_hash"] == hash;
+    let found: Vec<_> =
+        records.iter().filter(about).map(|record| record["event"].as_str().unwrap()).collect();
+    assert_eq!(found, ["token_issued", "token_verified"]);
+    assert_eq!(records.iter().filter(|record| record.get("sub_hash").is_some()).count(), 3);
+    assert!(!format!("{records:?}").contains(subject));
     on(&node, "audit hash", b"\xff").refused("the input is no UTF-8 text");
 }

@@ -3,6 +3,7 @@
 mod bursts;
 mod chaos;
 mod cut_off;
+mod idle;
 mod pool;
 mod redis;
 mod restarts;

@@ -320,7 +320,7 @@ impl Operation {
         self.not_valid(done.filter(|done| done.valid == Some(false)).count());
         subject.forbidden = (forbidden > 0).then_some(forbidden);
         subject.permission = self.further.take().map(|permission| permission.as_str().to_owned());
-        let request_id = Some(self.caller.request_id.as_str());
+        let request_id = Some(&*self.caller.request_id);
         let written = answers.into_iter().map(|answer| match answer {
             Ok(done) => serde_json::to_value(done.answer),
             Err(problem) => Ok(serde_json::json!({ "error": problem.body(request_id) })),

@@ -18,7 +18,7 @@ use claviger_entity::KeyName;
 
 use super::{
     problem::Problem,
-    state::{AppState, Noted},
+    state::{AppState, Arrival},
 };
 
 /// The answer that shows a key, with its `ETag`.
@@ -48,7 +48,7 @@ pub(super) fn note_key(request: &HttpRequest, state: &AppState, name: &KeyName) 
 
 /// Tells the door what the record is about.
 pub(super) fn note(request: &HttpRequest, subject: audit::Subject) {
-    if let Some(noted) = request.extensions().get::<Noted>() {
-        noted.note(subject);
+    if let Some(arrival) = request.extensions().get::<Arrival>() {
+        arrival.noted().note(subject);
     }
 }

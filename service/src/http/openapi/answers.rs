@@ -39,7 +39,7 @@ impl Modify for Answers {
         define(document.components.get_or_insert_default());
         for (pattern, item) in &mut document.paths.paths {
             for (method, operation) in operations(item) {
-                if let Found::Route(route) = table::find(&method, Some(pattern)) {
+                if let Found::Route(route) = table::find(&method, pattern) {
                     complete(route, operation);
                 }
             }

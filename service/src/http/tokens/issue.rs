@@ -1,10 +1,12 @@
 //! `POST /v1/tokens`.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, SecondsFormat, Utc};
 use claviger_actors::{
     audit::Subject,
-    keyring::{core::Use, record::KeyRecord},
+    keyring::{Snapshot, core::Use, record::KeyRecord},
 };
 use claviger_crypto::{jwe, jws, token::MAX_TOKEN_BYTES};
 use claviger_entity::{HumanDuration, KeyName, KeyType, Kid, Usage};
@@ -20,7 +22,7 @@ use crate::http::{
     keys::{note, note_key},
     problem::{Code, Problem},
     state::{AppState, Caller},
-    turn::{self, Place},
+    turn::{self, Place, Turn},
 };
 
 /// Lifetime when a request names none.
@@ -109,8 +111,7 @@ pub async fn issue(
         Some(Format::Jwe) => state.encryption_key.clone(),
         Some(Format::Jws) | None => state.signing_key.clone(),
     });
-    let snapshot = state.snapshot_with(&name).await?;
-    note_key(&request, &state, &name);
+    let (snapshot, turn) = in_turn(&request, &state, &caller, &name, given.format).await?;
     let record = &authority::key(&state, &snapshot, &caller, Permission::TokenIssue, &name)?.record;
     let may = |permission| authority::on_key(&state, &snapshot, &caller, permission, record);
     let format = format_of(record, given.format)?;
@@ -124,27 +125,23 @@ pub async fn issue(
     // Whose credential this is belongs on record, as the making of an API key does.
     let is_credential = texts(claims.get("aud")).is_some_and(|audience| audience.contains(&OWN_AUDIENCE));
     let permission = is_credential.then(|| Permission::TokenIssueCredential.as_str().to_owned());
-    let subject = claims.get("sub").and_then(Value::as_str).map(str::to_owned);
-    let credential_of = subject.filter(|_| is_credential);
+    let subject = claims.get("sub").and_then(Value::as_str);
+    let sub_hash = subject.and_then(|subject| snapshot.audit_hash(subject));
+    let credential_of = subject.filter(|_| is_credential).map(str::to_owned);
 
     let primary = snapshot.primary(&name)?;
     let kid = primary.version.kid.clone();
-    // Refused before a use is counted.
-    let place = turn::cost(record).map(Place::take).transpose()?;
     if record.temporary.is_some() {
         state
             .ring
             .consume(caller.context_of_part(), name.clone(), primary.version.version, Use::Produce)
             .await?;
     }
-    let _turn = match &place {
-        Some(place) => Some(place.turn().await?),
-        None => None,
-    };
     let token = match format {
         Format::Jws => jws::issue(&primary.material, &kid, &claims)?,
         Format::Jwe => jwe::issue(&primary.material, &kid, &claims)?,
     };
+    drop(turn);
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Problem::invalid("the token would be longer than 64 KiB; put less into its claims"));
     }
@@ -156,6 +153,7 @@ pub async fn issue(
             kid: Some(kid.to_string()),
             jti: Some(jti.to_string()),
             sub: credential_of,
+            sub_hash,
             permission,
             ..Subject::default()
         },
@@ -163,6 +161,27 @@ pub async fn issue(
     let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let answer = IssueAnswer { token, kid, jti, issued_at: text(issued_at), expires_at: text(expires_at) };
     Ok(HttpResponse::Created().json(answer))
+}
+
+/// The ring to work on. Where the work takes long it is the ring at one's turn, and nobody who stands in line holds an older one: whoever
+/// waits until that is not used any more would wait for all of them.
+async fn in_turn(
+    request: &HttpRequest,
+    state: &AppState,
+    caller: &Caller,
+    name: &KeyName,
+    format: Option<Format>,
+) -> Result<(Arc<Snapshot>, Option<(Turn, Place)>), Problem> {
+    let snapshot = state.snapshot_with(name).await?;
+    note_key(request, state, name);
+    // Whoever may not, or can't, does not stand in line.
+    let record = &authority::key(state, &snapshot, caller, Permission::TokenIssue, name)?.record;
+    let Some(cost) = turn::cost(record) else { return Ok((snapshot, None)) };
+    format_of(record, format)?;
+    drop(snapshot);
+    let place = Place::take(cost)?;
+    let turn = place.turn().await?;
+    Ok((state.ring.snapshot(), Some((turn, place))))
 }
 
 fn format_of(record: &KeyRecord, wanted: Option<Format>) -> Result<Format, Problem> {

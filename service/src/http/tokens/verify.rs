@@ -138,7 +138,9 @@ pub async fn verify(
                 state.ring.consume(caller.context_of_part(), name.clone(), version, Use::Consume).await?;
             }
             let kid = usable.version.kid.clone();
+            let whose = claims.get("sub").and_then(Value::as_str);
             subject = Subject {
+                sub_hash: whose.and_then(|whose| snapshot.audit_hash(whose)),
                 key: Some(name.to_string()),
                 version: Some(version.number()),
                 kid: Some(kid.to_string()),

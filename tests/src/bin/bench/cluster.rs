@@ -22,7 +22,9 @@ const SHORT: usize = 20;
 /// A fifth of them also while Redis is gone, where each takes a second.
 const WITHOUT: usize = 5;
 /// How long an idle cluster is watched.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(30);
+/// A server's process that rests tells what it has done only after ten seconds; what making the keys has cost is no part of rest.
+const SETTLED: Duration = Duration::from_secs(15);
 /// Milliseconds in which a hundredth at most is not done: by the hint, and by the poll alone.
 const AT_ONCE: Bound = Bound::AtMost(100.0);
 const SOON: Bound = Bound::AtMost(1_000.0);
@@ -65,6 +67,7 @@ fn transactions_per_second(spread: &Spread) -> f64 {
         let text = spread.postgres.psql(sql);
         text.trim().rsplit('|').next().unwrap().parse().unwrap()
     };
+    process::pause(SETTLED);
     let (before, began) = (count(), Instant::now());
     process::pause(IDLE);
     (count() - before) / began.elapsed().as_secs_f64()

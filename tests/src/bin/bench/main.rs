@@ -32,6 +32,7 @@ mod starts;
 mod stores;
 mod table;
 mod target;
+mod verification;
 mod wrk;
 
 use operation::Operation;
@@ -40,7 +41,7 @@ use settings::Settings;
 use table::{Judge, Lines};
 
 /// Names of what is measured on one machine, beside the operations.
-const PARTS: [&str; 5] = ["start", "ring", "authorization", "memory", "stores"];
+const PARTS: [&str; 6] = ["start", "ring", "authorization", "audit-verify", "memory", "stores"];
 
 fn main() {
     let settings = Settings::of_environment();
@@ -68,6 +69,9 @@ fn one_machine(settings: &Settings, programs: &Programs, machine: &str) {
     }
     if settings.wants("authorization") {
         decisions::measure(settings, &mut lines, &mut judge);
+    }
+    if settings.wants("audit-verify") {
+        verification::measure(settings, &mut lines, &mut judge);
     }
     if settings.wants("stores") {
         stores::measure(settings, &programs.claviger, &mut lines, &mut judge);

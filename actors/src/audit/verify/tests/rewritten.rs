@@ -176,7 +176,7 @@ fn a_key_that_changes_twice_around_a_crash_is_no_damage_and_a_forged_change_is()
             head: line::text(&head),
             epoch: 1,
             closing: true,
-            kid: key.kid.clone(),
+            kid: key.kid.to_string(),
         };
         let mut forged = Vec::new();
         about::write((last.seq, &head), (last.at, about::CHECKPOINT, said), Some(&key), &mut forged).unwrap();

@@ -179,7 +179,7 @@ const DAMAGES: &[(&str, Damage)] = &[
             head: value["head"].as_str().unwrap().to_owned(),
             epoch: 1,
             closing: false,
-            kid: key.kid.clone(),
+            kid: key.kid.to_string(),
         };
         let head = crate::audit::line::head(said.head.as_bytes()).unwrap();
         let mut line = Vec::new();

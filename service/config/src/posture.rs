@@ -1,0 +1,117 @@
+//! The settings that matter for security, as texts that may be shown: a change of one of them belongs on record.
+
+use std::{collections::BTreeMap, path::Path};
+
+use crate::{AuditSink, DatabaseUrl, RedisUrl, Settings};
+
+const NONE: &str = "none";
+
+impl Settings {
+    /// Settings that matter for security, by name. None is a secret: of URLs that may hold a password only the kind is told.
+    #[must_use]
+    pub fn posture(&self) -> BTreeMap<String, String> {
+        let tls = |file: fn(&crate::Tls) -> Option<&Path>| shown(self.tls.as_ref().and_then(file));
+        let audit = &self.audit;
+        let database = match &self.database {
+            DatabaseUrl::Sqlite(_) => "sqlite",
+            DatabaseUrl::Postgres(_) => "postgres",
+        };
+        let redis = match &self.redis {
+            None => NONE,
+            Some(RedisUrl::Server(url)) if url.starts_with("rediss:") => "server, tls",
+            Some(RedisUrl::Server(_)) => "server",
+            Some(RedisUrl::Sentinels { tls: true, .. }) => "sentinels, tls",
+            Some(RedisUrl::Sentinels { tls: false, .. }) => "sentinels",
+        };
+        let seal = if self.masters.is_some() { "given" } else { "file" };
+        let internal = self.watching.internal_listen.map(|address| address.to_string());
+        [
+            ("audit.checkpoint_interval", seconds(audit.checkpoint_interval)),
+            ("audit.dir", audit.dir.display().to_string()),
+            ("audit.fsync", audit.fsync.to_string()),
+            ("audit.keep", audit.keep.to_string()),
+            ("audit.level", audit.level.as_str().to_owned()),
+            ("audit.optional_sinks", sinks(&audit.optional_sinks)),
+            ("audit.required_sinks", sinks(&audit.required_sinks)),
+            ("audit.write_timeout", seconds(audit.write_timeout)),
+            ("cluster.max_staleness", seconds(self.max_staleness)),
+            ("database.url", database.to_owned()),
+            ("deletion.waiting_period", self.deletion_waiting_period.to_string()),
+            ("redis.url", redis.to_owned()),
+            ("seal.master_key", seal.to_owned()),
+            ("server.development", self.development.to_string()),
+            ("server.internal_listen", internal.unwrap_or_else(|| NONE.to_owned())),
+            ("server.listen", self.listen.to_string()),
+            (
+                "telemetry.otlp_endpoint",
+                self.watching.otlp_endpoint.clone().unwrap_or_else(|| NONE.to_owned()),
+            ),
+            ("tls.ca_file", shown(self.ca_file.as_deref())),
+            ("tls.cert", tls(|tls| Some(&tls.cert))),
+            ("tls.client_ca", tls(|tls| tls.client_ca.as_deref())),
+            ("tls.key", tls(|tls| Some(&tls.key))),
+            ("tokens.encryption_key", self.encryption_key.to_string()),
+            ("tokens.issuer", self.issuer.clone().unwrap_or_else(|| "of the deployment".to_owned())),
+            ("tokens.signing_key", self.signing_key.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+fn shown(path: Option<&Path>) -> String {
+    path.map_or_else(|| NONE.to_owned(), |path| path.display().to_string())
+}
+
+fn seconds(time: std::time::Duration) -> String {
+    format!("{}s", time.as_secs())
+}
+
+fn sinks(sinks: &[AuditSink]) -> String {
+    if sinks.is_empty() {
+        return NONE.to_owned();
+    }
+    sinks.iter().map(AuditSink::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn posture(environment: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let none = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+        let settings = Settings::load(None, environment, none).map_err(|error| error.to_string());
+        settings.unwrap().posture()
+    }
+
+    #[test]
+    fn each_setting_that_matters_shows_and_no_secret_does() {
+        let database = "postgres://u:db-secret-77@localhost/d";
+        let master = "seal-secret-0123456789-abcdefghijklmnop-XYZ";
+        let base = [("CLAVIGER_DATABASE__URL", database), ("CLAVIGER_SEAL__MASTER_KEY", master)];
+        let plain = posture(&base);
+        let changes = [
+            ("audit.level", "control", "control"),
+            ("audit.required_sinks", "stdout", "stdout"),
+            ("audit.optional_sinks", "syslog+udp://127.0.0.1:514", "syslog+udp://127.0.0.1:514"),
+            ("audit.fsync", "true", "true"),
+            ("audit.dir", "elsewhere", "elsewhere"),
+            ("redis.url", "redis://:redis-secret-9@127.0.0.1:6379", "server"),
+            ("redis.url", "redis+sentinel://:redis-secret-9@127.0.0.1:26379/m/0", "sentinels"),
+            ("server.listen", "127.0.0.1:1", "127.0.0.1:1"),
+            ("server.internal_listen", "127.0.0.1:2", "127.0.0.1:2"),
+            ("server.development", "true", "true"),
+            ("tokens.issuer", "https://id.example", "https://id.example"),
+            ("cluster.max_staleness", "60s", "60s"),
+        ];
+        for (name, value, shown) in changes {
+            let variable = format!("CLAVIGER_{}", name.to_uppercase().replace('.', "__"));
+            let given = posture(&[base[0], base[1], (&variable, value)]);
+            let differing: Vec<_> =
+                given.iter().filter(|(name, value)| plain.get(*name) != Some(value)).collect();
+            assert_eq!(differing, [(&name.to_owned(), &shown.to_owned())]);
+            assert!(!format!("{given:?}").contains("secret"), "{given:?}");
+        }
+    }
+}
