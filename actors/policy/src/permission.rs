@@ -19,6 +19,14 @@ pub enum Target {
     Deployment,
 }
 
+impl Target {
+    /// What is kept for somebody, beside the ring.
+    #[must_use]
+    pub const fn is_stored(self) -> bool {
+        matches!(self, Self::Secret | Self::AuthToken | Self::OfflineToken)
+    }
+}
+
 macro_rules! permissions {
     ($($(#[$meta:meta])* $variant:ident = $text:literal $target:ident,)+) => {
         /// A right; its text is the Cedar action and the word in the audit log.

@@ -182,14 +182,17 @@ impl StoresHandle {
         &self.migration
     }
 
-    /// As [`Self::migration`], with what is pending counted now.
+    /// As [`Self::migration`], with rows counted now.
     ///
     /// # Errors
     /// The database failed.
     pub async fn progress(&self) -> Result<super::Progress, StoresFailure> {
         let kids = super::migration::outdated(&self.ring.snapshot());
-        let pending = self.ask(|database| async move { database.stored_under(&kids).await }).await?;
-        Ok(super::Progress { pending, ..self.migration.progress() })
+        let count = |database: Database| async move {
+            Ok((database.stored_under(&kids).await?, database.stored_rows().await?))
+        };
+        let (pending, rows) = self.ask(count).await?;
+        Ok(super::Progress { pending, rows, ..self.migration.progress() })
     }
 
     /// The value at a place.

@@ -12,16 +12,18 @@ use std::{
 };
 
 use claviger_entity::{KeyName, Kid};
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
 use super::crypt;
 use crate::{
-    keyring::{KeyRingHandle, Snapshot},
+    keyring::{Epoch, KeyRingHandle, Snapshot},
     store::{Batch, Database, Moved, Scope, StoreError},
 };
 
-/// How often it is looked whether there is something to do.
-const LOOK: Duration = Duration::from_secs(5);
+/// After a change of the key it is looked again once: a value that was under way may have been sealed under the version before.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How often it is looked while the key stays as it is, when there should be nothing to do.
+const RARELY: Duration = Duration::from_secs(600);
 /// Pause after a round in which nothing could be moved.
 const REST: Duration = Duration::from_secs(30);
 /// Versions that are looked for at once; a key has this many after decades.
@@ -111,11 +113,13 @@ impl Migration {
 }
 
 async fn run(ring: KeyRingHandle, pace: Pace, migration: Weak<Migration>) {
-    let mut changes = ring.changes();
+    let (mut changes, mut is_settled) = (ring.changes(), false);
     loop {
         let Some(migration) = migration.upgrade() else { return };
+        let before = revision(&ring);
         let rest = match round(&ring, pace, &migration).await {
-            Ok(Round::Idle) => LOOK,
+            Ok(Round::Idle) if is_settled => RARELY,
+            Ok(Round::Idle) => AGAIN,
             // There may be more: rows that others held, or that came in between.
             Ok(Round::Moved) => Duration::ZERO,
             Ok(Round::Stuck) => REST,
@@ -125,11 +129,32 @@ async fn run(ring: KeyRingHandle, pace: Pace, migration: Weak<Migration>) {
             }
         };
         drop(migration);
+        is_settled = rest >= AGAIN;
         tokio::select! {
             () = sleep(rest) => {}
-            changed = changes.changed(), if rest == LOOK => if changed.is_err() { return },
+            is_changed = changed(&ring, &mut changes, before), if !rest.is_zero() => {
+                if !is_changed {
+                    return;
+                }
+                is_settled = false;
+            }
         }
     }
+}
+
+/// Which state the key is in.
+fn revision(ring: &KeyRingHandle) -> Option<u64> {
+    ring.snapshot().ring().key(&KeyName::stores()).ok().map(|key| key.record.revision)
+}
+
+/// Waits until the key has changed; `false` when the ring is gone.
+async fn changed(ring: &KeyRingHandle, changes: &mut watch::Receiver<Epoch>, before: Option<u64>) -> bool {
+    while revision(ring) == before {
+        if changes.changed().await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 enum Round {

@@ -39,7 +39,7 @@ pub struct ClusterView {
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = ClusterStores)]
 pub struct StoresView {
-    /// Rows of all stores, history included, counted some seconds ago.
+    /// Rows of all stores, history included.
     rows: u64,
     /// Rows that are sealed under another version than the primary.
     pending: u64,

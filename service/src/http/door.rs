@@ -180,7 +180,9 @@ async fn enter(
     let Access::Needs(permission) = route.access else { return Ok(None) };
     let began = Instant::now();
     record::can_be(state, route).map_err(|problem| Box::new((None, problem)))?;
-    if request.headers().contains_key(header::IF_MATCH) && state.cluster.is_shared() {
+    // What is stored is compared in the database.
+    let is_of_ring = !permission.target().is_stored();
+    if request.headers().contains_key(header::IF_MATCH) && is_of_ring && state.cluster.is_shared() {
         // A tag that another node has given must not be judged by a ring that is behind.
         state.cluster.refresh().await;
     }

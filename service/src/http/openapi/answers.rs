@@ -88,21 +88,17 @@ fn may_answer(route: &Route, permission: Permission, operation: &Operation, stat
         404 => in_path || matches!(permission, Permission::TokenIssue | Permission::SecretList),
         // Even a look at a key has no answer while its row is damaged.
         409 if permission.target() == Target::Key => in_path || route.kind != Kind::Read,
-        409 if is_stored(permission) => true,
+        409 if permission.target().is_stored() => true,
         409 => permission == Permission::ApiKeyDelete,
         413 => operation.request_body.is_some() || route.is_retried(),
         _ => false,
     }
 }
 
-const fn is_stored(permission: Permission) -> bool {
-    matches!(permission.target(), Target::Secret | Target::AuthToken | Target::OfflineToken)
-}
-
 /// Names of the headers that a route reads.
 fn parameters(route: &Route) -> impl Iterator<Item = &'static str> {
     let known = route.access != Access::Public;
-    let is_of_store = matches!(route.access, Access::Needs(permission) if is_stored(permission));
+    let is_of_store = matches!(route.access, Access::Needs(permission) if permission.target().is_stored());
     let of_store = is_of_store && matches!(route.method, Method::PUT | Method::DELETE);
     let conditional = of_store
         || [Permission::KeyUpdate, Permission::PolicyWrite].map(Access::Needs).contains(&route.access);
