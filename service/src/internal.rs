@@ -9,7 +9,6 @@ use std::{
 use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
-    middleware::from_fn,
     rt::task::JoinHandle,
     web::{Data, PayloadConfig},
 };
@@ -17,9 +16,7 @@ use actix_web::{
 use crate::{
     config::Settings,
     http::{
-        self,
-        door::door,
-        openapi,
+        self, openapi,
         state::{AppState, Internal},
     },
     startup::HEAD_ARRIVAL,
@@ -59,7 +56,6 @@ impl InternalServer {
                 .app_data(document.clone())
                 .app_data(PayloadConfig::new(body_limit))
                 .app_data(Internal)
-                .wrap(from_fn(door))
                 .configure(http::configure)
         };
         let server = HttpServer::new(app)

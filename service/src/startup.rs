@@ -14,7 +14,6 @@ use std::{
 use actix_web::{
     App, HttpServer,
     dev::Server,
-    middleware::from_fn,
     web::{Data, PayloadConfig},
 };
 use claviger_actors::{
@@ -29,6 +28,7 @@ use claviger_actors::{
     seal::MasterKeys,
     store::{Database, Place, Pool, StoreError},
     stores::{Pace, StoresHandle},
+    tokens::TokensHandle,
 };
 use claviger_crypto::secret::SecretBytes;
 use tokio::sync::Semaphore;
@@ -40,9 +40,7 @@ use crate::{
     config::{DatabaseUrl, RedisUrl, Settings},
     files,
     http::{
-        self,
-        door::door,
-        openapi,
+        self, openapi,
         record::{Tally, tell_counted, tell_once},
         state::AppState,
     },
@@ -135,7 +133,7 @@ impl Application {
             }
         };
 
-        let (ring, cluster) = ring.start(redis);
+        let (ring, tokens, cluster) = ring.start(redis);
         let clock: Arc<dyn Clock> = clock;
         let audited = audit::start(&settings, &ring, &clock).await;
         if audited.is_err() {
@@ -143,7 +141,7 @@ impl Application {
         }
         // A node that has not heard from the database since it loaded the ring answers nobody.
         cluster.refresh().await;
-        let state = Data::new(state(&settings, (ring, cluster), audited?, (clock, issuer, spans)));
+        let state = Data::new(state(&settings, (ring, tokens, cluster), audited?, (clock, issuer, spans)));
         lifecycle::started(&state, &settings).await;
         actix_web::rt::spawn(tell_counted(state.clone()));
         let server = serve(&settings, listener, state.clone())?;
@@ -205,7 +203,7 @@ impl Application {
 
 fn state(
     settings: &Settings,
-    (ring, cluster): (KeyRingHandle, ClusterHandle),
+    (ring, tokens, cluster): (KeyRingHandle, TokensHandle, ClusterHandle),
     (audit, keeper): (AuditHandle, AuditKeeper),
     (clock, issuer, spans): (Arc<dyn Clock>, String, Spans),
 ) -> AppState {
@@ -227,6 +225,8 @@ fn state(
         spans,
         metrics: Metrics::new(settings.watching.metrics_keys),
         ring,
+        tokens,
+        token_times: settings.token_times,
         cluster,
         max_staleness: settings.max_staleness,
         audit,
@@ -390,7 +390,6 @@ fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> R
             .app_data(state.clone())
             .app_data(document.clone())
             .app_data(PayloadConfig::new(body_limit))
-            .wrap(from_fn(door))
             .configure(http::configure)
     })
     .workers(settings.workers)

@@ -91,6 +91,7 @@ pub(crate) fn key(id: Uuid, name: KeyName, key_type: KeyType, now: DateTime<Utc>
         deleted_at: None,
         revision: 1,
         latest_version: VersionNumber::new(3).unwrap(),
+        longest_ttl: None,
     }
 }
 

@@ -1,5 +1,11 @@
 //! Tokens, the JWKS and discovery.
 
+mod feed;
+mod pairs;
+mod revocation;
+mod spread;
+mod thieves;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use claviger_tests::{Client, Node};
 use serde_json::{Value, json};
@@ -72,7 +78,6 @@ fn what_can_not_be_issued() {
         client.post("/v1/tokens", &body).refused(400, "invalid_request");
     }
     client.post("/v1/tokens", &json!({"key": "k", "format": "jwe"})).refused(400, "unsupported_operation");
-    client.post("/v1/tokens", &json!({"refresh": true})).refused(400, "unsupported_operation");
     client.post("/v1/tokens", &json!({"key": "none"})).refused(404, "key_not_found");
     client.post("/v1/tokens", &json!({"key": "~token-hash"})).refused(400, "invalid_request");
 }

@@ -24,11 +24,28 @@ pub fn sha256_of(parts: &[&[u8]]) -> [u8; 32] {
 /// HMAC-SHA-256 (RFC 2104) over the concatenation of `parts`.
 #[must_use]
 pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
-    for part in parts {
-        context.update(part);
+    MacKey::new(key).mac(parts)
+}
+
+/// A key of HMAC-SHA-256 (RFC 2104), ready for many uses. No `Debug`: it is a secret.
+pub struct MacKey(hmac::Key);
+
+impl MacKey {
+    /// From a secret of any length.
+    #[must_use]
+    pub fn new(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
-    array(context.sign().as_ref())
+
+    /// The code over the concatenation of `parts`.
+    #[must_use]
+    pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            context.update(part);
+        }
+        array(context.sign().as_ref())
+    }
 }
 
 /// HKDF-SHA-256 (RFC 5869), 32 bytes long.

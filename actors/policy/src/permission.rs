@@ -103,6 +103,14 @@ permissions! {
     TokenIssueCredential = "token.issue_credential" Key,
     /// Verify tokens.
     TokenVerify = "token.verify" Key,
+    /// Exchange refresh tokens.
+    TokenRefresh = "token.refresh" Key,
+    /// Revoke tokens of a key.
+    TokenRevoke = "token.revoke" Key,
+    /// Revoke tokens of whatever key.
+    TokenRevokeAny = "token.revoke_any" Deployment,
+    /// Ask about tokens.
+    TokenIntrospect = "token.introspect" Key,
     /// Draw random bytes.
     RandomGenerate = "random.generate" Deployment,
     /// See the nodes.

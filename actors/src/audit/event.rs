@@ -6,6 +6,8 @@
 pub const ACCESS_DENIED: &str = "access_denied";
 /// A credential that is none.
 pub const AUTH_FAILED: &str = "auth_failed";
+/// A refresh token that was presented a second time: somebody has it who should not.
+pub const REFRESH_REUSED: &str = "refresh_reused";
 /// An operation that has no name here.
 pub const OTHER: &str = "other";
 
@@ -43,7 +45,9 @@ pub fn event_of(operation: &str) -> &'static str {
         "random.generate" => "random",
         "token.issue" | "token.issue_credential" => "token_issued",
         "token.verify" => "token_verified",
-        "token.revoke" | "token.revoked" => "token_revoked",
+        "token.refresh" => "token_refreshed",
+        "token.revoke" | "token.revoke_any" | "token.revoked" => "token_revoked",
+        "token.introspect" => "token_introspected",
         "api_key.create" | "api_key.created" => "api_key_created",
         "api_key.rotate" | "api_key.rotated" => "api_key_rotated",
         "api_key.delete" | "api_key.deleted" => "api_key_deleted",
@@ -77,6 +81,7 @@ pub fn event_of_outcome(operation: &str, outcome: &str) -> &'static str {
     match outcome {
         "forbidden" => ACCESS_DENIED,
         "unauthorized" => AUTH_FAILED,
+        "token_reused" => REFRESH_REUSED,
         code if code.starts_with("token_") => AUTH_FAILED,
         _ => event_of(operation),
     }
@@ -131,5 +136,6 @@ mod tests {
         assert_eq!(event_of_outcome("key.rotate", "forbidden"), ACCESS_DENIED);
         assert_eq!(event_of_outcome("key.encrypt", "unauthorized"), AUTH_FAILED);
         assert_eq!(event_of_outcome("key.encrypt", "token_expired"), AUTH_FAILED);
+        assert_eq!(event_of_outcome("token.refresh", "token_reused"), REFRESH_REUSED);
     }
 }

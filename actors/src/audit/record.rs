@@ -1,9 +1,9 @@
 //! One operation, for the record.
 
-use std::net::IpAddr;
+use std::{cell::RefCell, net::IpAddr};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 /// Longest record in bytes. Every member is bounded by what the service accepts; this is for what was forgotten.
@@ -13,6 +13,7 @@ pub(super) const RECORD_MAX: usize = 8 << 10;
 #[derive(Debug, Clone, Serialize)]
 pub struct AuditRecord<'a> {
     /// When it ended.
+    #[serde(serialize_with = "moment")]
     pub ts: DateTime<Utc>,
     /// What happened, such as `key_rotated`.
     pub event: &'a str,
@@ -74,6 +75,9 @@ pub struct Subject {
     /// Token id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
+    /// Family of a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
     /// `sub` of a token that is a credential for this service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
@@ -98,4 +102,71 @@ pub struct Subject {
     /// Verdict of a verification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid: Option<bool>,
+}
+
+/// A time as chrono writes it. Of the times of one second only the fraction is written anew: a record's time is the dearest of its members.
+fn moment<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    let nanos = at.timestamp_subsec_nanos();
+    let seconds = SECOND.with_borrow_mut(|(known, text)| {
+        if *known != at.timestamp() || text.is_empty() {
+            (*known, *text) = (at.timestamp(), at.format("%Y-%m-%dT%H:%M:%S").to_string());
+        }
+        let mut whole = [0; 40];
+        let start = whole.get_mut(..text.len()).filter(|_| nanos < 1_000_000_000);
+        start.map(|start| start.copy_from_slice(text.as_bytes())).map(|()| (whole, text.len()))
+    });
+    let (digits, mut rest) = match nanos {
+        0 => (0, 0),
+        _ if nanos.is_multiple_of(1_000_000) => (3, nanos / 1_000_000),
+        _ if nanos.is_multiple_of(1_000) => (6, nanos / 1_000),
+        _ => (9, nanos),
+    };
+    let Some((mut text, length)) = seconds else { return at.serialize(serializer) };
+    let end = if digits == 0 { length } else { length + 1 + digits };
+    let Some(fraction) = text.get_mut(length..=end) else { return at.serialize(serializer) };
+    for place in fraction.iter_mut().rev().skip(1).take(digits) {
+        *place = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    if digits > 0
+        && let Some(point) = fraction.first_mut()
+    {
+        *point = b'.';
+    }
+    if let Some(zone) = fraction.last_mut() {
+        *zone = b'Z';
+    }
+    match text.get(..=end).and_then(|text| std::str::from_utf8(text).ok()) {
+        Some(text) => serializer.serialize_str(text),
+        None => at.serialize(serializer),
+    }
+}
+
+thread_local! {
+    /// The second that was written last, without its fraction.
+    static SECOND: RefCell<(i64, String)> = const { RefCell::new((0, String::new())) };
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Ours(#[serde(serialize_with = "moment")] DateTime<Utc>);
+
+    proptest! {
+        /// Letter for letter, in whatever order times come.
+        #[test]
+        fn times_are_written_as_chrono_writes_them(
+            times in prop::collection::vec((-80_000_000_000_i64..250_000_000_000, 0_u32..2_000_000_000, 0_u32..4), 1..20)
+        ) {
+            for (second, nanos, coarse) in times {
+                let unit = [1, 1_000, 1_000_000, 1_000_000_000].get(coarse as usize).copied().unwrap_or(1);
+                let Some(at) = DateTime::from_timestamp(second, nanos / unit * unit) else { continue };
+                prop_assert_eq!(serde_json::to_string(&Ours(at)).unwrap(), serde_json::to_string(&at).unwrap());
+            }
+        }
+    }
 }

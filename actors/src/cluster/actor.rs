@@ -19,6 +19,7 @@ use crate::{
     clock::{ClusterClock, uptime},
     keyring::{KeyRingHandle, RingFailure},
     store::{NodeRow, Sight, StoreError},
+    tokens::TokensHandle,
 };
 
 /// How often the database is asked.
@@ -42,6 +43,7 @@ pub(super) struct ClusterLink {
 /// What the actor and its handle know.
 pub(super) struct Shared {
     pub(super) ring: KeyRingHandle,
+    pub(super) tokens: TokensHandle,
     pub(super) clock: Arc<ClusterClock>,
     pub(super) node: NodeRow,
     pub(super) draining: AtomicBool,
@@ -116,6 +118,7 @@ impl ClusterLink {
             let answer = answer.unwrap_or(Err(RingFailure::Storage(StoreError::Late)));
             shared.tally.database.store(answer.is_ok(), Ordering::Relaxed);
             if let Err(error) = &answer {
+                shared.tokens.doubt();
                 tracing::warn!(%error, "the database was not reached");
             }
             for waiting in waiting {
@@ -163,7 +166,8 @@ impl Shared {
             let snapshot = self.ring.snapshot();
             (Arc::clone(snapshot.keychain()), snapshot.position())
         };
-        let Sight { position, now } = database.look(&keychain).await.map_err(failed)?;
+        let horizon = self.tokens.horizon();
+        let Sight { position, now, feed } = database.look(&keychain, horizon).await.map_err(failed)?;
         let answered = uptime();
         if let Some(now) = now {
             self.clock.set(now, asked, answered);
@@ -175,6 +179,8 @@ impl Shared {
         if !has_it || self.ring.is_rewound() {
             self.ring.catch_up().await?;
         }
+        // A node that does not know what is revoked is no more to be believed than one that does not know the ring.
+        self.tokens.follow(feed).await.map_err(failed)?;
         // The ring now has at least what the database had when it was asked.
         let renewed = self.renewed.load(Ordering::Acquire);
         let renewed = (renewed > 0).then(|| Duration::from_millis(renewed));

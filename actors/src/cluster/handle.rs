@@ -20,6 +20,7 @@ use crate::{
     clock::{Clock as _, ClusterClock},
     keyring::{Epoch, KeyRingHandle},
     store::{Database, NodeRow, StoreError},
+    tokens::TokensHandle,
 };
 
 /// Requests that may wait for one answer of the database; beyond it they are refused.
@@ -60,14 +61,15 @@ pub struct View {
 impl ClusterHandle {
     /// Starts the actor.
     pub(crate) fn start(
-        ring: KeyRingHandle,
+        (ring, tokens): (KeyRingHandle, TokensHandle),
         clock: Arc<ClusterClock>,
         node: NodeRow,
         hints: Option<Hints>,
     ) -> Self {
-        let made = ring.made();
+        let (made, revoked) = (ring.made(), tokens.made());
         let shared = Arc::new(Shared {
             ring,
+            tokens,
             clock,
             node,
             draining: false.into(),
@@ -90,7 +92,13 @@ impl ClusterHandle {
         let has_hints = hints.is_some();
         if let Some(hints) = hints {
             let (shared, link) = (Arc::clone(&shared), actor.clone());
-            Listener::start_in_arbiter(&Arbiter::new().handle(), |_| Listener { hints, shared, link, made });
+            Listener::start_in_arbiter(&Arbiter::new().handle(), |_| Listener {
+                hints,
+                shared,
+                link,
+                made,
+                revoked,
+            });
         }
         Self { actor, permits: Arc::new(Semaphore::new(WAITING)), shared, has_hints }
     }

@@ -31,6 +31,11 @@ pub(super) enum Entry {
         /// How far.
         epoch: u64,
     },
+    /// A node has revoked tokens.
+    Revoked {
+        /// The start of the node.
+        by: String,
+    },
     /// A node uses our changes up to an epoch.
     Acknowledged {
         /// The start of the node.
@@ -43,6 +48,18 @@ pub(super) enum Entry {
     /// Something else, which somebody else wrote.
     Unreadable,
 }
+
+/// What there is to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Feed {
+    /// Changes of the ring.
+    Ring,
+    /// Revoked tokens.
+    Revocations,
+}
+
+/// Value of the field `feed`; the ring's entries have none.
+const REVOCATIONS: &str = "revocations";
 
 /// The streams of a deployment.
 #[derive(Clone)]
@@ -77,8 +94,11 @@ impl Hints {
     }
 
     /// Tells all nodes of a change.
-    pub(super) async fn publish(&self, by: &str, epoch: u64) -> Result<(), HintError> {
-        let fields = [("boot", by.to_owned()), ("epoch", epoch.to_string())];
+    pub(super) async fn publish(&self, by: &str, epoch: u64, feed: Feed) -> Result<(), HintError> {
+        let mut fields = vec![("boot", by.to_owned()), ("epoch", epoch.to_string())];
+        if feed == Feed::Revocations {
+            fields.push(("feed", REVOCATIONS.to_owned()));
+        }
         let mut connection = self.link.connection().await?;
         let _: Option<String> =
             connection.xadd_maxlen(&self.events, StreamMaxlen::Approx(KEPT), "*", &fields).await?;
@@ -134,7 +154,9 @@ impl Hints {
             for entry in stream.ids {
                 let text = |name: &str| entry.get::<String>(name);
                 let epoch = entry.get::<u64>("epoch");
+                let is_of_tokens = is_event && text("feed").as_deref() == Some(REVOCATIONS);
                 entries.push(match (text("boot"), epoch) {
+                    (Some(by), Some(_)) if is_of_tokens => Entry::Revoked { by },
                     (Some(by), Some(epoch)) if is_event => Entry::Changed { by, epoch },
                     (Some(by), Some(epoch)) => {
                         let mac = entry.get::<Vec<u8>>("mac").unwrap_or_default();

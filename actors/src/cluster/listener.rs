@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     actor::{Ask, ClusterLink, Shared},
-    hints::{Cursors, Entry, Hints},
+    hints::{Cursors, Entry, Feed, Hints},
     redis::HintError,
 };
 use crate::{
@@ -32,6 +32,7 @@ pub(super) struct Listener {
     pub(super) shared: Arc<Shared>,
     pub(super) link: Addr<ClusterLink>,
     pub(super) made: watch::Receiver<Epoch>,
+    pub(super) revoked: watch::Receiver<u64>,
 }
 
 impl Actor for Listener {
@@ -39,7 +40,8 @@ impl Actor for Listener {
 
     fn started(&mut self, context: &mut Self::Context) {
         let speaks = Speaker { hints: self.hints.clone(), shared: Arc::clone(&self.shared) };
-        context.spawn(speaks.run(self.made.clone()).into_actor(self));
+        context.spawn(speaks.clone().run(self.made.clone()).into_actor(self));
+        context.spawn(speaks.tell_of_revocations(self.revoked.clone()).into_actor(self));
         let ears =
             Ears { hints: self.hints.clone(), shared: Arc::clone(&self.shared), link: self.link.clone() };
         context.spawn(ears.run().into_actor(self));
@@ -47,6 +49,7 @@ impl Actor for Listener {
 }
 
 /// Tells of this node's changes.
+#[derive(Clone)]
 struct Speaker {
     hints: Hints,
     shared: Arc<Shared>,
@@ -57,16 +60,28 @@ impl Speaker {
         while made.changed().await.is_ok() {
             // Several changes at once need one hint.
             let epoch = made.borrow_and_update().0;
-            let began = uptime();
-            let published = self.hints.publish(&self.shared.node.boot_id, epoch).await;
-            let tally = &self.shared.tally;
-            if published.is_ok() {
-                tally.publications.observe(uptime().saturating_sub(began));
-            }
-            if let Err(error) = published {
-                tally.unsent.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(%error, "a change was not announced; the others find it by their polls");
-            }
+            self.publish(epoch, Feed::Ring).await;
+        }
+    }
+
+    async fn tell_of_revocations(self, mut revoked: watch::Receiver<u64>) {
+        while revoked.changed().await.is_ok() {
+            revoked.mark_unchanged();
+            // An older release reads the epoch, which it has.
+            self.publish(self.shared.ring.snapshot().epoch.0, Feed::Revocations).await;
+        }
+    }
+
+    async fn publish(&self, epoch: u64, feed: Feed) {
+        let began = uptime();
+        let published = self.hints.publish(&self.shared.node.boot_id, epoch, feed).await;
+        let tally = &self.shared.tally;
+        if published.is_ok() {
+            tally.publications.observe(uptime().saturating_sub(began));
+        }
+        if let Err(error) = published {
+            tally.unsent.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%error, "a change was not announced; the others find it by their polls");
         }
     }
 }
@@ -133,6 +148,7 @@ impl Ears {
         count(&self.shared.tally.received, readable);
         count(&self.shared.tally.unreadable, entries.len() - readable);
         let mut news: Vec<(String, u64)> = Vec::new();
+        let mut are_tokens_revoked = false;
         for entry in entries {
             match entry {
                 Entry::Changed { by, epoch } if by != *own => {
@@ -141,15 +157,13 @@ impl Ears {
                         None => news.push((by, epoch)),
                     }
                 }
+                Entry::Revoked { by } => are_tokens_revoked |= by != *own,
                 Entry::Changed { .. } | Entry::Unreadable => {}
                 Entry::Acknowledged { by, epoch, mac } => self.acknowledged(by, epoch, &mac),
             }
         }
-        if news.is_empty() {
-            return;
-        }
         // However many there are, and whoever wrote them: one look at the database.
-        if news.iter().any(|(_, epoch)| *epoch > self.shared.ring.snapshot().epoch.0) {
+        if are_tokens_revoked || news.iter().any(|(_, epoch)| *epoch > self.shared.ring.snapshot().epoch.0) {
             self.ask().await;
         }
         let began = uptime();

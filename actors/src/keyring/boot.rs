@@ -23,6 +23,7 @@ use crate::{
     cluster::{ClusterHandle, Hints, RedisLink},
     seal::MasterKeys,
     store::{Database, NodeRow, StoreError},
+    tokens::{Loaded, TokensHandle},
 };
 
 /// Names of the keys that tokens are made with when a request names none.
@@ -66,6 +67,7 @@ pub struct Booted {
     snapshot: Arc<Snapshot>,
     clock: Arc<ClusterClock>,
     row: NodeRow,
+    revocations: Loaded,
     /// The deployment has had its first administrator.
     pub bootstrapped: bool,
     /// `iss` of its tokens, once known.
@@ -112,8 +114,10 @@ pub async fn boot(
         database.enter(&row).await?;
     }
     let loaded = database.load_ring(&keychain).await?;
+    let revocations = Loaded::read(&database, &keychain, &clock).await?;
     let mut booted = Booted {
         snapshot: Arc::new(snapshot(loaded, &keychain)),
+        revocations,
         writer: Writer { database, keychain, node: identity.name },
         row,
         clock,
@@ -215,12 +219,14 @@ impl Booted {
 
     /// Starts the actors.
     #[must_use]
-    pub fn start(self, redis: Option<RedisLink>) -> (KeyRingHandle, ClusterHandle) {
+    pub fn start(self, redis: Option<RedisLink>) -> (KeyRingHandle, TokensHandle, ClusterHandle) {
         let deployment = self.writer.keychain.deployment();
         let hints = redis.map(|link| Hints::new(link, deployment));
+        let node = self.writer.node.clone();
         let ring =
             KeyRingHandle::start(self.writer, self.snapshot, Arc::clone(&self.clock) as Arc<dyn Clock>);
-        let cluster = ClusterHandle::start(ring.clone(), self.clock, self.row, hints);
-        (ring, cluster)
+        let tokens = TokensHandle::start(ring.clone(), self.revocations, (Arc::clone(&self.clock), node));
+        let cluster = ClusterHandle::start((ring.clone(), tokens.clone()), self.clock, self.row, hints);
+        (ring, tokens, cluster)
     }
 }

@@ -70,6 +70,16 @@ pub fn alias_hash(snapshot: &Snapshot, id: &[u8]) -> Option<[u8; 32]> {
     keyed_hash(snapshot, b"kid alias v1:", id)
 }
 
+/// Keyed hash of a refresh token.
+pub(crate) fn refresh_hash(snapshot: &Snapshot, token: &[u8]) -> Option<[u8; 32]> {
+    keyed_hash(snapshot, b"refresh token v1:", token)
+}
+
+/// The secret under which revoked things are marked.
+pub(crate) fn mark_secret(snapshot: &Snapshot) -> Option<[u8; 32]> {
+    keyed_hash(snapshot, b"revocation marks v1:", &[])
+}
+
 /// Keyed hash of a value that audit records show in place of the value.
 pub(super) fn audit_hash(snapshot: &Snapshot, value: &[u8]) -> Option<[u8; 32]> {
     keyed_hash(snapshot, b"audit value v1:", value)

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use claviger_entity::{
-    KeyName, KeyState, KeyType, Kid, RotationPolicy, Tier, Usage, VersionNumber,
+    HumanDuration, KeyName, KeyState, KeyType, Kid, RotationPolicy, Tier, Usage, VersionNumber,
     domain::{claims::ClaimRules, temporary::TemporaryPolicy},
 };
 use uuid::Uuid;
@@ -55,6 +55,8 @@ pub struct KeyRecord {
     pub revision: u64,
     /// Number of the newest version, so that a missing row is noticed.
     pub latest_version: VersionNumber,
+    /// The longest lifetime that its tokens may have, where one of before was longer than `claims.max_ttl` is now.
+    pub longest_ttl: Option<HumanDuration>,
 }
 
 /// A temporary key's policy and what is left of it.

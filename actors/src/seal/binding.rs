@@ -44,6 +44,18 @@ impl Binding {
         ])
     }
 
+    /// What is issued for a refresh token.
+    #[must_use]
+    pub fn grant(deployment: Uuid, token: Uuid) -> Self {
+        Self::of(&[deployment.as_bytes(), token.as_bytes(), b"grant"])
+    }
+
+    /// The pair that was given for a refresh token.
+    #[must_use]
+    pub fn pair(deployment: Uuid, token: Uuid) -> Self {
+        Self::of(&[deployment.as_bytes(), token.as_bytes(), b"pair"])
+    }
+
     /// A wrapped data-encryption key.
     pub(super) fn data_key(deployment: Uuid, id: Uuid, purpose: &str) -> Self {
         Self::of(&[deployment.as_bytes(), id.as_bytes(), purpose.as_bytes(), b"data key"])

@@ -7,8 +7,12 @@ use super::Keychain;
 
 /// Columns that came after their table. While one is NULL it is left out, so that rows from before it keep their MAC; to set or clear it
 /// still changes the MAC.
-const ADDED: [(&str, &str); 3] =
-    [("principals", "previous_hash"), ("principals", "previous_until"), ("ring_meta", "policies")];
+const ADDED: [(&str, &str); 4] = [
+    ("principals", "previous_hash"),
+    ("principals", "previous_until"),
+    ("ring_meta", "policies"),
+    ("keys", "longest_ttl"),
+];
 
 /// HMAC-SHA-256 over a row's table and columns, each with its name, its kind and its length; `skipped` columns are left out.
 ///

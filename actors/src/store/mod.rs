@@ -18,6 +18,7 @@ mod retry;
 mod rows;
 mod slow;
 mod stores;
+mod tokens;
 
 pub use audit::{Before, EventFilter, EventRow, NodeAnchor, NodeSettings, Starting};
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
@@ -28,5 +29,6 @@ pub use idempotency::IdempotencyRecord;
 pub use legacy::{LegacyDatabase, LegacyPlace, LegacyRow};
 pub use load::LoadedRing;
 pub use meta::Deployment;
-pub use nodes::{NodeRow, Sight};
+pub use nodes::{FeedSight, NodeRow, Sight};
 pub(crate) use stores::{Batch, Found, Moved, Scope, StoresTurn};
+pub use tokens::{Exchange, Feed, Outcome as ExchangeOutcome, RefreshRecord};

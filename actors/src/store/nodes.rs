@@ -18,6 +18,9 @@ const FORGOTTEN_MS: i64 = 24 * 3_600 * 1_000;
 /// PostgreSQL's clock at this very statement, not at the start of its transaction.
 const SERVER_CLOCK: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 const STANDBY: &str = "pg_is_in_recovery()";
+/// The oldest transaction that is open to this very statement, and whether there are revocations since another.
+pub(super) const HORIZON: &str = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
+const REVOKED: &str = "EXISTS (SELECT 1 FROM revocations WHERE xid >= $1)";
 
 /// What a look at the database shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +29,17 @@ pub struct Sight {
     pub position: Position,
     /// The database's clock, in milliseconds; a file has none.
     pub now: Option<i64>,
+    /// What there is of revocations; a file is written by one process, which knows.
+    pub feed: Option<FeedSight>,
+}
+
+/// What a look shows of the feed of revocations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedSight {
+    /// There are some since the horizon that the look was made from.
+    pub has_more: bool,
+    /// The oldest transaction that is open; nothing before it will come any more.
+    pub horizon: i64,
 }
 
 /// A node's row.
@@ -38,28 +52,35 @@ impl Database {
         self.connection.get_database_backend() != DbBackend::Sqlite
     }
 
-    /// Asks where the ring stands and what time it is: one statement, since every node asks every second.
+    /// Asks where the ring stands, what time it is, and whether tokens were revoked since a horizon: one statement, since every node asks
+    /// every second.
     ///
     /// # Errors
     /// The database failed, or is a standby, which may lag behind its primary.
-    pub async fn look(&self, keychain: &Keychain) -> Result<Sight, StoreError> {
+    pub async fn look(&self, keychain: &Keychain, horizon: i64) -> Result<Sight, StoreError> {
         let backend = self.connection.get_database_backend();
         let mut query = ring_meta::Entity::find_by_id(1);
         if self.is_shared() {
-            query = query.expr_as(Expr::cust(SERVER_CLOCK), "now").expr_as(Expr::cust(STANDBY), "standby");
+            query = query
+                .expr_as(Expr::cust(SERVER_CLOCK), "now")
+                .expr_as(Expr::cust(STANDBY), "standby")
+                .expr_as(Expr::cust_with_values(REVOKED, [horizon]), "has_more")
+                .expr_as(Expr::cust(HORIZON), "horizon");
         }
         let row =
             self.connection.query_one_raw(query.build(backend)).await?.ok_or(StoreError::MetaDamaged)?;
-        let now = if self.is_shared() {
+        let (now, feed) = if self.is_shared() {
             if row.try_get("", "standby")? {
                 return Err(StoreError::Standby);
             }
-            Some(row.try_get("", "now")?)
+            let feed =
+                FeedSight { has_more: row.try_get("", "has_more")?, horizon: row.try_get("", "horizon")? };
+            (Some(row.try_get("", "now")?), Some(feed))
         } else {
-            None
+            (None, None)
         };
         let meta = ring_meta::Model::from_query_result(&row, "")?;
-        Ok(Sight { position: meta::position(keychain, &meta)?, now })
+        Ok(Sight { position: meta::position(keychain, &meta)?, now, feed })
     }
 
     /// The database's clock, in milliseconds; a file has none.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use claviger_entity::{
-    KeyName, VersionNumber,
+    HumanDuration, KeyName, VersionNumber,
     tables::{key, key_version, policy, principal},
 };
 use claviger_policy::PolicyDocument;
@@ -51,6 +51,7 @@ pub(super) fn key_row(keychain: &Keychain, record: &KeyRecord) -> Result<key::Mo
         deleted_at: record.deleted_at.map(millis),
         revision: i64::try_from(record.revision).unwrap_or(i64::MAX),
         latest_version: record.latest_version.number().into(),
+        longest_ttl: record.longest_ttl.map(|ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX)),
         mac: Vec::new(),
     };
     row.mac = mac_of_row(keychain, "keys", &row, &[]).to_vec();
@@ -139,6 +140,10 @@ pub(super) fn key_record(row: &key::Model) -> Option<KeyRecord> {
         deleted_at: optional_time(row.deleted_at)?,
         revision: u64::try_from(row.revision).ok()?,
         latest_version: number(row.latest_version)?,
+        longest_ttl: match row.longest_ttl {
+            Some(seconds) => Some(HumanDuration::from_secs(u64::try_from(seconds).ok()?)),
+            None => None,
+        },
     })
 }
 

@@ -47,6 +47,8 @@ pub struct Model {
     pub revision: i64,
     /// Number of the newest version.
     pub latest_version: i64,
+    /// Seconds: the longest lifetime that its tokens may have, where that was more than it is now.
+    pub longest_ttl: Option<i64>,
     /// Over all other columns.
     pub mac: Vec<u8>,
 }

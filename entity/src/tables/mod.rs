@@ -16,6 +16,8 @@ pub mod offline_token;
 pub mod policy;
 pub mod principal;
 pub mod principal_use;
+pub mod refresh_token;
+pub mod revocation;
 pub mod ring_meta;
 pub mod secret;
 pub mod secret_version;

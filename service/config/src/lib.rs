@@ -17,6 +17,7 @@ mod settings;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod watching;
 
 pub use audit::{Audit, AuditLevel, AuditSink};
@@ -27,4 +28,5 @@ pub use postgres::PostgresUrl;
 pub use redis::RedisUrl;
 pub use settings::{DatabaseUrl, Pool, Settings, Stores, Tls};
 pub use survey::{Outline, Survey, survey};
+pub use tokens::TokenTimes;
 pub use watching::Watching;

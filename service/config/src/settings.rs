@@ -12,7 +12,9 @@ use claviger_crypto::{random, secret::SecretBytes};
 use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
-use crate::{Audit, ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, Watching, master, postgres};
+use crate::{
+    Audit, ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenTimes, Watching, master, postgres,
+};
 
 /// All settings, judged. No `Debug`: some are secrets.
 pub struct Settings {
@@ -52,6 +54,8 @@ pub struct Settings {
     pub signing_key: KeyName,
     /// Key that encrypts tokens when a request names none.
     pub encryption_key: KeyName,
+    /// How long tokens live.
+    pub token_times: TokenTimes,
     /// TLS of the listener.
     pub tls: Option<Tls>,
     /// Authorities that are trusted beside the machine's wherever this node is the client; in the database's URLs already.
@@ -214,6 +218,7 @@ impl Judge<'_> {
             ),
             signing_key: judge.key_name("tokens.signing_key", "default-signing")?,
             encryption_key: judge.key_name("tokens.encryption_key", "default-encryption")?,
+            token_times: judge.token_times(),
             tls: judge.tls(),
             ca_file: judge.ca_file(),
             audit: judge.audit(&database),

@@ -2,7 +2,10 @@
 
 use actix_web::http::header::{self, HeaderMap};
 use chrono::{DateTime, Utc};
-use claviger_actors::keyring::{Snapshot, internal, record::Origin};
+use claviger_actors::{
+    keyring::{Snapshot, internal, record::Origin},
+    tokens::TokensHandle,
+};
 use claviger_crypto::{
     claims::{self, ClaimsError, Expectation},
     jws::{self, KidClaim},
@@ -11,7 +14,7 @@ use claviger_crypto::{
 use claviger_entity::Usage;
 
 use super::Identity;
-use crate::http::tokens::OWN_AUDIENCE;
+use crate::http::tokens::{OWN_AUDIENCE, facts::is_revoked};
 
 /// Longest `sub` of a credential.
 const SUBJECT_MAX_BYTES: usize = 255;
@@ -23,6 +26,8 @@ pub enum Refusal {
     Unknown,
     /// A token of ours whose time is over.
     Expired,
+    /// A token of ours that was revoked.
+    Revoked,
 }
 
 /// Recognises the caller.
@@ -30,7 +35,7 @@ pub enum Refusal {
 /// # Errors
 /// See [`Refusal`].
 pub fn authenticate(
-    snapshot: &Snapshot,
+    (snapshot, tokens): (&Snapshot, &TokensHandle),
     issuer: &str,
     headers: &HeaderMap,
     now: DateTime<Utc>,
@@ -49,7 +54,7 @@ pub fn authenticate(
         return Ok(Identity::ApiKey { principal: std::sync::Arc::clone(principal), until });
     }
     if credential.contains('.') {
-        bearer_of_token(snapshot, issuer, credential, now)
+        bearer_of_token((snapshot, tokens), issuer, credential, now)
     } else {
         Err(Refusal::Unknown)
     }
@@ -58,7 +63,7 @@ pub fn authenticate(
 /// A signed token that names this service as its audience. Only this service can have made it: its key was generated here and never
 /// leaves. Whoever may issue for that audience holds a permission of its own, so nobody signs their way up.
 fn bearer_of_token(
-    snapshot: &Snapshot,
+    (snapshot, tokens): (&Snapshot, &TokensHandle),
     issuer: &str,
     credential: &str,
     now: DateTime<Utc>,
@@ -88,6 +93,9 @@ fn bearer_of_token(
         ClaimsError::Expired => Refusal::Expired,
         ClaimsError::Invalid(_) => Refusal::Unknown,
     })?;
+    if is_revoked(tokens, snapshot, (&usable, credential), &claims, now) {
+        return Err(Refusal::Revoked);
+    }
     let named = claims.contains_key("aud");
     let subject = claims.get("sub").and_then(serde_json::Value::as_str).filter(|subject| {
         !subject.is_empty() && subject.len() <= SUBJECT_MAX_BYTES && !subject.chars().any(char::is_control)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use reqwest::{
-    Certificate, Method, Response, Url,
+    Certificate, Method, RequestBuilder, Response, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue},
     redirect::Policy,
 };
@@ -92,6 +92,22 @@ impl Client {
         self.call(Method::POST, path, &[], Some(body)).await
     }
 
+    /// As [`Self::post`], under an `Idempotency-Key`.
+    pub(super) async fn post_once(
+        &self,
+        path: &[&str],
+        body: &Value,
+        key: Option<&str>,
+    ) -> Result<Value, Failure> {
+        let mut request = self.request(Method::POST, path, &[], Some(body));
+        if let Some(key) = key {
+            let key = HeaderValue::from_str(key);
+            let rule = |_| Failure::Local("--idempotency-key must be visible ASCII characters".to_owned());
+            request = request.header("idempotency-key", key.map_err(rule)?);
+        }
+        self.answer(request).await
+    }
+
     /// All pages of a listing as one.
     pub(super) async fn pages(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
         let (mut items, mut cursor) = (Vec::new(), None::<String>);
@@ -126,7 +142,7 @@ impl Client {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        self.exchange(method, path, query, (body, None)).await.map(|(answer, _)| answer)
+        self.answer(self.request(method, path, query, body)).await
     }
 
     /// As [`Self::call`], on a condition; answers with the entity tag too.
@@ -140,16 +156,35 @@ impl Client {
         query: &[(&str, &str)],
         (body, condition): (Option<&Value>, Option<(HeaderName, &str)>),
     ) -> Result<(Value, Option<String>), Failure> {
-        let mut request = self.http.request(method, self.url(path, query));
+        let mut request = self.request(method, path, query, body);
         if let Some((name, tag)) = condition {
             request = request.header(name, tag);
         }
+        self.tagged(request).await
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> RequestBuilder {
+        let mut request = self.http.request(method, self.url(path, query));
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
         }
+        request
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        self.tagged(request).await.map(|(answer, _)| answer)
+    }
+
+    async fn tagged(&self, request: RequestBuilder) -> Result<(Value, Option<String>), Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
         let status = response.status();
         let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);

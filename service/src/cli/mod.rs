@@ -59,7 +59,7 @@ enum Command {
     Cluster(cluster::Cluster),
     /// Keys: create, look, rotate, use.
     Keys(keys::Keys),
-    /// Tokens: issue, verify.
+    /// Tokens: issue, verify, refresh, revoke, introspect.
     Tokens(tokens::Tokens),
     /// API keys: create, list, rotate, delete.
     ApiKeys(api_keys::ApiKeys),

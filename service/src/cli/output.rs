@@ -52,7 +52,15 @@ pub(super) fn event(value: &Value) -> Result<(), Failure> {
 /// # Errors
 /// Standard output is gone.
 pub(super) fn verdict(verdict: &Value) -> Result<ExitCode, Failure> {
+    verdict_by("valid", verdict)
+}
+
+/// The same, where another member says it.
+///
+/// # Errors
+/// Standard output is gone.
+pub(super) fn verdict_by(member: &str, verdict: &Value) -> Result<ExitCode, Failure> {
     json(verdict)?;
-    let valid = verdict.get("valid") == Some(&Value::Bool(true));
+    let valid = verdict.get(member) == Some(&Value::Bool(true));
     Ok(if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

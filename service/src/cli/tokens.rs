@@ -1,4 +1,4 @@
-//! `claviger tokens`: issue and verify.
+//! `claviger tokens`: issue, verify, refresh, revoke, ask.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use super::{
     target::Target,
 };
 
-/// Tokens: issue, verify.
+/// Tokens: issue, verify, refresh, revoke, introspect.
 #[derive(Debug, Args)]
 pub(super) struct Tokens {
     #[command(flatten)]
@@ -30,6 +30,15 @@ enum Command {
     Issue(Issue),
     /// Verify a token, or the answer of issue; exit code 1 if it is not valid.
     Verify(Verify),
+    /// Exchange a refresh token, or that of a pair, for a new pair.
+    Refresh(Refresh),
+    /// Revoke a token, or everything of a family, a subject or a version of a key.
+    Revoke(Revoke),
+    /// Ask about an access token or a refresh token; exit code 1 if it is not active.
+    Introspect {
+        #[command(flatten)]
+        input: Input,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -49,6 +58,9 @@ struct Issue {
     /// Lifetime, such as 15m; 1 h unless given.
     #[arg(long, value_name = "DURATION")]
     expires_in: Option<HumanDuration>,
+    /// A refresh token too.
+    #[arg(long)]
+    refresh: bool,
     /// Further claims. Arguments are visible to other users of the machine, so claims must be no secrets.
     #[arg(long, value_name = "JSON", value_parser = object)]
     claims: Option<Map<String, Value>>,
@@ -75,6 +87,39 @@ struct Verify {
     input: Input,
 }
 
+#[derive(Debug, Args)]
+struct Refresh {
+    /// The same key gets the same pair again, should the answer be lost.
+    #[arg(long, value_name = "TEXT")]
+    idempotency_key: Option<String>,
+    #[command(flatten)]
+    input: Input,
+}
+
+#[derive(Debug, Args)]
+struct Revoke {
+    /// The access token of this id; read a token unless one of these is given.
+    #[arg(long, value_name = "ID", group = "what")]
+    jti: Option<String>,
+    /// Every token of this family, the claim fid.
+    #[arg(long, value_name = "ID", group = "what")]
+    family: Option<String>,
+    /// Every token of this claim sub, up to now.
+    #[arg(long, value_name = "TEXT", group = "what")]
+    subject: Option<String>,
+    /// Every token made with this version of a key, up to now.
+    #[arg(long, value_name = "KID", group = "what", allow_hyphen_values = true)]
+    kid: Option<String>,
+    /// With --jti or --subject: among the tokens of this key only.
+    #[arg(long, value_name = "NAME", requires = "what", conflicts_with_all = ["family", "kid"])]
+    key: Option<KeyName>,
+    /// Take the refresh token of a pair, which ends its family.
+    #[arg(long, conflicts_with = "what")]
+    refresh: bool,
+    #[command(flatten)]
+    input: Input,
+}
+
 impl Tokens {
     /// Runs the command.
     ///
@@ -89,6 +134,24 @@ impl Tokens {
             }
             Command::Verify(verify) => {
                 output::verdict(&client.post(&["v1", "tokens", "verify"], &verify.body()?).await?)
+            }
+            Command::Refresh(refresh) => {
+                let path = ["v1", "tokens", "refresh"];
+                output::json(
+                    &client.post_once(&path, &refresh.body()?, refresh.idempotency_key.as_deref()).await?,
+                )?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Revoke(revoke) => {
+                output::json(&client.post(&["v1", "tokens", "revoke"], &revoke.body()?).await?)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Introspect { input } => {
+                let mut body = Map::new();
+                put(&mut body, "token", Some(input.text_or_member("token")?.as_str()));
+                let path = ["v1", "tokens", "introspect"];
+                let answer = client.post(&path, &Value::Object(body)).await?;
+                output::verdict_by("active", &answer)
             }
         }
     }
@@ -111,8 +174,34 @@ impl Issue {
         };
         put(&mut body, "audience", audience);
         put(&mut body, "expires_in", self.expires_in.map(|lifetime| lifetime.to_string()));
+        put(&mut body, "refresh", self.refresh.then_some(true));
         put(&mut body, "claims", self.claims);
         Value::Object(body)
+    }
+}
+
+impl Refresh {
+    fn body(&self) -> Result<Value, Failure> {
+        let mut body = Map::new();
+        put(&mut body, "refresh_token", Some(self.input.text_or_member("refresh_token")?.as_str()));
+        Ok(Value::Object(body))
+    }
+}
+
+impl Revoke {
+    fn body(&self) -> Result<Value, Failure> {
+        let mut body = Map::new();
+        let named =
+            [("jti", &self.jti), ("family", &self.family), ("subject", &self.subject), ("kid", &self.kid)];
+        if named.iter().all(|(_, value)| value.is_none()) {
+            let member = if self.refresh { "refresh_token" } else { "token" };
+            put(&mut body, "token", Some(self.input.text_or_member(member)?.as_str()));
+        }
+        for (member, value) in named {
+            put(&mut body, member, value.as_deref());
+        }
+        put(&mut body, "key", self.key.as_ref().map(KeyName::as_str));
+        Ok(Value::Object(body))
     }
 }
 

@@ -42,6 +42,8 @@ pub async fn metadata(state: Data<AppState>) -> HttpResponse {
     response.json(json!({
         "issuer": issuer,
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "revocation_endpoint": format!("{issuer}/v1/tokens/revoke"),
+        "introspection_endpoint": format!("{issuer}/v1/tokens/introspect"),
         "id_token_signing_alg_values_supported": algorithms,
         "response_types_supported": ["token"],
         "subject_types_supported": ["public"],

@@ -1,79 +1,89 @@
-//! From a route that the door has found to its handler, by its place in the table: nothing is looked up twice.
+//! From the framework to the door, and from the route that the door has found to its handler, by its place in the table: nothing is
+//! looked up twice.
 
-use std::pin::Pin;
+use std::{pin::Pin, rc::Rc};
 
 use actix_web::{
-    Error, HttpMessage as _, HttpResponse, Route as Handler,
+    Error, HttpResponse, Route as Handler,
     dev::{Service, ServiceFactory, ServiceRequest, ServiceResponse},
     http::StatusCode,
 };
-use futures_util::future::join_all;
 
 use super::{
-    state::Arrival,
-    table::{self, ROUTES},
+    door::door,
+    table::{self, ROUTES, Route},
 };
 
-type Handled = <Handler as ServiceFactory<ServiceRequest>>::Service;
+type Answering = Pin<Box<dyn Future<Output = Result<ServiceResponse, Error>>>>;
 
-/// Makes a [`Dispatch`] for a worker.
-pub(super) struct Handlers(Vec<Option<Handler>>);
+/// What is registered, of which every worker has its own.
+pub(super) struct Registered(Vec<Option<Handler>>);
 
-/// Calls handlers.
-pub(super) struct Dispatch(Vec<Option<Handled>>);
+/// Handlers of a worker, each at the place of its route.
+pub(super) struct Handlers(Vec<Option<<Handler as ServiceFactory<ServiceRequest>>::Service>>);
 
-impl Handlers {
-    /// Of handlers with method and pattern.
-    pub(super) fn new(registered: impl IntoIterator<Item = (&'static str, &'static str, Handler)>) -> Self {
-        let mut handlers: Vec<Option<Handler>> = ROUTES.iter().map(|_| None).collect();
-        for (method, pattern, handler) in registered {
-            let is_it = |route: &table::Route| {
+/// Takes every request to the door.
+pub(super) struct Entrance(Rc<Handlers>);
+
+impl Registered {
+    /// Handlers with method and pattern.
+    pub(super) fn new(handlers: impl IntoIterator<Item = (&'static str, &'static str, Handler)>) -> Self {
+        let mut registered: Vec<Option<Handler>> = ROUTES.iter().map(|_| None).collect();
+        for (method, pattern, handler) in handlers {
+            let is_it = |route: &Route| {
                 route.method.as_str().eq_ignore_ascii_case(method) && route.pattern == pattern
             };
-            let place = ROUTES.iter().position(is_it).and_then(|place| handlers.get_mut(place));
+            let place = ROUTES.iter().position(is_it).and_then(|place| registered.get_mut(place));
             if let Some(place) = place {
                 *place = Some(handler);
             }
         }
-        Self(handlers)
+        Self(registered)
     }
 }
 
-impl ServiceFactory<ServiceRequest> for Handlers {
+impl ServiceFactory<ServiceRequest> for Registered {
     type Response = ServiceResponse;
     type Error = Error;
     type Config = ();
-    type Service = Dispatch;
+    type Service = Entrance;
     type InitError = ();
-    type Future = Pin<Box<dyn Future<Output = Result<Dispatch, ()>>>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Entrance, ()>>>>;
 
     fn new_service(&self, (): ()) -> Self::Future {
-        let services = self.0.iter().map(|handler| handler.as_ref().map(|handler| handler.new_service(())));
-        let services: Vec<_> = services.collect();
+        let making = self.0.iter().map(|handler| handler.as_ref().map(|handler| handler.new_service(())));
+        let making: Vec<_> = making.collect();
         Box::pin(async move {
-            let made = join_all(services.into_iter().map(|made| async {
-                match made {
-                    Some(made) => made.await.map(Some),
-                    None => Ok(None),
-                }
-            }));
-            made.await.into_iter().collect::<Result<_, ()>>().map(Dispatch)
+            let mut made = Vec::with_capacity(making.len());
+            for handler in making {
+                made.push(match handler {
+                    Some(handler) => Some(handler.await?),
+                    None => None,
+                });
+            }
+            Ok(Entrance(Rc::new(Handlers(made))))
         })
     }
 }
 
-impl Service<ServiceRequest> for Dispatch {
+impl Service<ServiceRequest> for Entrance {
     type Response = ServiceResponse;
     type Error = Error;
-    type Future = Pin<Box<dyn Future<Output = Result<ServiceResponse, Error>>>>;
+    type Future = Answering;
 
     actix_web::dev::always_ready!();
 
-    fn call(&self, request: ServiceRequest) -> Self::Future {
-        let place = request.extensions().get::<Arrival>().map(|arrival| table::place(arrival.route()));
-        match place.and_then(|place| self.0.get(place)).and_then(Option::as_ref) {
+    fn call(&self, request: ServiceRequest) -> Answering {
+        Box::pin(door(request, Rc::clone(&self.0)))
+    }
+}
+
+impl Handlers {
+    /// Calls the handler of a route.
+    pub(super) fn call(&self, route: &'static Route, request: ServiceRequest) -> Answering {
+        match self.0.get(table::place(route)).and_then(Option::as_ref) {
             Some(handler) => handler.call(request),
-            // The door lets nothing through that is not in the table, and a test holds the table against what is registered.
+            // A test holds the table against what is registered.
             None => Box::pin(async { Ok(request.into_response(HttpResponse::new(StatusCode::NOT_FOUND))) }),
         }
     }

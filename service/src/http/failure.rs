@@ -4,6 +4,7 @@ use chrono::SecondsFormat;
 use claviger_actors::{
     access::AccessError,
     keyring::{RingFailure, Unusable, core::RingError},
+    tokens::TokenFailure,
 };
 use claviger_crypto::{CryptoError, MaterialError};
 
@@ -45,6 +46,22 @@ impl From<RingFailure> for Problem {
             RingFailure::Rewound => Self::new(Code::StaleNode, failure.to_string()),
             RingFailure::Seal => {
                 tracing::error!(error = %failure, "sealing failed");
+                Self::new(Code::Internal, "the service failed; its log says why")
+            }
+        }
+    }
+}
+
+impl From<TokenFailure> for Problem {
+    fn from(failure: TokenFailure) -> Self {
+        match failure {
+            TokenFailure::Overloaded | TokenFailure::Full => Self::new(Code::Overloaded, failure.to_string()),
+            TokenFailure::Storage(ref cause) => {
+                tracing::error!(error = %failure, ?cause, "a change of tokens was not confirmed");
+                Self::new(Code::Overloaded, failure.to_string())
+            }
+            TokenFailure::Primitive => {
+                tracing::error!(error = %failure, "tokens can't be hashed");
                 Self::new(Code::Internal, "the service failed; its log says why")
             }
         }

@@ -32,14 +32,14 @@ mod turn;
 
 use actix_web::web::{self, ServiceConfig};
 
-use self::dispatch::Handlers;
+use self::dispatch::Registered;
 
 /// One line a route: what registers it also names it, so that a test can hold it against the [`table`].
 macro_rules! routes {
     ($($method:ident $pattern:literal => $handler:path,)+) => {
         /// Registers every handler.
         pub fn configure(config: &mut ServiceConfig) {
-            config.default_service(Handlers::new([
+            config.default_service(Registered::new([
                 $((stringify!($method), $pattern, web::$method().to($handler)),)+
             ]));
         }
@@ -60,6 +60,9 @@ routes! {
     post "/v1/keys/{name}/datakey" => crypto::datakey::datakey,
     post "/v1/tokens" => tokens::issue::issue,
     post "/v1/tokens/verify" => tokens::verify::verify,
+    post "/v1/tokens/introspect" => tokens::introspect::introspect,
+    post "/v1/tokens/refresh" => tokens::refresh::refresh,
+    post "/v1/tokens/revoke" => tokens::revoke::revoke,
     get "/v1/secrets/{owner}/{name}" => stores::secrets::show,
     put "/v1/secrets/{owner}/{name}" => stores::secrets::put,
     get "/v1/auth-tokens/{user}/{provider}" => stores::auth_tokens::show,

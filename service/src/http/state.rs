@@ -19,8 +19,9 @@ use claviger_actors::{
     keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot, StillMay},
     rotation::RotationHandle,
     stores::StoresHandle,
+    tokens::TokensHandle,
 };
-use claviger_config::AuditLevel;
+use claviger_config::{AuditLevel, TokenTimes};
 use claviger_entity::{HumanDuration, KeyName};
 use tokio::sync::Semaphore;
 
@@ -40,6 +41,10 @@ use crate::{
 pub struct AppState {
     /// The key ring.
     pub ring: KeyRingHandle,
+    /// What is known of tokens after their issue.
+    pub tokens: TokensHandle,
+    /// How long tokens live.
+    pub token_times: TokenTimes,
     /// The other nodes.
     pub cluster: ClusterHandle,
     /// Longest time without word from the database for which this node goes on.

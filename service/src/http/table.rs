@@ -95,6 +95,10 @@ pub static ROUTES: &[Route] = &[
     route(Method::POST, "/v1/random", Permission::RandomGenerate, Kind::Use),
     route(Method::POST, "/v1/tokens", Permission::TokenIssue, Kind::Use),
     route(Method::POST, "/v1/tokens/verify", Permission::TokenVerify, Kind::Use),
+    route(Method::POST, "/v1/tokens/introspect", Permission::TokenIntrospect, Kind::Use),
+    route(Method::POST, "/v1/tokens/refresh", Permission::TokenRefresh, Kind::Use),
+    // Its record is part of its transaction: a full disk must not stand in its way.
+    route(Method::POST, "/v1/tokens/revoke", Permission::TokenRevoke, Kind::Change),
     route(Method::POST, "/v1/keys", Permission::KeyCreate, Kind::Change),
     route(Method::GET, "/v1/keys", Permission::KeyRead, Kind::Read),
     route(Method::POST, "/v1/keys/import", Permission::KeyImport, Kind::Change),
@@ -166,9 +170,13 @@ impl Route {
     #[must_use]
     pub fn is_retried(&self) -> bool {
         // What is valid, and what may be decrypted, is a question about now: an answer of before must not outlive the key's good name.
-        let asks_about_now = [Permission::TokenVerify, Permission::KeyVerify, Permission::KeyDecrypt]
-            .iter()
-            .any(|permission| self.access == Access::Needs(*permission));
+        let about_now = [
+            Permission::TokenVerify,
+            Permission::TokenIntrospect,
+            Permission::KeyVerify,
+            Permission::KeyDecrypt,
+        ];
+        let asks_about_now = about_now.iter().any(|permission| self.access == Access::Needs(*permission));
         self.method == Method::POST && self.kind != Kind::Read && !asks_about_now
     }
 

@@ -10,6 +10,7 @@ mod page;
 mod process;
 mod requests;
 mod scrape;
+mod tokens;
 mod verifications;
 
 use std::time::Duration;

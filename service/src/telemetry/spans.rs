@@ -54,8 +54,8 @@ struct Exporting {
 
 /// The part of a request in its trace.
 pub(crate) struct RequestSpan {
-    /// Only of a request that is recorded.
-    span: Option<Span>,
+    /// Only of a request that is recorded, which few are.
+    span: Option<Box<Span>>,
     given: Option<TraceParent>,
 }
 
@@ -91,7 +91,7 @@ impl Spans {
     pub(crate) fn begin(&self, context: &Context, route: Option<&'static Route>) -> RequestSpan {
         let given = context.parent;
         let span = self.0.as_ref().filter(|exporting| exporting.wants(given)).map(|exporting| {
-            let span = exporting.span(context, route);
+            let span = Box::new(exporting.span(context, route));
             let _known = context.trace.set(TraceId(span.span_context().trace_id().to_bytes()));
             span
         });

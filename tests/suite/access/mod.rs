@@ -17,7 +17,7 @@ pub(crate) fn api_key(admin: &Client, roles: &[&str]) -> (String, Client) {
 }
 
 /// Writes a policy as its text alone.
-fn put_policy(admin: &Client, name: &str, text: &str) {
+pub(crate) fn put_policy(admin: &Client, name: &str, text: &str) {
     let answer = admin.send("PUT", &format!("/v1/policies/{name}"), Some(text.as_bytes().to_vec()), &[]);
     assert!(matches!(answer.status, 200 | 201), "{}", answer.text);
 }

@@ -93,6 +93,14 @@ fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String,
             let token = admin.post("/v1/tokens", &json!({})).expect(201)["token"].clone();
             (path.to_owned(), Some(json!({"token": token})))
         }
+        ("POST", "/v1/tokens/introspect" | "/v1/tokens/revoke") => {
+            let token = admin.post("/v1/tokens", &json!({})).expect(201)["token"].clone();
+            (path.to_owned(), Some(json!({"token": token})))
+        }
+        ("POST", "/v1/tokens/refresh") => {
+            let pair = admin.post("/v1/tokens", &json!({"refresh": true})).expect(201);
+            (path.to_owned(), Some(json!({"refresh_token": pair["refresh_token"]})))
+        }
         ("POST", "/v1/keys") => (path.to_owned(), Some(json!({"name": key, "type": "aes256-gcm"}))),
         ("POST", "/v1/keys/import") => {
             let material = admin.post("/v1/random", &json!({"bytes": 32})).expect(200)["random"].clone();

@@ -36,3 +36,39 @@ fn tokens_are_issued_and_verified() {
     on(&node, "tokens issue --key absent", b"").refused("key_not_found: ");
     on(&node, "tokens verify", b"").refused("the input must be a token");
 }
+
+#[test]
+fn pairs_are_refreshed_asked_about_and_revoked() {
+    let node = Node::start();
+    let issued = on(&node, "tokens issue --subject alice --refresh", b"");
+    assert_eq!(issued.code, Some(0), "{}", issued.error);
+    let refreshed = on(&node, "tokens refresh --idempotency-key once", &issued.output);
+    let again = on(&node, "tokens refresh --idempotency-key once", &issued.output).json();
+    assert_eq!(refreshed.code, Some(0), "{}", refreshed.error);
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&refreshed.output).unwrap(), again);
+    let known = on(&node, "tokens introspect", &refreshed.output).json();
+    assert_eq!((&known["active"], &known["sub"]), (&json!(true), &json!("alice")));
+    let family = known["fid"].as_str().unwrap();
+    let refresh_token = again["refresh_token"].as_str().unwrap();
+    assert_eq!(
+        on(&node, "tokens introspect", refresh_token.as_bytes()).json()["token_type"],
+        "refresh_token"
+    );
+    assert_eq!(on(&node, "tokens revoke", &refreshed.output).json()["revoked"], true);
+    let inactive = on(&node, "tokens introspect", &refreshed.output);
+    assert_eq!((inactive.code, inactive.error.as_str()), (Some(1), ""));
+    assert!(inactive.text().contains("\"active\": false"), "{}", inactive.text());
+    let next = on(&node, "tokens refresh", refresh_token.as_bytes());
+    assert_eq!(next.code, Some(0), "{}", next.error);
+    on(&node, "tokens refresh", refresh_token.as_bytes()).refused("token_reused: ");
+    on(&node, "tokens refresh", &next.output).refused("token_revoked: ");
+    assert_eq!(on(&node, &format!("tokens revoke --family {family}"), b"").json()["revoked"], true);
+    let other = on(&node, "tokens issue --subject bob --refresh", b"").output;
+    assert_eq!(on(&node, "tokens revoke --refresh", &other).json()["revoked"], true);
+    on(&node, "tokens refresh", &other).refused("token_revoked: ");
+    let jti = on(&node, "tokens issue", b"").json()["jti"].as_str().unwrap().to_owned();
+    for line in ["--subject bob", "--subject bob --key default-signing", &format!("--jti {jti}")] {
+        assert_eq!(on(&node, &format!("tokens revoke {line}"), b"").json()["revoked"], true, "{line}");
+    }
+    on(&node, "tokens refresh", b"").refused("the input must be a refresh_token");
+}

@@ -71,6 +71,7 @@ pub(super) fn new_record(ring: &Ring, spec: CreateKey, now: Time) -> Result<KeyR
         deleted_at: None,
         revision: 1,
         latest_version: VersionNumber::FIRST,
+        longest_ttl: None,
     };
     validate(&record)?;
     Ok(record)

@@ -85,7 +85,15 @@ fn may_answer(route: &Route, permission: Permission, operation: &Operation, stat
     match status {
         // The door's: a header of the wrong form, the credential, the permission, the epoch, the audit log.
         400 | 401 | 403 | 412 | 503 => true,
-        404 => in_path || matches!(permission, Permission::TokenIssue | Permission::SecretList),
+        404 => {
+            let in_body = [
+                Permission::TokenIssue,
+                Permission::TokenRefresh,
+                Permission::TokenRevoke,
+                Permission::SecretList,
+            ];
+            in_path || in_body.contains(&permission)
+        }
         // Even a look at a key has no answer while its row is damaged.
         409 if permission.target() == Target::Key => in_path || route.kind != Kind::Read,
         409 if permission.target().is_stored() => true,

@@ -14,8 +14,13 @@ use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
-use super::OWN_AUDIENCE;
+use super::{
+    OWN_AUDIENCE,
+    facts::FAMILY,
+    pair::{self, Refresh},
+};
 use crate::http::{
     authority,
     body::StrictJson,
@@ -25,10 +30,8 @@ use crate::http::{
     turn::{self, Place, Turn},
 };
 
-/// Lifetime when a request names none.
-const DEFAULT_TTL: HumanDuration = HumanDuration::from_secs(3_600);
 /// Claims that are always ours, whatever a request says.
-const RESERVED: [&str; 4] = ["iss", "iat", "exp", "jti"];
+pub(super) const RESERVED: [&str; 5] = ["iss", "iat", "exp", "jti", FAMILY];
 
 /// Signed or encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
@@ -60,11 +63,11 @@ pub struct IssueRequest {
     /// By the key's type, or `jws`.
     #[serde(default)]
     format: Option<Format>,
-    /// Claims; `iss`, `iat`, `exp` and `jti` are always the service's own.
+    /// Claims; `iss`, `iat`, `exp`, `jti` and `fid` are always the service's own.
     #[serde(default)]
     #[schema(value_type = Object)]
     claims: Map<String, Value>,
-    /// Lifetime; 1 h unless given, at most the key's `claims.max_ttl`.
+    /// Lifetime; `tokens.access_ttl` (1 h) unless given, at most the key's `claims.max_ttl`.
     #[serde(default)]
     expires_in: Option<HumanDuration>,
     /// Becomes `aud`.
@@ -73,19 +76,39 @@ pub struct IssueRequest {
     /// Becomes `sub`.
     #[serde(default)]
     subject: Option<String>,
-    /// Refresh tokens are not issued by this release.
+    /// A refresh token too; the claim `fid` then names the family.
     #[serde(default)]
     refresh: bool,
 }
 
 /// An issued token.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub struct IssueAnswer {
     token: String,
     kid: Kid,
     jti: Uuid,
     issued_at: String,
     expires_at: String,
+    /// `clvr_<id>_<secret>`, for one use at `/v1/tokens/refresh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(super) refresh_token: Option<Zeroizing<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) refresh_expires_at: Option<String>,
+}
+
+impl IssueAnswer {
+    pub(super) fn new(token: String, kid: Kid, jti: Uuid, (issued_at, expires_at): (String, String)) -> Self {
+        Self { token, kid, jti, issued_at, expires_at, refresh_token: None, refresh_expires_at: None }
+    }
+
+    pub(super) const fn kid(&self) -> &Kid {
+        &self.kid
+    }
+
+    pub(super) const fn jti(&self) -> Uuid {
+        self.jti
+    }
 }
 
 /// Issues a token (RFC 7519) under the primary of a token key.
@@ -101,12 +124,6 @@ pub async fn issue(
     caller: Caller,
     StrictJson(mut given): StrictJson<IssueRequest>,
 ) -> Result<HttpResponse, Problem> {
-    if given.refresh {
-        return Err(Problem::new(
-            Code::UnsupportedOperation,
-            "this release issues no refresh tokens; leave refresh out",
-        ));
-    }
     let name = given.key.take().unwrap_or_else(|| match given.format {
         Some(Format::Jwe) => state.encryption_key.clone(),
         Some(Format::Jws) | None => state.signing_key.clone(),
@@ -116,12 +133,14 @@ pub async fn issue(
     let may = |permission| authority::on_key(&state, &snapshot, &caller, permission, record);
     let format = format_of(record, given.format)?;
     let now = state.clock.now();
-    let lifetime = lifetime(record, given.expires_in)?;
+    let lifetime = lifetime(record, given.expires_in, state.token_times.access)?;
     // `iat` is rounded down, so that no verifier sees it in the future.
     let issued_at = DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now);
     let expires_at = issued_at + lifetime.to_delta();
-    let jti = Uuid::now_v7();
-    let claims = claims(&may, record, given, state.issuer(), (issued_at, expires_at, jti))?;
+    let (jti, family) = (state.tokens.new_id(), pair::family(&state, record, given.refresh)?);
+    let mut claims = claims(&may, record, given, state.issuer(), (issued_at, expires_at, jti))?;
+    let refresh =
+        family.map(|family| Refresh::begin(&state, record, family, &mut claims, lifetime)).transpose()?;
     // Whose credential this is belongs on record, as the making of an API key does.
     let is_credential = texts(claims.get("aud")).is_some_and(|audience| audience.contains(&OWN_AUDIENCE));
     let permission = is_credential.then(|| Permission::TokenIssueCredential.as_str().to_owned());
@@ -159,7 +178,12 @@ pub async fn issue(
         },
     );
     let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let answer = IssueAnswer { token, kid, jti, issued_at: text(issued_at), expires_at: text(expires_at) };
+    let mut answer = IssueAnswer::new(token, kid, jti, (text(issued_at), text(expires_at)));
+    drop(snapshot);
+    if let Some(refresh) = refresh {
+        state.tokens.begin_family(&refresh.new).await?;
+        refresh.show(&mut answer);
+    }
     Ok(HttpResponse::Created().json(answer))
 }
 
@@ -198,9 +222,13 @@ fn format_of(record: &KeyRecord, wanted: Option<Format>) -> Result<Format, Probl
     Ok(format)
 }
 
-fn lifetime(record: &KeyRecord, wanted: Option<HumanDuration>) -> Result<HumanDuration, Problem> {
+fn lifetime(
+    record: &KeyRecord,
+    wanted: Option<HumanDuration>,
+    usual: HumanDuration,
+) -> Result<HumanDuration, Problem> {
     let longest = record.claims.max_ttl();
-    let lifetime = wanted.unwrap_or_else(|| DEFAULT_TTL.min(longest));
+    let lifetime = wanted.unwrap_or_else(|| usual.min(longest));
     if lifetime > longest {
         return Err(Problem::invalid(format!(
             "expires_in is longer than the key's claims.max_ttl ({longest})"
@@ -259,7 +287,7 @@ fn member(claims: &mut Map<String, Value>, name: &str, value: Value) -> Result<(
 }
 
 /// The audience, if it is a text or texts.
-fn texts(audience: Option<&Value>) -> Option<Vec<&str>> {
+pub(super) fn texts(audience: Option<&Value>) -> Option<Vec<&str>> {
     match audience? {
         Value::String(text) => Some(vec![text]),
         Value::Array(list) if !list.is_empty() => list.iter().map(Value::as_str).collect(),
@@ -267,7 +295,7 @@ fn texts(audience: Option<&Value>) -> Option<Vec<&str>> {
     }
 }
 
-fn audience(
+pub(super) fn audience(
     may: &impl Fn(Permission) -> Result<(), Problem>,
     record: &KeyRecord,
     audience: Option<&Value>,

@@ -22,6 +22,7 @@ use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::facts::is_revoked;
 use crate::http::{
     authority,
     body::StrictJson,
@@ -70,15 +71,17 @@ enum Outcome {
         version: VersionNumber,
     },
     Invalid {
-        /// `token_expired`, `token_malformed`, `signature_invalid`, `claims_invalid`, `key_not_found` or `key_not_usable`.
+        /// `token_expired`, `token_revoked`, `token_malformed`, `signature_invalid`, `claims_invalid`, `key_not_found` or `key_not_usable`.
         code: &'static str,
         /// One sentence.
         detail: String,
     },
 }
 
+const TOKEN_REVOKED: &str = "token_revoked";
+
 /// Why a token is not valid.
-struct Invalid(&'static str, String);
+pub(super) struct Invalid(&'static str, String);
 
 impl From<TokenError> for Invalid {
     fn from(error: TokenError) -> Self {
@@ -161,7 +164,8 @@ pub async fn verify(
 /// A *no* that a node which is behind may give by mistake.
 fn is_no(verdict: &Verdict<'_>) -> bool {
     match verdict {
-        Ok(Err(Invalid(code, _))) => *code != "token_expired",
+        // Neither is ever taken back.
+        Ok(Err(Invalid(code, _))) => !matches!(*code, "token_expired" | TOKEN_REVOKED),
         Ok(Ok(_)) => false,
         Err(_) => true,
     }
@@ -208,8 +212,13 @@ fn judge<'a>(
         };
         match opened {
             Ok(claims) => {
-                let checked = check(state, &usable, given, &claims);
-                return Ok(checked.map(|()| (claims, usable)).map_err(Invalid::from));
+                if let Err(error) = check(state, &usable, given, &claims) {
+                    return Ok(Err(error.into()));
+                }
+                let of = (&usable, given.token.as_str());
+                let is_revoked = is_revoked(&state.tokens, snapshot, of, &claims, state.clock.now());
+                let revoked = || Invalid(TOKEN_REVOKED, "the token was revoked".to_owned());
+                return Ok(if is_revoked { Err(revoked()) } else { Ok((claims, usable)) });
             }
             Err(error) => verdict = Err(error.into()),
         }
@@ -221,7 +230,7 @@ fn judge<'a>(
 }
 
 /// Imported versions carry tokens from before the import, whatever their key is used for now.
-fn makes_tokens(record: &KeyRecord, version: &VersionRecord) -> bool {
+pub(super) fn makes_tokens(record: &KeyRecord, version: &VersionRecord) -> bool {
     record.usage == Usage::Token || version.origin == Origin::Imported
 }
 
@@ -249,7 +258,7 @@ fn check(
 
 /// Versions that may have made the token: the one its `kid` names, those a replaced system knew under that id, or, for tokens without
 /// any, those of the default key if it allows that.
-fn candidates<'a>(
+pub(super) fn candidates<'a>(
     state: &AppState,
     snapshot: &'a Snapshot,
     parsed: &ParsedToken<'_>,

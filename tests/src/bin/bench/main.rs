@@ -25,6 +25,7 @@ mod page;
 mod peer;
 mod proc;
 mod rest;
+mod revocations;
 mod rounds;
 mod settings;
 mod signature;
@@ -41,7 +42,8 @@ use settings::Settings;
 use table::{Judge, Lines};
 
 /// Names of what is measured on one machine, beside the operations.
-const PARTS: [&str; 6] = ["start", "ring", "authorization", "audit-verify", "memory", "stores"];
+const PARTS: [&str; 7] =
+    ["start", "ring", "authorization", "revocations", "audit-verify", "memory", "stores"];
 
 fn main() {
     let settings = Settings::of_environment();
@@ -69,6 +71,9 @@ fn one_machine(settings: &Settings, programs: &Programs, machine: &str) {
     }
     if settings.wants("authorization") {
         decisions::measure(settings, &mut lines, &mut judge);
+    }
+    if settings.wants("revocations") {
+        revocations::measure(settings, &mut lines, &mut judge);
     }
     if settings.wants("audit-verify") {
         verification::measure(settings, &mut lines, &mut judge);

@@ -1,0 +1,7 @@
+//! What is kept of tokens: which are revoked, and which may still be refreshed.
+
+mod refresh;
+mod revocations;
+
+pub use refresh::{Exchange, Outcome, RefreshRecord};
+pub use revocations::Feed;

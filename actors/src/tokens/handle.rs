@@ -1,0 +1,281 @@
+//! The door to what is known of tokens after their issue.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
+
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use uuid::Uuid;
+
+use super::{
+    figures::{Figures, Outcome, Tally},
+    keeper::TokenKeeper,
+    mark::Marker,
+    revocations::{Facts, Revocation, Revocations},
+};
+use crate::{
+    audit::{AuditRecord, Subject, event_of},
+    clock::{Clock as _, ClusterClock},
+    keyring::{ChangeContext, KeyRingHandle, Snapshot, internal, record::Time},
+    seal::Keychain,
+    store::{Database, FeedSight, StoreError},
+};
+
+/// Changes that may wait for the database; beyond it callers are refused.
+const WAITING: usize = 1_024;
+/// How far before the last look the feed is read again when something went wrong since: longer than any transaction may last.
+const OVERLAP_MS: i64 = 300_000;
+
+/// Revokes and refreshes tokens, and knows which are revoked. Cheap to clone.
+#[derive(Clone)]
+pub struct TokensHandle(pub(super) Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) ring: KeyRingHandle,
+    pub(super) clock: Arc<ClusterClock>,
+    pub(super) revocations: Revocations,
+    pub(super) tally: Tally,
+    marker: OnceLock<Marker>,
+    node: String,
+    permits: Semaphore,
+    /// Counts revocations that this node has made.
+    made: watch::Sender<u64>,
+    /// From where the feed is read.
+    horizon: AtomicI64,
+    /// When it was last read, in milliseconds.
+    read_at: AtomicI64,
+    /// It was not read to its end the last time.
+    is_doubtful: AtomicBool,
+}
+
+/// What a node has read of revocations before it serves.
+pub(crate) struct Loaded {
+    revocations: Revocations,
+    horizon: i64,
+    damaged: u64,
+    at: i64,
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenFailure {
+    /// Too many changes wait.
+    #[error("too many changes of tokens are waiting; try again")]
+    Overloaded,
+    /// There are as many revocations as a node can hold.
+    #[error("there are 5,000,000 live revocations, which is the most; revoke a subject or suspend the key")]
+    Full,
+    /// The database did not take the change, or may have.
+    #[error("the database did not confirm the change; try again with the same Idempotency-Key")]
+    Storage(#[source] StoreError),
+    /// A primitive failed, or the key that hashes is quarantined.
+    #[error("a cryptographic primitive failed")]
+    Primitive,
+}
+
+impl Loaded {
+    /// Reads all that are live.
+    pub(crate) async fn read(
+        database: &Database,
+        keychain: &Keychain,
+        clock: &ClusterClock,
+    ) -> Result<Self, StoreError> {
+        let (revocations, now) = (Revocations::default(), clock.now());
+        let feed = database.load_revocations(keychain, now, |revocation| {
+            revocations.add(&revocation);
+        });
+        let feed = feed.await?;
+        Ok(Self { revocations, horizon: feed.horizon, damaged: feed.damaged, at: now.timestamp_millis() })
+    }
+}
+
+impl TokensHandle {
+    /// Starts with what was loaded.
+    pub(crate) fn start(
+        ring: KeyRingHandle,
+        loaded: Loaded,
+        (clock, node): (Arc<ClusterClock>, String),
+    ) -> Self {
+        let Loaded { revocations, horizon, damaged, at } = loaded;
+        let shared = Arc::new(Shared {
+            ring,
+            clock,
+            revocations,
+            tally: Tally::default(),
+            marker: OnceLock::new(),
+            node,
+            permits: Semaphore::new(WAITING),
+            made: watch::channel(0).0,
+            horizon: horizon.into(),
+            read_at: at.into(),
+            is_doubtful: false.into(),
+        });
+        shared.tally.damaged.fetch_add(damaged, Ordering::Relaxed);
+        TokenKeeper::keep(Arc::clone(&shared));
+        Self(shared)
+    }
+
+    /// A token is revoked, by itself or with others. From memory; what another node has revoked is known as soon as the feed was read.
+    #[must_use]
+    pub fn is_revoked(&self, snapshot: &Snapshot, facts: &Facts<'_>, now: Time) -> bool {
+        if !self.knows_any() {
+            return false;
+        }
+        // Without the key that hashes nobody can tell, so none is good.
+        let is_revoked = self
+            .0
+            .marker(snapshot)
+            .is_none_or(|marker| self.0.revocations.concern(marker, facts, now.timestamp()));
+        if is_revoked {
+            self.0.tally.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        is_revoked
+    }
+
+    /// There are revocations at all.
+    #[must_use]
+    pub fn knows_any(&self) -> bool {
+        !self.0.revocations.is_empty()
+    }
+
+    /// A fresh `jti` or family: a UUIDv7 whose moment is not after the true one, as exactly as the database's clock is known here.
+    #[must_use]
+    pub fn new_id(&self) -> Uuid {
+        let at = self.0.clock.now().timestamp_millis() - self.0.clock.error_ms();
+        let random = Uuid::new_v4();
+        // Version and variant stand where they will stand.
+        let rest = random.as_bytes().last_chunk::<10>().unwrap_or(&[0; 10]);
+        uuid::Builder::from_unix_timestamp_millis(u64::try_from(at).unwrap_or(0), rest).into_uuid()
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.0.tally.read(self.0.revocations.len())
+    }
+
+    /// A refresh token was presented, and that came of it.
+    pub fn count(&self, outcome: Outcome) {
+        self.0.tally.refresh(outcome);
+    }
+
+    /// Tells of revocations that this node has made.
+    pub(crate) fn made(&self) -> watch::Receiver<u64> {
+        self.0.made.subscribe()
+    }
+
+    /// From where the feed is to be read.
+    pub(crate) fn horizon(&self) -> i64 {
+        self.0.horizon.load(Ordering::Acquire)
+    }
+
+    /// The database was not reached. Should another one answer the next time, it may count from somewhere before.
+    pub(crate) fn doubt(&self) {
+        self.0.is_doubtful.store(true, Ordering::Release);
+    }
+
+    /// Takes in what others have revoked, as far as a look from [`Self::horizon`] has shown that there is something.
+    ///
+    /// # Errors
+    /// The database failed; what was missed is read the next time.
+    pub(crate) async fn follow(&self, sight: Option<FeedSight>) -> Result<(), StoreError> {
+        let shared = &*self.0;
+        let now = shared.clock.now().timestamp_millis();
+        let horizon = self.horizon();
+        let is_doubtful = shared.is_doubtful.load(Ordering::Acquire);
+        match sight {
+            // Nobody else writes to a file; but a write of our own may have come to no clear end.
+            None if !is_doubtful => return Ok(()),
+            Some(sight) if !is_doubtful && !sight.has_more && sight.horizon >= horizon => {
+                shared.horizon.store(sight.horizon, Ordering::Release);
+                shared.read_at.store(now, Ordering::Release);
+                return Ok(());
+            }
+            None | Some(_) => {}
+        }
+        let (database, keychain) = (shared.ring.database(), shared.keychain());
+        // Also when this is given up half way.
+        let was_doubtful = shared.is_doubtful.swap(true, Ordering::AcqRel);
+        let since = was_doubtful.then(|| shared.read_at.load(Ordering::Acquire) - OVERLAP_MS);
+        let feed = database.follow_revocations(&keychain, horizon, since).await?;
+        if feed.horizon < horizon {
+            tracing::warn!("the database counts transactions anew; all revocations are read again");
+            let loaded = database.load_revocations(&keychain, shared.clock.now(), |revocation| {
+                shared.revocations.add(&revocation);
+            });
+            loaded.await?;
+        }
+        shared.tally.damaged.fetch_add(feed.damaged, Ordering::Relaxed);
+        let read_at = shared.clock.now();
+        for (revocation, made_at) in feed.revocations {
+            if revocation.expires_at > now && !shared.revocations.has(&revocation) {
+                shared.revocations.add(&revocation);
+                let lag = read_at.timestamp_millis().saturating_sub(made_at);
+                shared.tally.lag.observe(std::time::Duration::from_millis(u64::try_from(lag).unwrap_or(0)));
+            }
+        }
+        shared.horizon.store(feed.horizon, Ordering::Release);
+        shared.read_at.store(now, Ordering::Release);
+        shared.is_doubtful.store(false, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Shared {
+    pub(super) fn marker(&self, snapshot: &Snapshot) -> Option<&Marker> {
+        if let Some(marker) = self.marker.get() {
+            return Some(marker);
+        }
+        let secret = internal::mark_secret(snapshot)?;
+        Some(self.marker.get_or_init(|| Marker::new(&secret)))
+    }
+
+    pub(super) fn keychain(&self) -> Arc<Keychain> {
+        Arc::clone(self.ring.snapshot().keychain())
+    }
+
+    pub(super) fn permit(&self) -> Result<SemaphorePermit<'_>, TokenFailure> {
+        self.permits.try_acquire().map_err(|_| TokenFailure::Overloaded)
+    }
+
+    /// The database has not said whether it took something; whatever it has is read soon.
+    pub(super) fn failed(&self, error: StoreError) -> TokenFailure {
+        self.is_doubtful.store(true, Ordering::Release);
+        TokenFailure::Storage(error)
+    }
+
+    /// Takes in what this node has written, and tells the others.
+    pub(super) fn take_in(&self, revocation: &Revocation) {
+        self.revocations.add(revocation);
+        self.tally.revoked.fetch_add(1, Ordering::Relaxed);
+        self.made.send_modify(|made| *made += 1);
+    }
+
+    /// What the database keeps of an operation.
+    pub(super) fn record(
+        &self,
+        operation: &str,
+        context: &ChangeContext,
+        subject: Subject,
+        at: Time,
+    ) -> String {
+        let record = AuditRecord {
+            ts: at,
+            event: event_of(operation),
+            operation,
+            actor: &context.actor,
+            actor_id: context.actor_id.as_deref().and_then(|id| Uuid::try_parse(id).ok()),
+            address: None,
+            subject: &subject,
+            outcome: "ok",
+            status: None,
+            request_id: &context.request_id,
+            node: &self.node,
+            epoch: self.ring.snapshot().epoch.0,
+            duration_us: 0,
+            times: None,
+        };
+        serde_json::to_string(&record).unwrap_or_default()
+    }
+}

@@ -1,0 +1,95 @@
+//! Revocation: in the database, then in memory, then answered. The others are told and need not be waited for.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta};
+use uuid::Uuid;
+
+use super::{Kind, Revocation, TokenFailure, TokensHandle, revocations::LIVE_MAX};
+use crate::{
+    audit::Subject,
+    clock::Clock as _,
+    keyring::{ChangeContext, record::Time},
+    store::Database,
+};
+
+/// Longest time that an answer waits for the clock.
+const WAIT_MAX: Duration = Duration::from_millis(200);
+
+/// What is to be revoked.
+#[derive(Debug, Clone, Copy)]
+pub struct Revoke<'a> {
+    /// Of what.
+    pub kind: Kind,
+    /// Which: `jti`, family, `sub` or `kid`.
+    pub value: &'a str,
+    /// Among the tokens of this key only.
+    pub key: Option<Uuid>,
+    /// When nothing that it concerns can be valid any more.
+    pub until: Time,
+}
+
+/// What was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revoked {
+    /// Everything that began until then; `None` = whenever.
+    pub before: Option<Time>,
+}
+
+impl TokensHandle {
+    /// Revokes. Once this returns, this node refuses what is revoked; the others do as soon as they have read of it, and whatever is issued
+    /// from now on is none of "all before".
+    ///
+    /// # Errors
+    /// See [`TokenFailure`].
+    pub async fn revoke(
+        &self,
+        revoke: Revoke<'_>,
+        (context, subject): (&ChangeContext, Subject),
+    ) -> Result<Revoked, TokenFailure> {
+        let shared = &self.0;
+        let _permit = shared.permit()?;
+        let marker = shared.marker(&shared.ring.snapshot()).ok_or(TokenFailure::Primitive)?;
+        let mark = marker.mark(revoke.kind, revoke.value);
+        let mark = revoke.key.map_or(mark, |key| mark.within(key));
+        let now = shared.clock.now();
+        // The latest moment that it may truly be: what was issued before, on whatever node, carries one that is not later.
+        let error = shared.clock.error_ms();
+        let cutoff = match revoke.kind {
+            Kind::Token | Kind::Family => None,
+            Kind::Subject | Kind::Version => Some(now.timestamp_millis() + error),
+        };
+        let revocation =
+            Revocation { kind: revoke.kind, mark, cutoff, expires_at: revoke.until.timestamp_millis() };
+        let revoked = Revoked { before: cutoff.and_then(DateTime::from_timestamp_millis) };
+        if shared.revocations.has(&revocation) {
+            return Ok(revoked);
+        }
+        if revoke.kind == Kind::Token && shared.revocations.len() >= LIVE_MAX {
+            return Err(TokenFailure::Full);
+        }
+        let record = shared.record("token.revoke", context, subject, now);
+        let keychain = shared.keychain();
+        let handle = self.clone();
+        // To its end, whoever gives up waiting for it: what is in the database must be in memory too.
+        let write = move |database: Database| async move {
+            database.revoke(&keychain, &revocation, (now, record)).await?;
+            handle.0.take_in(&revocation);
+            Ok(())
+        };
+        shared.ring.database().at_home(write).await.map_err(|error| shared.failed(error))?;
+        if let Some(before) = revoked.before {
+            self.outlive(before, error).await;
+        }
+        Ok(revoked)
+    }
+
+    /// Waits until what is issued now is later than a moment, as far as clocks can tell.
+    async fn outlive(&self, moment: Time, error_ms: i64) {
+        let moment = moment + TimeDelta::milliseconds(error_ms);
+        let began = tokio::time::Instant::now();
+        while self.0.clock.now() <= moment && began.elapsed() < WAIT_MAX {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
