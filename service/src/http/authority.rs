@@ -86,7 +86,7 @@ impl<'a> Named<'a> {
             // Nobody knows yet whether it is there.
             Self::Stored(place) => {
                 let owner = place.as_ref().ok().map(|place| place.owner().as_str());
-                subject.owner = owner.and_then(|owner| snapshot.audit_hash(owner));
+                subject = Subject::of_stored(owner.and_then(|owner| snapshot.audit_hash(owner)), None);
             }
             Self::Key(key) => subject.key = key.as_ref().ok().map(|key| key.record.name.to_string()),
             Self::ApiKey(principal) => {

@@ -307,12 +307,14 @@ async fn run(
         if route.is_retried() && request.headers().contains_key(IDEMPOTENCY_KEY) {
             // Rare, and large: not to be carried about with every request.
             match Box::pin(retried(state, &request, arrival, &caller, &body)).await {
-                Ok(fresh) => ticket = Some(fresh),
+                Ok(fresh) => ticket = Some(Box::new(fresh)),
                 Err(response) => return (response, Some(request.into_parts().0)),
             }
         }
-        caller.idempotency.clone_from(&ticket);
-        ticket = ticket.filter(|_| route.keeps_answer());
+        caller.idempotency = ticket.as_deref().cloned();
+        if !route.keeps_answer() {
+            ticket = None;
+        }
         arrival.enter(caller, body);
     }
     let handled = AssertUnwindSafe(handlers.call(route, request)).catch_unwind();

@@ -69,11 +69,10 @@ pub(super) fn subject<G, P>(owner: Option<String>, get: &[ItemResult<G>], put: &
     };
     let denied = of(ItemResult::is_denied, ItemResult::is_denied);
     Subject {
-        owner,
         count: Some(get.len() + put.len()),
         failed: Some(of(ItemResult::is_failed, ItemResult::is_failed)),
         forbidden: Some(denied).filter(|denied| *denied > 0),
-        ..Subject::default()
+        ..Subject::of_stored(owner, None)
     }
 }
 

@@ -44,7 +44,7 @@ fn shown(
 fn note_place(request: &HttpRequest, state: &AppState, place: &Place) {
     let owner = state.ring.snapshot().audit_hash(place.owner().as_str());
     let item = Some(place.name().to_owned()).filter(|name| !name.is_empty());
-    note(request, Subject { owner, item, ..Subject::default() });
+    note(request, Subject::of_stored(owner, item));
 }
 
 /// A value that is to be stored, if it is not too long.
