@@ -18,6 +18,7 @@ use claviger_actors::{
     cluster::ClusterHandle,
     keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot, StillMay},
     rotation::RotationHandle,
+    stores::StoresHandle,
     tokens::TokensHandle,
 };
 use claviger_config::{AuditLevel, TokenTimes};
@@ -50,6 +51,8 @@ pub struct AppState {
     pub max_staleness: std::time::Duration,
     /// Who may do what.
     pub authorizer: Authorizer,
+    /// What is stored for others.
+    pub stores: StoresHandle,
     /// The schedule.
     pub rotation: RotationHandle,
     /// What is counted for whoever watches.
