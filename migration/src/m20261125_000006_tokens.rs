@@ -32,6 +32,7 @@ impl MigrationTrait for Migration {
             .col(binary("token_hash"))
             .col(big_integer("issued_at"))
             .col(big_integer("expires_at"))
+            .col(big_integer("ends_at"))
             .col(big_integer_null("spent_at"))
             .col(string("dek_id"))
             .col(binary("sealed"))
@@ -50,6 +51,7 @@ impl MigrationTrait for Migration {
             ("revocations", "mark"),
             ("refresh_tokens", "family"),
             ("refresh_tokens", "expires_at"),
+            ("refresh_tokens", "ends_at"),
         ] {
             let name = format!("{table}_{column}");
             let index = Index::create().name(name).table(table).col(column).to_owned();

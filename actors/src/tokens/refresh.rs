@@ -113,6 +113,8 @@ impl TokensHandle {
         let secret = Zeroizing::new(random::text(SECRET_BYTES).map_err(|_| TokenFailure::Primitive)?);
         let text = Zeroizing::new(format!("{PREFIX}{}_{}", id.simple(), secret.as_str()));
         let token_hash = self.hash(&text)?;
+        let lifetime_of_access = i64::try_from(grant.lifetime).ok().and_then(chrono::TimeDelta::try_seconds);
+        let lifetime_of_access = lifetime_of_access.unwrap_or_default();
         let grant =
             serde_json::to_vec(grant).map_err(|error| TokenFailure::Storage(StoreError::Encoding(error)))?;
         let expires_at = issued_at + chrono::TimeDelta::from_std(lifetime).unwrap_or_default();
@@ -123,6 +125,7 @@ impl TokensHandle {
             token_hash,
             issued_at,
             expires_at,
+            ends_at: expires_at.max(issued_at + lifetime_of_access),
             spent_at: None,
             grant: grant.into(),
             answer: None,
@@ -227,9 +230,9 @@ impl TokensHandle {
         let handle = self.clone();
         let write = move |database: Database| async move {
             let outcome = database.exchange(&keychain, &exchange).await?;
-            if matches!(outcome, ExchangeOutcome::Reused) {
+            if let ExchangeOutcome::Reused(end) = &outcome {
                 // Whoever gives up waiting: what is in the database must be in memory too.
-                handle.0.take_in(&end);
+                handle.0.take_in(end);
             }
             Ok(outcome)
         };
@@ -237,7 +240,7 @@ impl TokensHandle {
         let (exchanged, counted) = match outcome {
             ExchangeOutcome::Spent => (Exchanged::Refreshed, Outcome::Refreshed),
             ExchangeOutcome::Repeated(answer) => (Exchanged::Repeated(answer), Outcome::Repeated),
-            ExchangeOutcome::Reused => (Exchanged::Reused, Outcome::Reused),
+            ExchangeOutcome::Reused(_) => (Exchanged::Reused, Outcome::Reused),
             ExchangeOutcome::Refused(Verdict::Revoked) => (Exchanged::Revoked, Outcome::Revoked),
             ExchangeOutcome::Refused(
                 Verdict::Expired | Verdict::Spend | Verdict::Again | Verdict::Reused,

@@ -19,6 +19,8 @@ pub struct Model {
     pub issued_at: i64,
     /// When it ends.
     pub expires_at: i64,
+    /// When the access token that was issued with it has ended too.
+    pub ends_at: i64,
     /// When it was used; NULL = it has not been.
     pub spent_at: Option<i64>,
     /// The data-encryption key that seals the grant.

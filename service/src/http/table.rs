@@ -96,8 +96,9 @@ pub static ROUTES: &[Route] = &[
     route(Method::POST, "/v1/tokens", Permission::TokenIssue, Kind::Use),
     route(Method::POST, "/v1/tokens/verify", Permission::TokenVerify, Kind::Use),
     route(Method::POST, "/v1/tokens/introspect", Permission::TokenIntrospect, Kind::Use),
-    route(Method::POST, "/v1/tokens/refresh", Permission::TokenRefresh, Kind::Use),
-    // Its record is part of its transaction: a full disk must not stand in its way.
+    // Their records are part of their transactions: a full disk must not stand in the way of one, nor withhold what the other has spent a
+    // token for.
+    route(Method::POST, "/v1/tokens/refresh", Permission::TokenRefresh, Kind::Change),
     route(Method::POST, "/v1/tokens/revoke", Permission::TokenRevoke, Kind::Change),
     route(Method::POST, "/v1/keys", Permission::KeyCreate, Kind::Change),
     route(Method::GET, "/v1/keys", Permission::KeyRead, Kind::Read),

@@ -365,7 +365,7 @@ fn expired_revocations_disappear() {
         let short = issue(&client, json!({"expires_in": "1s"}));
         assert_eq!(revoke(&client, json!({"token": short["token"]}))["revoked"], true);
     }
-    pair(&client, json!({}));
+    pair(&client, json!({"expires_in": "1s"}));
     let long = issue(&client, json!({}));
     revoke(&client, json!({"token": long["token"]}));
     assert_eq!(live(), 6);
@@ -383,4 +383,41 @@ fn expired_revocations_disappear() {
     process::until(LONG, || (rows("revocations") == 1 && rows("refresh_tokens") == 0).then_some(()))
         .expect("rows go");
     assert_eq!(code(&client, &long), "token_revoked");
+}
+
+/// The refresh token is over, the access token that came with it is not.
+#[test]
+fn p4_a_family_can_be_revoked_for_as_long_as_anything_of_it_lives() {
+    let node = Node::with(&[("CLAVIGER_TOKENS__REFRESH_TTL", "1s")]);
+    let client = node.client();
+    let [by_family, by_refresh] = std::array::from_fn(|_| pair(&client, json!({"subject": "bob"})));
+    let family = verify(&client, json!({"token": by_family["token"]}))["claims"]["fid"].clone();
+    // Rows of which nothing is left are swept when something has expired.
+    let short = issue(&client, json!({"expires_in": "1s"}));
+    revoke(&client, json!({"token": short["token"]}));
+    let expired = || introspect(&client, &by_refresh["refresh_token"])["active"] == false;
+    process::until(LONG, || expired().then_some(())).expect("it ends");
+    let live = || client.get("/metrics").text.contains("claviger_revocations_live 0\n");
+    process::until(LONG, || live().then_some(())).expect("the sweep has been there");
+    for (body, revoked) in [
+        (json!({"family": family}), &by_family),
+        (json!({"token": by_refresh["refresh_token"]}), &by_refresh),
+    ] {
+        assert_eq!(revoke(&client, body.clone())["revoked"], true, "{body}");
+        assert_eq!(code(&client, revoked), "token_revoked");
+    }
+}
+
+/// Each look at a token of a temporary key is one of its uses, so introspection gives none away.
+#[test]
+fn a_temporary_key_is_not_read_by_introspection() {
+    let node = Node::start();
+    let client = node.client();
+    let key = json!({"name": "once", "type": "aes256-gcm", "usage": "token", "temporary": {"uses": 1}});
+    client.post("/v1/keys", &key).expect(201);
+    let token = issue(&client, json!({"key": "once", "subject": "bob"}))["token"].clone();
+    let answer = client.post("/v1/tokens/introspect", &json!({"token": token})).expect(400);
+    assert_eq!(answer["code"], "unsupported_operation");
+    assert_eq!(verify(&client, json!({"token": token}))["valid"], true);
+    assert_eq!(verify(&client, json!({"token": token}))["valid"], false);
 }

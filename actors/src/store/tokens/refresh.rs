@@ -44,6 +44,8 @@ pub struct RefreshRecord {
     pub issued_at: Time,
     /// When it ends.
     pub expires_at: Time,
+    /// When the access token that was issued with it has ended too: until then its family can be named.
+    pub ends_at: Time,
     /// When it was used.
     pub spent_at: Option<Time>,
     /// What is issued for it.
@@ -82,8 +84,8 @@ pub enum Outcome {
     Spent,
     /// This pair had been given before, for the same request.
     Repeated(SecretBytes),
-    /// It had been spent: the family has ended.
-    Reused,
+    /// It had been spent: the family has ended, and this is remembered of it.
+    Reused(Revocation),
     /// It is not what it was.
     Refused(Verdict),
     /// The `Idempotency-Key` was used for another request.
@@ -121,24 +123,16 @@ impl Database {
         keychain: &Keychain,
         family: Uuid,
     ) -> Result<Option<(Uuid, Time)>, StoreError> {
+        // A family may be long; the one that ends last is enough, and if its row was edited, the one that was issued last.
         let of_family = || refresh_token::Entity::find().filter(Column::Family.eq(family.to_string()));
-        // A family may be long; the one that ends last, and the one that was issued last, are enough.
-        let last =
-            [of_family().order_by_desc(Column::ExpiresAt), of_family().order_by_desc(Column::IssuedAt)];
-        let mut sound = Vec::new();
-        for query in last {
+        for query in [of_family().order_by_desc(Column::EndsAt), of_family().order_by_desc(Column::IssuedAt)]
+        {
             let row = query.limit(1).one(&self.connection).await?;
-            sound.extend(row.and_then(|row| record_of(keychain, row).ok()));
+            if let Some(record) = row.and_then(|row| record_of(keychain, row).ok()) {
+                return Ok(Some((record.key, record.ends_at)));
+            }
         }
-        // Its access tokens may last longer than its refresh tokens.
-        let end = |record: &RefreshRecord| {
-            let grant: Option<core::Grant> = serde_json::from_slice(record.grant.expose()).ok();
-            let lifetime = grant.map_or(0, |grant| grant.lifetime);
-            let access = chrono::TimeDelta::try_seconds(i64::try_from(lifetime).unwrap_or(0));
-            record.expires_at.max(record.issued_at + access.unwrap_or_default())
-        };
-        let end = sound.iter().map(end).max();
-        Ok(sound.first().map(|record| record.key).zip(end))
+        Ok(None)
     }
 
     /// When the last refresh token of all ends.
@@ -164,7 +158,7 @@ impl Database {
         })
         .await?;
         match &outcome {
-            Outcome::Spent | Outcome::Reused => slow::commit(transaction).await?,
+            Outcome::Spent | Outcome::Reused(_) => slow::commit(transaction).await?,
             Outcome::Repeated(_) | Outcome::Refused(_) | Outcome::Mismatch => transaction.rollback().await?,
         }
         Ok(outcome)
@@ -192,6 +186,7 @@ impl Database {
         let revocations = revocations::find(transaction, keychain, &exchange.marks).await?;
         let state = State { expires_at: record.expires_at, spent_at: record.spent_at, begun: exchange.begun };
         let verdict = core::judge(&state, &revocations, exchange.at, exchange.leeway);
+        let record_family = record.family.to_string();
         match (verdict, record.answer) {
             (Verdict::Spend, _) => {
                 spend(transaction, keychain, exchange, row).await?;
@@ -200,16 +195,19 @@ impl Database {
             (Verdict::Again, Some(answer)) => Ok(Outcome::Repeated(answer)),
             (Verdict::Reused | Verdict::Again, _) => {
                 let (end, record) = &exchange.end;
-                revocations::insert(self, transaction, keychain, end, exchange.at).await?;
+                // The latest of the family may have been issued with another lifetime than those of now have.
+                let latest = latest_of(transaction, &record_family).await?;
+                let end = Revocation { expires_at: end.expires_at.max(latest.unwrap_or(0)), ..*end };
+                revocations::insert(self, transaction, keychain, &end, exchange.at).await?;
                 let event = EventRow::read(record.clone());
                 audit::insert(transaction, event.as_slice()).await?;
-                Ok(Outcome::Reused)
+                Ok(Outcome::Reused(end))
             }
             (Verdict::Expired | Verdict::Revoked, _) => Ok(Outcome::Refused(verdict)),
         }
     }
 
-    /// Removes refresh tokens that have expired, a bounded number of them; answers with how many.
+    /// Removes refresh tokens of which nothing is left, neither they nor what was issued with them, a bounded number of them; answers with how many.
     ///
     /// # Errors
     /// The database failed. Some of them may be gone.
@@ -219,7 +217,7 @@ impl Database {
             let oldest = refresh_token::Entity::find()
                 .select_only()
                 .column(Column::Id)
-                .filter(Column::ExpiresAt.lte(rows::millis(now)))
+                .filter(Column::EndsAt.lte(rows::millis(now)))
                 .limit(FORGET_ROWS);
             let delete =
                 refresh_token::Entity::delete_many().filter(Column::Id.in_subquery(oldest.into_query()));
@@ -231,6 +229,13 @@ impl Database {
         }
         Ok(forgotten)
     }
+}
+
+/// When the last of a family ends, in milliseconds.
+async fn latest_of(transaction: &DatabaseTransaction, family: &str) -> Result<Option<i64>, StoreError> {
+    let latest = refresh_token::Entity::find().filter(Column::Family.eq(family));
+    let latest = latest.order_by_desc(Column::EndsAt).limit(1).one(transaction).await?;
+    Ok(latest.map(|row| row.ends_at))
 }
 
 async fn spend(
@@ -281,6 +286,7 @@ async fn insert(
         token_hash: record.token_hash.to_vec(),
         issued_at: rows::millis(record.issued_at),
         expires_at: rows::millis(record.expires_at),
+        ends_at: rows::millis(record.ends_at),
         spent_at: None,
         dek_id: dek.to_string(),
         sealed,
@@ -318,6 +324,7 @@ fn record_of(keychain: &Keychain, row: refresh_token::Model) -> Result<RefreshRe
         token_hash: row.token_hash.as_slice().try_into().map_err(|_| damaged())?,
         issued_at: time(row.issued_at)?,
         expires_at: time(row.expires_at)?,
+        ends_at: time(row.ends_at)?,
         spent_at: row.spent_at.map(time).transpose()?,
         grant: keychain.open_sealed(uuid(&row.dek_id)?, &binding, &row.sealed)?,
         answer,

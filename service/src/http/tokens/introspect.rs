@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_actors::{
     audit::Subject,
-    keyring::record::Origin,
+    keyring::{Snapshot, record::Origin},
     tokens::{Facts, RefreshToken, begun},
 };
 use claviger_crypto::claims::{self, Expectation};
@@ -16,7 +16,7 @@ use super::{
     facts::{FAMILY, is_revoked},
     form::FormOrJson,
     issue::texts,
-    opened,
+    opened::{self, Opened},
 };
 use crate::http::{
     authority,
@@ -52,7 +52,7 @@ pub struct IntrospectAnswer {
 /// not active.
 ///
 /// # Errors
-/// `invalid_request`, `forbidden`.
+/// `invalid_request`, `forbidden`, `unsupported_operation` for a token of a temporary key.
 #[utoipa::path(post, path = "/v1/tokens/introspect", tag = "tokens",
     request_body(content((IntrospectRequest = "application/json"), (IntrospectRequest = "application/x-www-form-urlencoded"))), responses(
     (status = 200, description = "What is known", body = IntrospectAnswer),
@@ -84,14 +84,27 @@ type Known = Option<(Map<String, Value>, Subject)>;
 async fn active(state: &AppState, caller: &Caller, token: &str) -> Result<Known, Problem> {
     match RefreshToken::parse(token) {
         Some(token) => of_refresh(state, caller, &token).await,
-        None => Ok(of_access(state, caller, token)),
+        None => of_access(state, caller, token),
     }
 }
 
-fn of_access(state: &AppState, caller: &Caller, token: &str) -> Known {
+fn of_access(state: &AppState, caller: &Caller, token: &str) -> Result<Known, Problem> {
     let snapshot = state.ring.snapshot();
     // A key that the caller may see but not ask about is no better than one that they may not see.
-    let opened = opened::open(state, &snapshot, caller, token, Permission::TokenIntrospect).ok()??;
+    let opened = match opened::open(state, &snapshot, caller, token, Permission::TokenIntrospect) {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return Ok(None),
+        Err(problem) if matches!(problem.code, Code::Forbidden | Code::KeyNotFound) => return Ok(None),
+        Err(problem) => return Err(problem),
+    };
+    if opened.usable.key.record.temporary.is_some() {
+        let detail = "the key is a temporary one, whose uses are counted; verify the token instead";
+        return Err(Problem::new(Code::UnsupportedOperation, detail));
+    }
+    Ok(if_active(state, &snapshot, token, opened))
+}
+
+fn if_active(state: &AppState, snapshot: &Snapshot, token: &str, opened: Opened<'_>) -> Known {
     let (mut claims, usable) = (opened.claims, opened.usable);
     if !usable.version.state.may_consume() {
         return None;
@@ -113,7 +126,7 @@ fn of_access(state: &AppState, caller: &Caller, token: &str) -> Known {
         allow_missing_exp: rules.allow_missing_exp,
     };
     claims::check(&claims, &expected).ok()?;
-    if is_revoked(&state.tokens, &snapshot, (&usable, token), &claims, state.clock.now()) {
+    if is_revoked(&state.tokens, snapshot, (&usable, token), &claims, state.clock.now()) {
         return None;
     }
     let subject = Subject {

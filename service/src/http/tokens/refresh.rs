@@ -111,6 +111,8 @@ async fn prepared(
     };
     note(request, subject.clone());
     authority::on_key(state, &snapshot, caller, Permission::TokenRefresh, record)?;
+    // Afterwards is too late: the token will have been spent.
+    state.is_current(snapshot.confirmed())?;
     let access = pair::access(state, &snapshot, caller, record, (&found.grant, found.family))?;
     let mut answer = access.answer;
     subject.version = Some(access.version.number());

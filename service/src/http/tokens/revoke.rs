@@ -212,21 +212,40 @@ async fn whole_family(
     caller.decided();
     let Some((key, end)) = state.tokens.family(family).await? else { return Ok(NOTHING) };
     let value = family.to_string();
-    let (until, subject) = {
-        let snapshot = state.ring.snapshot();
-        // A key that is gone has no tokens any more.
-        let Some(key) = snapshot.ring().keys().find(|known| known.record.id == key) else {
-            return Ok(NOTHING);
-        };
-        if may(state, &snapshot, caller, key)?.is_none() {
-            return Ok(NOTHING);
+    let mut found = of_family(state, caller, (key, end), &value)?;
+    if found.is_none() && state.cluster.is_shared() {
+        // Another node may have made its key, or given the caller the right, a moment ago.
+        if !state.cluster.refresh().await {
+            return Err(unsure());
         }
-        let until = later(end.max(longest([key.as_ref()], state)));
-        let key = Some(key.record.name.to_string());
-        (until, Subject { key, family: Some(value.clone()), ..Subject::default() })
-    };
+        found = of_family(state, caller, (key, end), &value)?;
+    }
+    let Some((until, subject)) = found else { return Ok(NOTHING) };
     let revoke = Revoke { kind: Kind::Family, value: &value, key: None, until };
     done(request, state, caller, revoke, subject).await
+}
+
+/// Until when a family must be remembered, and what the record says; `None` when its key is gone or not the caller's to see.
+fn of_family(
+    state: &AppState,
+    caller: &Caller,
+    (key, end): (Uuid, Time),
+    family: &str,
+) -> Result<Option<(Time, Subject)>, Problem> {
+    let snapshot = state.ring.snapshot();
+    // A key that is gone has no tokens any more.
+    let Some(key) = snapshot.ring().keys().find(|known| known.record.id == key) else { return Ok(None) };
+    if may(state, &snapshot, caller, key)?.is_none() {
+        return Ok(None);
+    }
+    let until = later(end.max(longest([key.as_ref()], state)).max(next_refresh(state)));
+    let key = Some(key.record.name.to_string());
+    Ok(Some((until, Subject { key, family: Some(family.to_owned()), ..Subject::default() })))
+}
+
+/// When a refresh token ends that somebody is given in this moment, beside whatever is being revoked.
+fn next_refresh(state: &AppState) -> Time {
+    state.clock.now() + state.token_times.refresh.to_delta()
 }
 
 /// The caller may revoke tokens of the key; `None` when they may not even see it.
@@ -270,11 +289,10 @@ async fn by_value(
         (None, longest(snapshot.ring().keys().map(AsRef::as_ref), state))
     };
     drop(snapshot);
-    if kind == Kind::Subject
-        && let Some(latest) = state.tokens.latest_end().await?
-    {
+    if kind == Kind::Subject {
         // What was granted before stays refused for as long as it could be asked for.
-        until = until.max(latest);
+        let latest = state.tokens.latest_end().await?;
+        until = until.max(next_refresh(state)).max(latest.unwrap_or(until));
     }
     let revoke = Revoke { kind, value, key, until: later(until) };
     done(request, state, caller, revoke, subject).await
@@ -293,7 +311,8 @@ async fn version(
         if key.record.name.is_internal() {
             return Err(missing());
         }
-        authority::on_key(state, &snapshot, caller, Permission::TokenRevoke, &key.record)?;
+        // Of a key that the caller may not see, nothing is told.
+        may(state, &snapshot, caller, key)?.ok_or_else(missing)?;
         let subject = Subject {
             key: Some(key.record.name.to_string()),
             version: Some(version.version.number()),
