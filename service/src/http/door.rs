@@ -37,7 +37,7 @@ use super::{
     table::{self, Access, Found, Kind, Route},
 };
 use crate::{
-    auth::{self, Refusal},
+    auth::{self, Known, Learned, Refusal},
     telemetry::{Context, within},
 };
 
@@ -186,6 +186,17 @@ async fn enter(
         state.cluster.refresh().await;
     }
     let admitted = match admit(state, request, arrival, permission) {
+        Err(refused) if refused.1.code == Code::Unauthorized && !state.issuers.is_empty() => {
+            // Rare, and large: not to be carried about with every request.
+            match Box::pin(auth::learn(&state.issuers, request.headers())).await {
+                Learned::Nothing => Err(refused),
+                Learned::Again => admit(state, request, arrival, permission),
+                Learned::Away => Err(Box::new((None, issuer_away()))),
+            }
+        }
+        admitted => admitted,
+    };
+    let admitted = match admitted {
         Err(refused) if may_be_behind(&refused.1) && state.cluster.is_shared() => {
             // What this node does not know, another may have made a moment ago.
             let is_refreshed = state.cluster.refresh().await;
@@ -237,8 +248,9 @@ fn admit(
     let snapshot = state.ring.snapshot();
     // Before anybody is recognised: their credential may have been taken from them.
     state.is_current(snapshot.confirmed()).map_err(|problem| Box::new((None, problem)))?;
-    let known = (&*snapshot, &state.tokens);
-    let identity = auth::authenticate(known, state.issuer(), request.headers(), state.clock.now());
+    let (issuer, issuers) = (state.issuer(), &state.issuers);
+    let known = Known { snapshot: &snapshot, tokens: &state.tokens, issuer, issuers };
+    let identity = auth::authenticate(known, request.headers(), state.clock.now());
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
     let mut caller = Caller::new(identity, arrival.id_shared());
     let path = request.match_info().as_str();
@@ -265,6 +277,12 @@ fn admit(
         Ok(()) => Ok((caller, Arc::clone(snapshot.confirmed()), snapshot.position())),
         Err(problem) => Err(Box::new((Some(caller), problem))),
     }
+}
+
+fn issuer_away() -> Problem {
+    let detail =
+        "the token names a key that is not known, and its issuer can't be asked for it now; try again";
+    Problem::new(Code::IssuerUnavailable, detail)
 }
 
 fn unauthorized(refusal: Refusal) -> Problem {

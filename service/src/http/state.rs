@@ -31,7 +31,7 @@ use super::{
     table::Route,
 };
 use crate::{
-    auth::{Authorizer, Identity},
+    auth::{Authorizer, Identity, Issuers},
     metrics::Metrics,
     telemetry::{Context, Spans},
 };
@@ -50,6 +50,8 @@ pub struct AppState {
     pub max_staleness: std::time::Duration,
     /// Who may do what.
     pub authorizer: Authorizer,
+    /// Issuers elsewhere whose tokens are credentials.
+    pub issuers: Issuers,
     /// The schedule.
     pub rotation: RotationHandle,
     /// What is counted for whoever watches.
