@@ -104,7 +104,8 @@ impl Application {
     /// See [`StartError`].
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
         let at = |setting| move |cause| StartError::Setting { setting, cause };
-        let issuers = Issuers::new(&settings.issuers).map_err(at("issuers"))?;
+        let issuers = Issuers::new(&settings.issuers, settings.ca_file.as_deref());
+        let issuers = issuers.map_err(at("issuers"))?;
         let redis = redis(&settings).await?;
         let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
@@ -144,7 +145,7 @@ impl Application {
         let state =
             Data::new(state(&settings, (ring, tokens, cluster), audited?, (clock, issuer, issuers, spans)));
         lifecycle::started(&state, &settings).await;
-        state.issuers.keep(settings.ca_file.as_deref()).map_err(at("issuers"))?;
+        state.issuers.keep();
         actix_web::rt::spawn(tell_counted(state.clone()));
         let server = serve(&settings, listener, state.clone())?;
         let internal = internal.map(|listener| InternalServer::new(&settings, listener, state.clone()));

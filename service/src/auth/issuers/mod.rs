@@ -33,7 +33,7 @@ use self::{
     lookups::{LookUps, Wish},
 };
 use super::{Identity, Refusal, authenticate::subject};
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, OutgoingError};
 
 /// Longest time for a look-up, whatever it takes.
 const LOOK_UP_MAX: Duration = Duration::from_secs(6);
@@ -44,7 +44,11 @@ const WAITING_MAX: usize = 256;
 
 /// Issuers whose tokens are credentials.
 #[derive(Default)]
-pub struct Issuers(Vec<Arc<Trusted>>);
+pub struct Issuers {
+    trusted: Vec<Arc<Trusted>>,
+    /// The way to them, if there are any.
+    outgoing: Option<Outgoing>,
+}
 
 /// One of them.
 struct Trusted {
@@ -100,13 +104,14 @@ impl Issuers {
     /// As configured; nobody is asked yet.
     ///
     /// # Errors
-    /// A URL that may not be asked, named with its setting.
-    pub fn new(settings: &[TrustedIssuer]) -> io::Result<Self> {
-        settings
-            .iter()
-            .map(|settings| Trusted::new(settings).map(Arc::new))
-            .collect::<io::Result<_>>()
-            .map(Self)
+    /// A URL that may not be asked, named with its setting, or TLS that can't be set up.
+    pub fn new(settings: &[TrustedIssuer], ca_file: Option<&Path>) -> io::Result<Self> {
+        let trusted: io::Result<Vec<_>> =
+            settings.iter().map(|settings| Trusted::new(settings).map(Arc::new)).collect();
+        let trusted = trusted?;
+        let plain_only = trusted.iter().all(|trusted| trusted.source.is_plain());
+        let outgoing = (!trusted.is_empty()).then(|| Outgoing::new(ca_file, plain_only)).transpose()?;
+        Ok(Self { trusted, outgoing })
     }
 
     /// None of them is this deployment's own.
@@ -114,7 +119,7 @@ impl Issuers {
     /// # Errors
     /// One is.
     pub fn are_others_than(&self, own: &str) -> io::Result<()> {
-        match self.0.iter().find(|trusted| look_alike(&trusted.settings.issuer, own)) {
+        match self.trusted.iter().find(|trusted| look_alike(&trusted.settings.issuer, own)) {
             None => Ok(()),
             Some(trusted) => Err(io::Error::other(format!(
                 "{}.issuer is this deployment's own issuer; its tokens need no trust of others",
@@ -124,34 +129,27 @@ impl Issuers {
     }
 
     /// Keeps their keys from now on. Waits for none: a node starts without its issuers too.
-    ///
-    /// # Errors
-    /// The way to them can't be set up.
-    pub fn keep(&self, ca_file: Option<&Path>) -> io::Result<()> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        let outgoing = Outgoing::new(ca_file, self.0.iter().all(|trusted| trusted.source.is_plain()))?;
-        for trusted in &self.0 {
+    pub fn keep(&self) {
+        let Some(outgoing) = &self.outgoing else { return };
+        for trusted in &self.trusted {
             actix_web::rt::spawn(keep(Arc::clone(trusted), outgoing.clone()));
         }
-        Ok(())
     }
 
     /// There are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.trusted.is_empty()
     }
 
     /// Figures of each.
     pub fn figures(&self) -> impl Iterator<Item = IssuerFigures<'_>> {
-        self.0.iter().map(|trusted| trusted.figures())
+        self.trusted.iter().map(|trusted| trusted.figures())
     }
 
     /// The bearer of a token that one of them has made. What they may do is what the configuration and policies say of (`iss`, `sub`).
     pub(super) fn bearer(&self, credential: &str, now: DateTime<Utc>) -> Result<Identity, Refusal> {
-        if self.0.is_empty() {
+        if self.trusted.is_empty() {
             return Err(Refusal::Unknown);
         }
         let judged = ForeignToken::parse(credential).map_err(|_| (Refusal::Unknown, "it is malformed"));
@@ -175,7 +173,10 @@ impl Issuers {
     }
 
     fn of(&self, token: &ForeignToken<'_>) -> Option<&Trusted> {
-        self.0.iter().map(|trusted| &**trusted).find(|trusted| trusted.settings.issuer == token.issuer())
+        self.trusted
+            .iter()
+            .map(|trusted| &**trusted)
+            .find(|trusted| trusted.settings.issuer == token.issuer())
     }
 }
 
@@ -248,10 +249,8 @@ impl Trusted {
             match lookups.wish(uptime()) {
                 Wish::Begin => self.wanted.notify_one(),
                 Wish::Wait => {}
-                Wish::Unknown | Wish::Away => {
-                    self.spared.fetch_add(1, Ordering::Relaxed);
-                    return if lookups.is_failed() { Learned::Away } else { Learned::Nothing };
-                }
+                Wish::Unknown => return self.spared(Learned::Nothing),
+                Wish::Away => return self.spared(Learned::Away),
             }
             // Under the lock: the end of the look-up can't be missed.
             self.ended.subscribe()
@@ -260,6 +259,11 @@ impl Trusted {
             Ok(Ok(())) if !self.lookups().is_failed() => Learned::Again,
             Ok(Ok(()) | Err(_)) | Err(_) => Learned::Away,
         }
+    }
+
+    fn spared(&self, learned: Learned) -> Learned {
+        self.spared.fetch_add(1, Ordering::Relaxed);
+        learned
     }
 
     fn ended(&self, fetched: Result<Fetched, FetchError>) {
@@ -316,6 +320,6 @@ async fn keep(trusted: Arc<Trusted>, outgoing: Outgoing) {
         trusted.lookups().begin(uptime());
         let asked = fetch(&outgoing, &trusted.settings, &trusted.source);
         let fetched = tokio::time::timeout(LOOK_UP_MAX, asked).await;
-        trusted.ended(fetched.unwrap_or(Err(FetchError::Outgoing(crate::outgoing::OutgoingError::TimedOut))));
+        trusted.ended(fetched.unwrap_or(Err(OutgoingError::TimedOut.into())));
     }
 }
