@@ -2,6 +2,8 @@
 
 mod abuse;
 mod credentials;
+mod issuers;
+mod issuers_hostile;
 mod roles;
 mod scopes;
 mod tampering;
