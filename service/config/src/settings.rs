@@ -277,7 +277,7 @@ impl Judge<'_> {
         Some(Zeroizing::new(postgres::with_root(text, root)))
     }
 
-    fn ca_file(&mut self) -> Option<PathBuf> {
+    pub(crate) fn ca_file(&mut self) -> Option<PathBuf> {
         self.parse("tls.ca_file", "must be a path", path)
     }
 

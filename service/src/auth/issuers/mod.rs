@@ -308,6 +308,20 @@ impl Trusted {
     }
 }
 
+/// Asks an issuer for its keys, once, and keeps none of them.
+///
+/// # Errors
+/// Why there are none.
+pub async fn reach(settings: &TrustedIssuer, ca_file: Option<&Path>) -> Result<(), String> {
+    let issuers = Issuers::new(std::slice::from_ref(settings), ca_file).map_err(|error| error.to_string())?;
+    let (Some(trusted), Some(outgoing)) = (issuers.trusted.first(), &issuers.outgoing) else { return Ok(()) };
+    match fetch(outgoing, &trusted.settings, &trusted.source).await {
+        Ok((keys, _)) if keys.is_empty() => Err("it names no key that can be used".to_owned()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Looks up whenever it is due or wished for, and whatever becomes of it. The one place that does, so there is one look-up at a time.
 async fn keep(trusted: Arc<Trusted>, outgoing: Outgoing) {
     loop {
