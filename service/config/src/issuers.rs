@@ -220,6 +220,12 @@ fn issuer(name: &str, members: &Map<String, Value>, problems: &mut Problems<'_>)
     let bounded = |text: &str| duration(text).filter(|time| *time <= DAY * 7);
     let max_stale = problems.text(members, "max_stale", time, bounded).unwrap_or(DAY);
     let cooldown = problems.text(members, "cooldown", time, bounded).unwrap_or(Duration::from_secs(30));
+    if cooldown > max_stale / 2 {
+        problems.add(
+            "cooldown",
+            "must be at most half of max_stale, or its keys end before they can be asked for again",
+        );
+    }
     let roles = members.get("roles").map_or_else(Vec::new, |given| roles(given, problems));
     let (issuer, audience) = (issuer?, audience?);
     let name = name.to_owned();
@@ -313,6 +319,7 @@ mod tests {
             ("max_stale", "\"0s\""),
             ("max_stale", "\"8d\""),
             ("cooldown", "30"),
+            ("cooldown", "\"13h\""),
             ("roles", "[]"),
             ("roles", r#"{"hunter2*": ["signer"]}"#),
             ("roles", r#"{"*hunter2": ["signer"]}"#),

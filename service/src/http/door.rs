@@ -116,7 +116,8 @@ async fn serve(
     let address = request.peer_addr().map(|address| address.ip());
     request.extensions_mut().insert(arrival.clone());
     // Each in its own place, so that neither is moved about with the other.
-    let (response, request, caller) = match Box::pin(enter(state, &mut request, &arrival)).await {
+    let entered = Box::pin(enter(state, &mut request, &arrival)).await;
+    let (response, request, caller) = match entered {
         Ok(entered) => {
             let caller = entered.as_ref().map(|entered| entered.caller.clone());
             let (response, request) = Box::pin(run(state, request, handlers, &arrival, entered)).await;
@@ -185,30 +186,26 @@ async fn enter(
         // A tag that another node has given must not be judged by a ring that is behind.
         state.cluster.refresh().await;
     }
-    let admitted = match admit(state, request, arrival, permission) {
-        Err(refused) if refused.1.code == Code::Unauthorized && !state.issuers.is_empty() => {
-            // Rare, and large: not to be carried about with every request.
-            match Box::pin(auth::learn(&state.issuers, request.headers())).await {
-                Learned::Nothing => Err(refused),
-                Learned::Again => admit(state, request, arrival, permission),
-                Learned::Away => Err(Box::new((None, issuer_away()))),
-            }
+    let mut admitted = admit(state, request, arrival, permission);
+    if admitted.as_ref().is_err_and(|refused| refused.1.code == Code::Unauthorized)
+        && !state.issuers.is_empty()
+    {
+        // Rare, and large: not to be carried about with every request.
+        let learned = Box::pin(auth::learn(&state.issuers, request.headers())).await;
+        match learned {
+            Learned::Nothing => {}
+            Learned::Again => admitted = admit(state, request, arrival, permission),
+            Learned::Away => admitted = Err(Box::new((None, issuer_away()))),
         }
-        admitted => admitted,
-    };
-    let admitted = match admitted {
-        Err(refused) if may_be_behind(&refused.1) && state.cluster.is_shared() => {
-            // What this node does not know, another may have made a moment ago.
-            let is_refreshed = state.cluster.refresh().await;
-            match admit(state, request, arrival, permission) {
-                Err(refused) if !is_refreshed && is_missing(&refused.1) => {
-                    Err(Box::new((refused.0, unsure())))
-                }
-                again => again,
-            }
-        }
-        admitted => admitted,
-    };
+    }
+    if admitted.as_ref().is_err_and(|refused| may_be_behind(&refused.1)) && state.cluster.is_shared() {
+        // What this node does not know, another may have made a moment ago.
+        let is_refreshed = state.cluster.refresh().await;
+        admitted = match admit(state, request, arrival, permission) {
+            Err(refused) if !is_refreshed && is_missing(&refused.1) => Err(Box::new((refused.0, unsure()))),
+            again => again,
+        };
+    }
     let (caller, confirmed, position) = admitted?;
     if route.method == Method::GET {
         return Ok(Some(Entered { caller, confirmed, body: Bytes::new() }));

@@ -53,7 +53,7 @@ fn subjects_hold_the_roles_of_their_patterns_and_what_policies_say_and_nothing_t
 
     let worker = of("system:serviceaccount:payments:worker");
     worker.post("/v1/random", &random).expect(200);
-    worker.post("/v1/tokens", &json!({"subject": "x"})).refused(404, "key_not_found");
+    worker.post("/v1/tokens", &json!({"subject": "x"})).refused(403, "forbidden");
     let api = of("system:serviceaccount:payments:api");
     api.post("/v1/random", &random).expect(200);
     api.post("/v1/tokens", &json!({"subject": "x"})).expect(201);

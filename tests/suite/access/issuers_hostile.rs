@@ -215,8 +215,10 @@ fn what_is_no_key_set_of_the_issuer_is_refused_and_named() {
         ("status", Box::new(|it| it.reply(DOCUMENT, Reply::Raw(401, "", b"{}".to_vec())))),
         ("unreachable", Box::new(|it| it.reply(DOCUMENT, Reply::Break))),
         (
-            "unreachable",
-            Box::new(|it| it.reply(KEYS, Reply::Raw(200, "Transfer-Encoding: nonsense\r\n", Vec::new()))),
+            "malformed",
+            Box::new(|it| {
+                it.reply(KEYS, Reply::Raw(200, "Content-Encoding: gzip\r\n", b"\x1f\x8b\x08".to_vec()))
+            }),
         ),
         ("key_set", Box::new(|it| it.reply(KEYS, Reply::Json(json!({"keys": "none"}))))),
     ]
