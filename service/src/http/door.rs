@@ -116,8 +116,7 @@ async fn serve(
     let address = request.peer_addr().map(|address| address.ip());
     request.extensions_mut().insert(arrival.clone());
     // Each in its own place, so that neither is moved about with the other.
-    let entered = Box::pin(enter(state, &mut request, &arrival)).await;
-    let (response, request, caller) = match entered {
+    let (response, request, caller) = match Box::pin(enter(state, &mut request, &arrival)).await {
         Ok(entered) => {
             let caller = entered.as_ref().map(|entered| entered.caller.clone());
             let (response, request) = Box::pin(run(state, request, handlers, &arrival, entered)).await;
