@@ -28,6 +28,7 @@ const provider = (names) =>
     clients: [
       { client_id: "job", client_secret: "secret-of-the-job", grant_types: ["client_credentials"], redirect_uris: [], response_types: [], id_token_signed_response_alg: names[0] },
     ],
+    ttl: { ClientCredentials: 600 },
     enabledJWA: { idTokenSigningAlgValues: ["RS256", "PS256", "ES256", "EdDSA"] },
     features: {
       devInteractions: { enabled: false },
