@@ -31,6 +31,7 @@ mod scale;
 mod schemathesis;
 mod sealing;
 mod states;
+mod stores;
 mod tampered;
 mod tls;
 mod tokens;

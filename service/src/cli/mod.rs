@@ -13,11 +13,13 @@ mod credential;
 mod doctor;
 mod failure;
 mod healthcheck;
+mod import;
 mod input;
 mod keys;
 mod migrate;
 mod output;
 mod policies;
+mod secrets;
 mod serve;
 mod target;
 mod tokens;
@@ -63,6 +65,10 @@ enum Command {
     ApiKeys(api_keys::ApiKeys),
     /// Policies: list, look, put, delete.
     Policies(policies::Policies),
+    /// Secrets: put, get, list, delete.
+    Secrets(secrets::Secrets),
+    /// Take in values of a system that is being replaced.
+    Import(import::Import),
 }
 
 impl Arguments {
@@ -90,6 +96,8 @@ impl Command {
             Self::Tokens(tokens) => tokens.run().await,
             Self::ApiKeys(api_keys) => api_keys.run().await,
             Self::Policies(policies) => policies.run().await,
+            Self::Secrets(secrets) => secrets.run().await,
+            Self::Import(import) => import.run().await,
         }
     }
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
-use claviger_actors::cluster::{Member, View};
+use claviger_actors::{
+    cluster::{Member, View},
+    stores::Progress,
+};
 use serde::Serialize;
 
 use super::{
@@ -29,6 +32,38 @@ pub struct ClusterView {
     barrier: Option<BarrierView>,
     database: DatabaseView,
     redis: RedisView,
+    stores: StoresView,
+}
+
+/// Stored rows on their way to the present version of their key.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ClusterStores)]
+pub struct StoresView {
+    /// Rows of all stores, history included.
+    rows: u64,
+    /// Rows that are sealed under another version than the primary.
+    pending: u64,
+    /// Rows that this node has moved since its start.
+    moved: u64,
+    /// Rows of the last round that can't be read; they stay as they are.
+    failed: u64,
+    /// Rows a second that this node moves now.
+    rate: f64,
+    /// Time until nothing is pending, at this rate; null = nothing is, or nothing moves.
+    eta_seconds: Option<f64>,
+}
+
+impl StoresView {
+    fn new(progress: Progress) -> Self {
+        Self {
+            rows: progress.rows,
+            pending: progress.pending,
+            moved: progress.moved,
+            failed: progress.failed,
+            rate: progress.rate,
+            eta_seconds: progress.eta_seconds(),
+        }
+    }
 }
 
 /// A node.
@@ -140,5 +175,6 @@ pub async fn show(state: Data<AppState>) -> Result<HttpResponse, Problem> {
             },
             unfounded: state.cluster.unfounded_hints(),
         },
+        stores: StoresView::new(state.stores.progress().await?),
     }))
 }

@@ -18,6 +18,7 @@ use claviger_actors::{
     cluster::ClusterHandle,
     keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot, StillMay},
     rotation::RotationHandle,
+    stores::StoresHandle,
     tokens::TokensHandle,
 };
 use claviger_config::{AuditLevel, TokenTimes};
@@ -52,6 +53,8 @@ pub struct AppState {
     pub authorizer: Authorizer,
     /// Issuers elsewhere whose tokens are credentials.
     pub issuers: Issuers,
+    /// What is stored for others.
+    pub stores: StoresHandle,
     /// The schedule.
     pub rotation: RotationHandle,
     /// What is counted for whoever watches.
@@ -189,10 +192,16 @@ impl Arrival {
         &self.0.noted
     }
 
-    /// The door has let the caller in, with this body.
+    /// The door has recognised the caller, and taken this body for the handler.
     pub(super) fn enter(&self, caller: Caller, body: Bytes) {
         // Once, by the door.
         let _first = (self.0.caller.set(caller), self.0.body.set(body));
+    }
+
+    /// Who asks, if they were recognised; they need not have been let in.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Caller> {
+        self.0.caller.get()
     }
 
     /// The whole body, if the door has read one.
