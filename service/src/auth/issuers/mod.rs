@@ -39,6 +39,8 @@ use crate::outgoing::{Outgoing, OutgoingError};
 const LOOK_UP_MAX: Duration = Duration::from_secs(6);
 /// Longest time for which a caller waits for one.
 const WAIT_MAX: Duration = Duration::from_secs(7);
+/// What came a shorter time ago may not have been there when a token was judged.
+const JUST_NOW: Duration = Duration::from_secs(1);
 /// Callers that wait at most, for one issuer.
 const WAITING_MAX: usize = 256;
 
@@ -70,6 +72,8 @@ struct KeySet {
     keys: HashMap<String, PublicKey>,
     /// Since when they may be old.
     asked: Duration,
+    /// When they came.
+    came: Duration,
 }
 
 /// What came of asking an issuer for a key.
@@ -167,8 +171,8 @@ impl Issuers {
     pub(super) async fn learn(&self, credential: &str) -> Learned {
         let Ok(token) = ForeignToken::parse(credential) else { return Learned::Nothing };
         match self.of(&token) {
-            Some(trusted) if !trusted.knows(token.kid()) => trusted.learn().await,
-            Some(_) | None => Learned::Nothing,
+            Some(trusted) => trusted.learn(token.kid()).await,
+            None => Learned::Nothing,
         }
     }
 
@@ -205,8 +209,9 @@ impl Trusted {
         self.keys.load_full().filter(|set| uptime().saturating_sub(set.asked) < self.settings.max_stale)
     }
 
-    fn knows(&self, kid: &str) -> bool {
-        self.usable().is_some_and(|set| set.keys.contains_key(kid))
+    /// Since when it has had a key of this name, if it has one.
+    fn knows(&self, kid: &str) -> Option<Duration> {
+        self.usable().filter(|set| set.keys.contains_key(kid)).map(|set| set.came)
     }
 
     fn judge(
@@ -242,13 +247,20 @@ impl Trusted {
     }
 
     /// Waits for a look-up, unless there was one a moment ago: whoever makes up names of keys must not make us ask for each.
-    async fn learn(&self) -> Learned {
+    async fn learn(&self, kid: &str) -> Learned {
+        if let Some(came) = self.knows(kid) {
+            // Perhaps after the token was judged.
+            let is_new = uptime().saturating_sub(came) < JUST_NOW;
+            return if is_new { Learned::Again } else { Learned::Nothing };
+        }
         let Ok(_waiting) = self.waiting.try_acquire() else { return Learned::Away };
         let mut ended = {
             let mut lookups = self.lookups();
             match lookups.wish(uptime()) {
                 Wish::Begin => self.wanted.notify_one(),
                 Wish::Wait => {}
+                // It may have been found since; keys are kept before a look-up ends.
+                Wish::Unknown if self.knows(kid).is_some() => return Learned::Again,
                 Wish::Unknown => return self.spared(Learned::Nothing),
                 Wish::Away => return self.spared(Learned::Away),
             }
@@ -280,7 +292,7 @@ impl Trusted {
                 } else if lookups.is_failed() {
                     tracing::info!(issuer = %name, keys = keys.len(), "an issuer answers again");
                 }
-                self.keys.store(Some(Arc::new(KeySet { keys, asked: lookups.begun() })));
+                self.keys.store(Some(Arc::new(KeySet { keys, asked: lookups.begun(), came: uptime() })));
                 lookups.end(Some(max_age));
             }
             Err(error) => {
