@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use claviger_crypto::{jwk::public_pem, prepared::PreparedKey, secret::SecretBytes};
 use claviger_entity::KeyType;
 use claviger_tests::{
-    Client, Issuer, Node, issuer::DOCUMENT, issuer::ForeignKey, issuer::KEYS, issuer::Reply,
+    Answer, Client, Issuer, Node, issuer::DOCUMENT, issuer::ForeignKey, issuer::KEYS, issuer::Reply,
     issuer::signing_input, node,
 };
 use serde_json::{Value, json};
@@ -19,21 +19,44 @@ fn hmac(secret: &[u8], header: &Value, claims: &Value) -> String {
     format!("{input}.{}", URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes()).unwrap()))
 }
 
-#[test]
-fn p8_forged_and_foreign_tokens_are_nobody() {
-    let (key, theirs) = (ForeignKey::new(KeyType::Rs256, "k"), ForeignKey::new(KeyType::Es256, "theirs"));
-    let same_kid = ForeignKey::new(KeyType::Rs256, "k");
-    let (issuer, other) = (Issuer::with(&[&key]), Issuer::with(&[&theirs]));
-    let members =
-        |issuer: &Issuer| json!({"issuer": issuer.url(), "audience": "kms", "roles": {"*": ["verifier"]}});
-    let node = node_with(&json!({"a": members(&issuer), "b": members(&other)}), &[]);
-    let admin = node.client();
-    let good = claims(&issuer.url(), "s");
-    let status = |token: &str| admin.with_token(Some(token)).get("/v1/keys");
-    status(&key.token(&good)).expect(200);
-    status(&theirs.token(&claims(&other.url(), "s"))).expect(200);
-    let asked = (issuer.asked(KEYS), other.asked(KEYS));
+/// Two issuers, a key of each, and a node that trusts both.
+struct Scene {
+    key: ForeignKey,
+    theirs: ForeignKey,
+    issuer: Issuer,
+    other: Issuer,
+    node: Node,
+}
 
+impl Scene {
+    fn new() -> Self {
+        let (key, theirs) = (ForeignKey::new(KeyType::Rs256, "k"), ForeignKey::new(KeyType::Es256, "theirs"));
+        let (issuer, other) = (Issuer::with(&[&key]), Issuer::with(&[&theirs]));
+        let members = |issuer: &Issuer| json!({"issuer": issuer.url(), "audience": "kms", "roles": {"*": ["verifier"]}});
+        let node = node_with(&json!({"a": members(&issuer), "b": members(&other)}), &[]);
+        let scene = Self { key, theirs, issuer, other, node };
+        scene.answer(&scene.key.token(&scene.good())).expect(200);
+        scene.answer(&scene.theirs.token(&claims(&scene.other.url(), "s"))).expect(200);
+        scene
+    }
+
+    fn good(&self) -> Value {
+        claims(&self.issuer.url(), "s")
+    }
+
+    fn answer(&self, token: &str) -> Answer {
+        self.node.client().with_token(Some(token)).get("/v1/keys")
+    }
+
+    fn asked(&self) -> (usize, usize) {
+        (self.issuer.asked(KEYS), self.other.asked(KEYS))
+    }
+}
+
+#[test]
+fn p8_tokens_for_others_out_of_their_time_or_of_nobody_are_nobody() {
+    let scene = Scene::new();
+    let (good, asked) = (scene.good(), scene.asked());
     let with = |member: &str, value: Value| {
         let mut claims = good.clone();
         claims[member] = value;
@@ -56,17 +79,26 @@ fn p8_forged_and_foreign_tokens_are_nobody() {
         with("sub", json!(7)),
         with("sub", json!("s\nadmin")),
         with("sub", json!("s".repeat(256))),
-        with("iss", json!(format!("{}/", issuer.url()))),
-        with("iss", json!([issuer.url()])),
+        with("iss", json!(format!("{}/", scene.issuer.url()))),
+        with("iss", json!([scene.issuer.url()])),
         with("cnf", json!({"jkt": "x"})),
-        with("iss", json!(other.url())),
     ]);
     for claims in bad {
-        status(&key.token(&claims)).refused(401, "unauthorized");
+        scene.answer(&scene.key.token(&claims)).refused(401, "unauthorized");
     }
-    status(&key.token(&with("exp", json!(1_700_000_001)))).refused(401, "token_expired");
+    scene.answer(&scene.key.token(&with("exp", json!(1_700_000_001)))).refused(401, "token_expired");
+    assert_eq!(asked, scene.asked(), "a bad token of a known key asks nobody");
+    // Keys of one issuer are not those of another.
+    scene.answer(&scene.theirs.token(&good)).refused(401, "unauthorized");
+    scene.answer(&scene.key.token(&claims(&scene.other.url(), "s"))).refused(401, "unauthorized");
+    scene.answer(&scene.key.token(&good)).expect(200);
+}
 
-    let under = |header: Value| key.token_under(&header, &good);
+#[test]
+fn p8_forged_tokens_are_nobody() {
+    let scene = Scene::new();
+    let (good, asked) = (scene.good(), scene.asked());
+    let key = &scene.key;
     for header in [
         json!({"alg": "RS256"}),
         json!({"alg": "RS384", "kid": "k"}),
@@ -78,31 +110,27 @@ fn p8_forged_and_foreign_tokens_are_nobody() {
         json!({"alg": "RS256", "kid": "k", "zip": "DEF"}),
         json!({"alg": "RS256", "kid": "k", "typ": "logout+jwt"}),
     ] {
-        status(&under(header)).refused(401, "unauthorized");
+        scene.answer(&key.token_under(&header, &good)).refused(401, "unauthorized");
     }
     // The public key is known to all, and is no secret to sign with.
     let header = json!({"alg": "HS256", "kid": "k", "typ": "JWT"});
-    let pem = public_pem(&key.spki);
-    for secret in
-        [pem.as_bytes(), pem.trim_end().as_bytes(), key.spki.as_slice(), key.jwk.to_string().as_bytes()]
-    {
-        status(&hmac(secret, &header, &good)).refused(401, "unauthorized");
+    let (pem, jwk) = (public_pem(&key.spki), key.jwk.to_string());
+    for secret in [pem.as_bytes(), pem.trim_end().as_bytes(), key.spki.as_slice(), jwk.as_bytes()] {
+        scene.answer(&hmac(secret, &header, &good)).refused(401, "unauthorized");
     }
     let bare = signing_input(&json!({"alg": "none", "kid": "k"}), &good);
-    status(&format!("{bare}.")).refused(401, "unauthorized");
+    scene.answer(&format!("{bare}.")).refused(401, "unauthorized");
     // A key that comes along is not even looked at.
-    let own = json!({"alg": "RS256", "kid": "k", "jwk": same_kid.jwk, "jku": other.at(KEYS)});
-    status(&same_kid.token_under(&own, &good)).refused(401, "unauthorized");
-    status(&same_kid.token(&good)).refused(401, "unauthorized");
+    let same_kid = ForeignKey::new(KeyType::Rs256, "k");
+    let own = json!({"alg": "RS256", "kid": "k", "jwk": same_kid.jwk, "jku": scene.other.at(KEYS)});
+    scene.answer(&same_kid.token_under(&own, &good)).refused(401, "unauthorized");
+    scene.answer(&same_kid.token(&good)).refused(401, "unauthorized");
     let token = key.token(&good);
     let (head, tail) = token.rsplit_once('.').unwrap();
-    status(&format!("{head}.{}", &tail[..tail.len() - 4])).refused(401, "unauthorized");
-    status(&format!("{token}=")).refused(401, "unauthorized");
-    assert_eq!(asked, (issuer.asked(KEYS), other.asked(KEYS)), "a bad token of a known key asks nobody");
-    // Keys of one issuer are not those of another.
-    status(&theirs.token(&good)).refused(401, "unauthorized");
-    status(&key.token(&claims(&other.url(), "s"))).refused(401, "unauthorized");
-    status(&key.token(&good)).expect(200);
+    scene.answer(&format!("{head}.{}", &tail[..tail.len() - 4])).refused(401, "unauthorized");
+    scene.answer(&format!("{token}=")).refused(401, "unauthorized");
+    assert_eq!(asked, scene.asked(), "a bad token of a known key asks nobody");
+    scene.answer(&token).expect(200);
 }
 
 #[test]
@@ -172,74 +200,49 @@ fn an_issuer_that_hangs_holds_up_nobody_else() {
     });
 }
 
+/// What it is called, where the issuer says it, and what it says.
+type Lie = (&'static str, &'static str, fn(&Issuer) -> Reply);
+
+fn document(issuer: &str, jwks_uri: &str) -> Reply {
+    Reply::Json(json!({"issuer": issuer, "jwks_uri": jwks_uri}))
+}
+
+const LIES: &[Lie] = &[
+    ("other_issuer", DOCUMENT, |it| document(&format!("{}/", it.url()), &it.at(KEYS))),
+    ("other_issuer", DOCUMENT, |_| Reply::Json(json!({}))),
+    ("no_jwks_uri", DOCUMENT, |it| document(&it.url(), "file:///etc/passwd")),
+    ("no_jwks_uri", DOCUMENT, |it| document(&it.url(), "http://10.0.0.1/keys")),
+    ("malformed", DOCUMENT, |_| {
+        Reply::Raw(200, "Content-Type: text/html\r\n", b"<html>hello</html>".to_vec())
+    }),
+    ("malformed", KEYS, |_| Reply::Raw(200, "", vec![b'['; 200_000])),
+    ("malformed", KEYS, |_| Reply::Raw(200, "", b"{\"keys\":[],\"keys\":[]}".to_vec())),
+    ("malformed", KEYS, |_| Reply::Raw(200, "Content-Encoding: gzip\r\n", b"\x1f\x8b\x08".to_vec())),
+    ("too_large", KEYS, |_| Reply::Raw(200, "", vec![b' '; 10 << 20])),
+    ("too_large", DOCUMENT, |_| Reply::Raw(200, "", vec![b'{'; 300_000])),
+    ("redirected", DOCUMENT, |_| Reply::Raw(302, "Location: /elsewhere\r\n", Vec::new())),
+    ("redirected", KEYS, |_| Reply::Raw(307, "Location: /elsewhere\r\n", Vec::new())),
+    ("status", KEYS, |_| Reply::Raw(500, "", b"{}".to_vec())),
+    ("status", DOCUMENT, |_| Reply::Raw(401, "", b"{}".to_vec())),
+    ("unreachable", DOCUMENT, |_| Reply::Break),
+    ("key_set", KEYS, |_| Reply::Json(json!({"keys": "none"}))),
+    ("key_set", KEYS, |_| {
+        let twice = ForeignKey::new(KeyType::Es256, "k").jwk;
+        Reply::Json(json!({"keys": [twice, twice]}))
+    }),
+];
+
 #[test]
 fn what_is_no_key_set_of_the_issuer_is_refused_and_named() {
     let key = ForeignKey::new(KeyType::Es256, "k");
-    let document = |issuer: &Issuer, name: &str, uri: &str| {
-        issuer.reply(DOCUMENT, Reply::Json(json!({"issuer": name, "jwks_uri": uri})));
-    };
-    let cases: Vec<(&str, Issuer, Box<dyn Fn(&Issuer)>)> = [
-        (
-            "other_issuer",
-            Box::new(|it: &Issuer| document(it, &format!("{}/", it.url()), &it.at(KEYS)))
-                as Box<dyn Fn(&Issuer)>,
-        ),
-        ("other_issuer", Box::new(|it| it.reply(DOCUMENT, Reply::Json(json!({}))))),
-        ("no_jwks_uri", Box::new(|it| document(it, &it.url(), "file:///etc/passwd"))),
-        ("no_jwks_uri", Box::new(|it| document(it, &it.url(), "http://10.0.0.1/keys"))),
-        (
-            "malformed",
-            Box::new(|it| {
-                it.reply(
-                    DOCUMENT,
-                    Reply::Raw(200, "Content-Type: text/html\r\n", b"<html>hello</html>".to_vec()),
-                )
-            }),
-        ),
-        ("malformed", Box::new(|it| it.reply(KEYS, Reply::Raw(200, "", vec![b'['; 200_000])))),
-        (
-            "malformed",
-            Box::new(|it| it.reply(KEYS, Reply::Raw(200, "", b"{\"keys\":[],\"keys\":[]}".to_vec()))),
-        ),
-        ("too_large", Box::new(|it| it.reply(KEYS, Reply::Raw(200, "", vec![b' '; 10 << 20])))),
-        ("too_large", Box::new(|it| it.reply(DOCUMENT, Reply::Raw(200, "", vec![b'{'; 300_000])))),
-        (
-            "redirected",
-            Box::new(|it| it.reply(DOCUMENT, Reply::Raw(302, "Location: /elsewhere\r\n", Vec::new()))),
-        ),
-        (
-            "redirected",
-            Box::new(|it| it.reply(KEYS, Reply::Raw(307, "Location: /elsewhere\r\n", Vec::new()))),
-        ),
-        ("status", Box::new(|it| it.reply(KEYS, Reply::Raw(500, "", b"{}".to_vec())))),
-        ("status", Box::new(|it| it.reply(DOCUMENT, Reply::Raw(401, "", b"{}".to_vec())))),
-        ("unreachable", Box::new(|it| it.reply(DOCUMENT, Reply::Break))),
-        (
-            "malformed",
-            Box::new(|it| {
-                it.reply(KEYS, Reply::Raw(200, "Content-Encoding: gzip\r\n", b"\x1f\x8b\x08".to_vec()))
-            }),
-        ),
-        ("key_set", Box::new(|it| it.reply(KEYS, Reply::Json(json!({"keys": "none"}))))),
-    ]
-    .into_iter()
-    .map(|(outcome, spoil)| (outcome, Issuer::with(&[&key]), spoil))
-    .collect();
-    let twice = Issuer::with(&[&key, &key]);
-    let mut issuers = serde_json::Map::new();
-    let mut expected = Vec::new();
-    for (number, (outcome, issuer, spoil)) in cases.iter().enumerate() {
-        issuer.reply(
-            "/elsewhere",
-            Reply::Json(json!({"keys": [key.jwk], "issuer": issuer.url(), "jwks_uri": issuer.at(KEYS)})),
-        );
-        spoil(issuer);
-        expected.push((format!("i{number}"), *outcome, issuer));
-    }
-    expected.push(("twice".to_owned(), "key_set", &twice));
-    for (name, _, issuer) in &expected {
-        let members = json!({"issuer": issuer.url(), "audience": "kms", "roles": {"*": ["admin2"]}});
-        issuers.insert(name.clone(), members);
+    let (mut issuers, mut expected) = (serde_json::Map::new(), Vec::new());
+    for (number, (outcome, path, lie)) in LIES.iter().enumerate() {
+        let (name, issuer) = (format!("i{number}"), Issuer::with(&[&key]));
+        let good = json!({"keys": [key.jwk], "issuer": issuer.url(), "jwks_uri": issuer.at(KEYS)});
+        issuer.reply("/elsewhere", Reply::Json(good));
+        issuer.reply(path, lie(&issuer));
+        issuers.insert(name.clone(), json!({"issuer": issuer.url(), "audience": "kms"}));
+        expected.push((name, outcome, issuer));
     }
     let node = node_with(&Value::Object(issuers), &[("CLAVIGER_SERVER__INTERNAL_LISTEN", "127.0.0.1:0")]);
     for (name, outcome, issuer) in &expected {
@@ -249,9 +252,7 @@ fn what_is_no_key_set_of_the_issuer_is_refused_and_named() {
         answer.refused(503, "issuer_unavailable");
         let metrics = node.internal().get("/metrics").text;
         let series = format!("claviger_issuer_lookups_total{{issuer=\"{name}\",outcome=\"{outcome}\"}} 1");
-        let found: Vec<_> =
-            metrics.lines().filter(|line| line.contains(&format!("issuer=\"{name}\""))).collect();
-        assert!(metrics.contains(&series), "{series} in {found:?}");
+        assert!(metrics.lines().any(|line| line == series), "{series}");
         assert!(issuer.asked("/elsewhere") == 0, "a redirect was followed");
     }
     node.client().get("/v1/keys").expect(200);
