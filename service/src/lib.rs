@@ -12,6 +12,7 @@ mod internal;
 mod lifecycle;
 pub mod lock;
 pub mod metrics;
+pub mod outgoing;
 pub mod sinks;
 pub mod startup;
 pub mod telemetry;

@@ -35,7 +35,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     audit,
-    auth::Authorizer,
+    auth::{Authorizer, Issuers},
     authorities,
     config::{DatabaseUrl, RedisUrl, Settings},
     files,
@@ -105,6 +105,8 @@ impl Application {
     /// See [`StartError`].
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
         let at = |setting| move |cause| StartError::Setting { setting, cause };
+        let issuers = Issuers::new(&settings.issuers, settings.ca_file.as_deref());
+        let issuers = issuers.map_err(at("issuers"))?;
         let redis = redis(&settings).await?;
         let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
@@ -123,7 +125,7 @@ impl Application {
         let clock = Arc::new(ClusterClock::default());
         let (defaults, identity) = (default_keys(&settings), identity(&settings));
         let mut ring = boot::boot(database, &masters, identity, &defaults, Arc::clone(&clock)).await?;
-        let settled = settle(&mut ring, &settings, &folder, address).await;
+        let settled = settle(&mut ring, &settings, &issuers, (&folder, address)).await;
         let (issuer, bootstrap_token_file) = match settled {
             Ok(settled) => settled,
             Err(error) => {
@@ -141,8 +143,10 @@ impl Application {
         }
         // A node that has not heard from the database since it loaded the ring answers nobody.
         cluster.refresh().await;
-        let state = Data::new(state(&settings, (ring, tokens, cluster), audited?, (clock, issuer, spans)));
+        let state =
+            Data::new(state(&settings, (ring, tokens, cluster), audited?, (clock, issuer, issuers, spans)));
         lifecycle::started(&state, &settings).await;
+        state.issuers.keep();
         actix_web::rt::spawn(tell_counted(state.clone()));
         let server = serve(&settings, listener, state.clone())?;
         let internal = internal.map(|listener| InternalServer::new(&settings, listener, state.clone()));
@@ -205,7 +209,7 @@ fn state(
     settings: &Settings,
     (ring, tokens, cluster): (KeyRingHandle, TokensHandle, ClusterHandle),
     (audit, keeper): (AuditHandle, AuditKeeper),
-    (clock, issuer, spans): (Arc<dyn Clock>, String, Spans),
+    (clock, issuer, issuers, spans): (Arc<dyn Clock>, String, Issuers, Spans),
 ) -> AppState {
     AppState {
         rotation: RotationHandle::start(
@@ -222,6 +226,7 @@ fn state(
             Pace { rate: settings.stores.migration_rate, batch: settings.stores.migration_batch },
         ),
         authorizer: Authorizer::default(),
+        issuers,
         spans,
         metrics: Metrics::new(settings.watching.metrics_keys),
         ring,
@@ -253,8 +258,8 @@ fn state(
 async fn settle(
     ring: &mut Booted,
     settings: &Settings,
-    folder: &Path,
-    address: SocketAddr,
+    issuers: &Issuers,
+    (folder, address): (&Path, SocketAddr),
 ) -> Result<(String, Option<PathBuf>), StartError> {
     let at = |setting| move |cause| StartError::Setting { setting, cause };
     let mut bootstrap_token_file = None;
@@ -265,12 +270,14 @@ async fn settle(
     }
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let issuer = issuer(settings, ring.issuer.as_deref(), scheme, address)?;
+    issuers.are_others_than(&issuer).map_err(at("issuers"))?;
     ring.fix_issuer(&issuer).await?;
     // Another node may have been first, with an address of its own.
     let issuer = ring.issuer.clone().unwrap_or(issuer);
     if settings.issuer.as_ref().is_some_and(|given| *given != issuer) {
         return Err(StartError::Issuer(issuer));
     }
+    issuers.are_others_than(&issuer).map_err(at("issuers"))?;
     Ok((issuer, bootstrap_token_file))
 }
 

@@ -16,6 +16,7 @@ pub mod client;
 pub mod clock;
 pub mod cluster;
 pub mod history;
+pub mod issuer;
 pub mod needles;
 pub mod node;
 pub mod openbao;
@@ -29,6 +30,7 @@ pub mod spread;
 
 pub use client::{Answer, Client};
 pub use cluster::Cluster;
+pub use issuer::Issuer;
 pub use node::Node;
 pub use openbao::OpenBao;
 pub use postgres::Postgres;

@@ -11,6 +11,7 @@ pub mod claims;
 pub mod digest;
 mod error;
 pub mod fernet;
+pub mod foreign;
 pub mod json;
 pub mod jwe;
 pub mod jwk;

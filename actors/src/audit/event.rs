@@ -80,7 +80,7 @@ pub fn event_of(operation: &str) -> &'static str {
 pub fn event_of_outcome(operation: &str, outcome: &str) -> &'static str {
     match outcome {
         "forbidden" => ACCESS_DENIED,
-        "unauthorized" => AUTH_FAILED,
+        "unauthorized" | "issuer_unavailable" => AUTH_FAILED,
         "token_reused" => REFRESH_REUSED,
         code if code.starts_with("token_") => AUTH_FAILED,
         _ => event_of(operation),

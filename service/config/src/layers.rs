@@ -55,6 +55,7 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("tokens.access_ttl", Plain),
     ("tokens.refresh_ttl", Plain),
     ("tokens.reuse_leeway", Plain),
+    ("issuers", Plain),
     ("tls.cert", Plain),
     ("tls.key", Plain),
     ("tls.client_ca", Plain),
@@ -79,6 +80,8 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("log.format", Plain),
 ];
 
+/// The setting that is a map.
+const ISSUERS: &str = "issuers";
 const PREFIX: &str = "CLAVIGER_";
 /// Variables of client commands and of this very option, which the server leaves alone.
 const FOREIGN: &[&str] = &["CLAVIGER_URL", "CLAVIGER_TOKEN", "CLAVIGER_TOKEN_FILE", "CLAVIGER_CA_FILE"];
@@ -218,7 +221,11 @@ fn flatten(text: &str) -> Result<Flat, ConfigError> {
         scalar(value).ok_or_else(|| ConfigError::new(name, "must be a text, number or boolean"))
     };
     for (name, value) in dict {
-        if let Value::Dict(_, section) = &value {
+        if name == ISSUERS && value.as_dict().is_some() {
+            // A map of tables, whose names are the operator's: one setting, as the environment gives it.
+            let text = serde_json::to_string(&value).map_err(|_| ConfigError::new(ISSUERS, "can't be read"));
+            flat.push((name, text));
+        } else if let Value::Dict(_, section) = &value {
             for (key, value) in section {
                 let name = format!("{name}.{key}");
                 let text = scalar(&name, value);

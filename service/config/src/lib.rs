@@ -8,6 +8,7 @@
 
 mod audit;
 mod error;
+mod issuers;
 mod layers;
 mod master;
 mod postgres;
@@ -22,6 +23,7 @@ mod watching;
 
 pub use audit::{Audit, AuditLevel, AuditSink};
 pub use error::ConfigError;
+pub use issuers::{SubjectPattern, TrustedIssuer, look_alike};
 pub use layers::{Given, Layers};
 pub use master::{MasterSecrets, MasterWeakness, lines_of_secret};
 pub use postgres::PostgresUrl;

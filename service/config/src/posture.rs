@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::{AuditSink, DatabaseUrl, RedisUrl, Settings};
+use crate::{AuditSink, DatabaseUrl, RedisUrl, Settings, TrustedIssuer};
 
 const NONE: &str = "none";
 
@@ -37,6 +37,7 @@ impl Settings {
             ("cluster.max_staleness", seconds(self.max_staleness)),
             ("database.url", database.to_owned()),
             ("deletion.waiting_period", self.deletion_waiting_period.to_string()),
+            ("issuers", issuers(&self.issuers)),
             ("redis.url", redis.to_owned()),
             ("seal.master_key", seal.to_owned()),
             ("server.development", self.development.to_string()),
@@ -65,6 +66,29 @@ fn shown(path: Option<&Path>) -> String {
 
 fn seconds(time: std::time::Duration) -> String {
     format!("{}s", time.as_secs())
+}
+
+/// One after the other, by name: whom they name and what that gives.
+fn issuers(issuers: &[TrustedIssuer]) -> String {
+    let roles = |issuer: &TrustedIssuer| {
+        let each = issuer.roles.iter().map(|(pattern, roles)| {
+            let roles: Vec<&str> = roles.iter().map(claviger_entity::RoleName::as_str).collect();
+            format!("{pattern}={}", roles.join("+"))
+        });
+        each.collect::<Vec<_>>().join(" ")
+    };
+    let each = issuers.iter().map(|issuer| {
+        let TrustedIssuer { name, issuer: url, audience, jwks_uri, token_file, max_stale, cooldown, .. } =
+            issuer;
+        let from = jwks_uri.as_deref().unwrap_or("discovery");
+        let (token, stale, wait) = (shown(token_file.as_deref()), seconds(*max_stale), seconds(*cooldown));
+        format!(
+            "{name}: {url} for {audience}, {}; keys by {from}, token {token}, {stale}, {wait}",
+            roles(issuer)
+        )
+    });
+    let each: Vec<_> = each.collect();
+    if each.is_empty() { NONE.to_owned() } else { each.join("; ") }
 }
 
 fn sinks(sinks: &[AuditSink]) -> String {
@@ -104,6 +128,11 @@ mod tests {
             ("server.development", "true", "true"),
             ("tokens.issuer", "https://id.example", "https://id.example"),
             ("cluster.max_staleness", "60s", "60s"),
+            (
+                "issuers",
+                r#"{"a": {"issuer": "https://a", "audience": "us", "roles": {"s": ["signer", "x"]}}}"#,
+                "a: https://a for us, s=signer+x; keys by discovery, token none, 86400s, 30s",
+            ),
         ];
         for (name, value, shown) in changes {
             let variable = format!("CLAVIGER_{}", name.to_uppercase().replace('.', "__"));

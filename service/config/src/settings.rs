@@ -13,7 +13,8 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Audit, ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenTimes, Watching, master, postgres,
+    Audit, ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenTimes, TrustedIssuer, Watching,
+    master, postgres,
 };
 
 /// All settings, judged. No `Debug`: some are secrets.
@@ -56,6 +57,8 @@ pub struct Settings {
     pub encryption_key: KeyName,
     /// How long tokens live.
     pub token_times: TokenTimes,
+    /// Issuers whose tokens are credentials.
+    pub issuers: Vec<TrustedIssuer>,
     /// TLS of the listener.
     pub tls: Option<Tls>,
     /// Authorities that are trusted beside the machine's wherever this node is the client; in the database's URLs already.
@@ -219,6 +222,7 @@ impl Judge<'_> {
             signing_key: judge.key_name("tokens.signing_key", "default-signing")?,
             encryption_key: judge.key_name("tokens.encryption_key", "default-encryption")?,
             token_times: judge.token_times(),
+            issuers: judge.issuers(),
             tls: judge.tls(),
             ca_file: judge.ca_file(),
             audit: judge.audit(&database),
@@ -285,7 +289,7 @@ impl Judge<'_> {
         Some(Zeroizing::new(postgres::with_root(text, root)))
     }
 
-    fn ca_file(&mut self) -> Option<PathBuf> {
+    pub(crate) fn ca_file(&mut self) -> Option<PathBuf> {
         self.parse("tls.ca_file", "must be a path", path)
     }
 

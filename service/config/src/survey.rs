@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{ConfigError, Layers, settings::Judge};
+use crate::{ConfigError, Layers, TrustedIssuer, settings::Judge};
 
 /// What was given and what is wrong with it.
 pub struct Survey {
@@ -33,6 +33,10 @@ pub struct Outline {
     pub folder: PathBuf,
     /// Where audit records go.
     pub audit_dir: PathBuf,
+    /// Issuers that would be trusted.
+    pub issuers: Vec<TrustedIssuer>,
+    /// Authorities that would be believed beside the machine's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Merges and judges, as [`Settings::load`](crate::Settings::load) does, and goes on after a mistake.
@@ -52,6 +56,8 @@ pub fn survey(
         internal_listen: judge.internal_listen(),
         tls: judge.tls().is_some(),
         audit_dir: judge.audit_dir(&database),
+        issuers: judge.issuers(),
+        ca_file: judge.ca_file(),
         folder: database.folder().to_owned(),
         database: database.file().map(Path::to_owned),
     };

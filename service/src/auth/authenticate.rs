@@ -1,4 +1,4 @@
-//! Bearer credentials (RFC 6750): API keys, and tokens of our own that were issued for this service.
+//! Bearer credentials (RFC 6750): API keys, tokens of our own that were issued for this service, and tokens of issuers that are trusted.
 
 use actix_web::http::header::{self, HeaderMap};
 use chrono::{DateTime, Utc};
@@ -12,8 +12,9 @@ use claviger_crypto::{
     token::{self, ParsedToken},
 };
 use claviger_entity::Usage;
+use serde_json::{Map, Value};
 
-use super::Identity;
+use super::{Identity, Issuers, Learned};
 use crate::http::tokens::{OWN_AUDIENCE, facts::is_revoked};
 
 /// Longest `sub` of a credential.
@@ -24,40 +25,59 @@ const SUBJECT_MAX_BYTES: usize = 255;
 pub enum Refusal {
     /// No credential, or one that is not known here.
     Unknown,
-    /// A token of ours whose time is over.
+    /// A token whose time is over.
     Expired,
     /// A token of ours that was revoked.
     Revoked,
+}
+
+/// Whoever is known.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// Holders of API keys, and our own keys.
+    pub snapshot: &'a Snapshot,
+    /// What became of our tokens.
+    pub tokens: &'a TokensHandle,
+    /// Our own name as an issuer.
+    pub issuer: &'a str,
+    /// Issuers elsewhere.
+    pub issuers: &'a Issuers,
 }
 
 /// Recognises the caller.
 ///
 /// # Errors
 /// See [`Refusal`].
-pub fn authenticate(
-    (snapshot, tokens): (&Snapshot, &TokensHandle),
-    issuer: &str,
-    headers: &HeaderMap,
-    now: DateTime<Utc>,
-) -> Result<Identity, Refusal> {
-    let mut values = headers.get_all(header::AUTHORIZATION);
-    let (Some(value), None) = (values.next(), values.next()) else { return Err(Refusal::Unknown) };
-    let (scheme, credential) =
-        value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(Refusal::Unknown)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Refusal::Unknown);
-    }
-    let credential = credential.trim();
-    let hash = internal::token_hash(snapshot, credential.as_bytes()).ok_or(Refusal::Unknown)?;
-    if let Some((principal, until)) = snapshot.access().holder(&hash, now) {
+pub fn authenticate(known: Known<'_>, headers: &HeaderMap, now: DateTime<Utc>) -> Result<Identity, Refusal> {
+    let credential = credential(headers).ok_or(Refusal::Unknown)?;
+    let hash = internal::token_hash(known.snapshot, credential.as_bytes()).ok_or(Refusal::Unknown)?;
+    if let Some((principal, until)) = known.snapshot.access().holder(&hash, now) {
         principal.used(now);
         return Ok(Identity::ApiKey { principal: std::sync::Arc::clone(principal), until });
     }
-    if credential.contains('.') {
-        bearer_of_token((snapshot, tokens), issuer, credential, now)
-    } else {
-        Err(Refusal::Unknown)
+    if !credential.contains('.') {
+        return Err(Refusal::Unknown);
     }
+    match bearer_of_token((known.snapshot, known.tokens), known.issuer, credential, now) {
+        // Not ours. No issuer elsewhere bears our name, so nobody is recognised twice.
+        Err(Refusal::Unknown) => known.issuers.bearer(credential, now),
+        judged => judged,
+    }
+}
+
+/// Asks elsewhere for a key that would be needed to recognise the caller.
+pub async fn learn(issuers: &Issuers, headers: &HeaderMap) -> Learned {
+    match credential(headers) {
+        Some(credential) => issuers.learn(credential).await,
+        None => Learned::Nothing,
+    }
+}
+
+fn credential(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION);
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
 }
 
 /// A signed token that names this service as its audience. Only this service can have made it: its key was generated here and never
@@ -97,11 +117,15 @@ fn bearer_of_token(
         return Err(Refusal::Revoked);
     }
     let named = claims.contains_key("aud");
-    let subject = claims.get("sub").and_then(serde_json::Value::as_str).filter(|subject| {
-        !subject.is_empty() && subject.len() <= SUBJECT_MAX_BYTES && !subject.chars().any(char::is_control)
-    });
-    match subject {
+    match subject(&claims) {
         Some(subject) if named => Ok(Identity::subject(issuer.to_owned(), subject.to_owned())),
         Some(_) | None => Err(Refusal::Unknown),
     }
+}
+
+/// The `sub` of a credential.
+pub(super) fn subject(claims: &Map<String, Value>) -> Option<&str> {
+    claims.get("sub").and_then(Value::as_str).filter(|subject| {
+        !subject.is_empty() && subject.len() <= SUBJECT_MAX_BYTES && !subject.chars().any(char::is_control)
+    })
 }

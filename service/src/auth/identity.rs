@@ -19,7 +19,7 @@ pub enum Identity {
         /// Until when the secret is accepted, if it is one that was replaced.
         until: Option<DateTime<Utc>>,
     },
-    /// The bearer of a token that this service issued as a credential for itself.
+    /// The bearer of a token: of one that this service issued as a credential for itself, or of one of an issuer that is trusted.
     Subject {
         /// Derived from the two others.
         id: Uuid,
@@ -27,17 +27,33 @@ pub enum Identity {
         issuer: String,
         /// `sub`.
         subject: String,
+        /// Name in records.
+        name: String,
+        /// Roles that the configuration gives.
+        roles: Vec<RoleName>,
     },
 }
 
 impl Identity {
-    /// The bearer of a token.
+    /// The bearer of a token of our own.
     #[must_use]
     pub fn subject(issuer: String, subject: String) -> Self {
+        let name = subject.clone();
+        Self::of(issuer, subject, name, Vec::new())
+    }
+
+    /// The bearer of a token of another issuer, who is put on record with it: a subject there may be called as anybody here.
+    #[must_use]
+    pub fn elsewhere(issuer: String, subject: String, roles: Vec<RoleName>) -> Self {
+        let name = format!("{issuer}#{subject}");
+        Self::of(issuer, subject, name, roles)
+    }
+
+    fn of(issuer: String, subject: String, name: String, roles: Vec<RoleName>) -> Self {
         let digest = digest::sha256(&[issuer.as_bytes(), &[0], subject.as_bytes()].concat());
         let mut id = [0; 16];
         id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        Self::Subject { id: uuid::Builder::from_custom_bytes(id).into_uuid(), issuer, subject }
+        Self::Subject { id: uuid::Builder::from_custom_bytes(id).into_uuid(), issuer, subject, name, roles }
     }
 
     /// Identity within the deployment; scope of an `Idempotency-Key`.
@@ -72,7 +88,7 @@ impl Identity {
     pub fn name(&self) -> &str {
         match self {
             Self::ApiKey { principal, .. } => principal.record.name.as_str(),
-            Self::Subject { subject, .. } => subject,
+            Self::Subject { name, .. } => name,
         }
     }
 
@@ -81,7 +97,7 @@ impl Identity {
     pub fn roles(&self) -> &[RoleName] {
         match self {
             Self::ApiKey { principal, .. } => &principal.record.roles,
-            Self::Subject { .. } => &[],
+            Self::Subject { roles, .. } => roles,
         }
     }
 
@@ -90,7 +106,7 @@ impl Identity {
     pub fn as_policy_ref(&self) -> PrincipalRef<'_> {
         match self {
             Self::ApiKey { principal, .. } => principal.record.as_policy_ref(),
-            Self::Subject { issuer, subject, .. } => PrincipalRef::Subject { issuer, subject, roles: &[] },
+            Self::Subject { issuer, subject, roles, .. } => PrincipalRef::Subject { issuer, subject, roles },
         }
     }
 

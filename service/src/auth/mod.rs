@@ -1,12 +1,15 @@
 //! Who calls, and what they may do.
 //!
-//! [`authenticate`] turns a request's credential into an [`Identity`], on the snapshot alone. [`Authorizer`] answers whether that identity
+//! [`authenticate`] turns a request's credential into an [`Identity`], on what is in memory alone; only for a key
+//! of an issuer elsewhere that is not known yet does the door wait ([`learn`]). [`Authorizer`] answers whether that identity
 //! holds a permission, by the policies of the same snapshot, and remembers the answer until policies or labels change.
 
 mod authenticate;
 mod authorize;
 mod identity;
+mod issuers;
 
-pub use authenticate::{Refusal, authenticate};
+pub use authenticate::{Known, Refusal, authenticate, learn};
 pub use authorize::{Authorizer, facts};
 pub use identity::Identity;
+pub use issuers::{IssuerFigures, Issuers, Learned, reach};

@@ -11,7 +11,8 @@ use super::{
     output,
 };
 use crate::{
-    doctor::{Deployment, Files, Severity, examine},
+    auth::reach,
+    doctor::{Deployment, Files, Finding, Severity, examine, trusted, unreachable},
     hardening,
 };
 
@@ -33,11 +34,12 @@ impl Doctor {
     ///
     /// # Errors
     /// Standard output is gone.
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         hardening::harden();
         let (environment, broken) = configuration::environment();
         let deployment = Deployment { config: self.file.config.as_deref(), environment, broken };
-        let findings = examine(&deployment, &Disk);
+        let mut findings = examine(&deployment, &Disk);
+        findings.extend(away(&deployment).await);
         let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
         let warnings = findings.len() - errors;
         if self.json {
@@ -52,6 +54,18 @@ impl Doctor {
         let failed = errors > 0 || self.strict && warnings > 0;
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
+}
+
+/// Issuers that give no keys, asked one after the other.
+async fn away(deployment: &Deployment<'_>) -> Vec<Finding> {
+    let (issuers, ca_file) = trusted(deployment, &Disk);
+    let mut found = Vec::new();
+    for issuer in &issuers {
+        if let Err(why) = reach(issuer, ca_file.as_deref()).await {
+            found.push(unreachable(issuer, &why));
+        }
+    }
+    found
 }
 
 /// The file system of this machine.

@@ -87,7 +87,7 @@ impl Command {
         match self {
             Self::Serve(file) => serve::run(&file).await,
             Self::Migrate(file) => migrate::run(&file).await,
-            Self::Doctor(doctor) => doctor.run(),
+            Self::Doctor(doctor) => doctor.run().await,
             Self::Healthcheck(healthcheck) => healthcheck.run().await,
             Self::Openapi => output::bytes(openapi::text().as_bytes()).map(|()| ExitCode::SUCCESS),
             Self::Audit(audit) => audit.run().await,

@@ -6,6 +6,7 @@
 mod database;
 mod files;
 mod finding;
+mod issuers;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use claviger_config::{Survey, survey};
 
 pub use files::Files;
 pub use finding::{Finding, Severity};
+pub use issuers::{trusted, unreachable};
 
 /// What is examined, file system aside.
 #[derive(Debug, Default)]
@@ -33,6 +35,21 @@ pub struct Deployment<'a> {
 pub fn examine(deployment: &Deployment<'_>, files: &impl Files) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(deployment.broken.iter().map(|name| Finding::invalid(name, "is not UTF-8")));
+    let survey = surveyed(deployment, files, &mut found);
+    let mut examiner = Examiner { deployment, survey: &survey, files, found };
+    examiner.secrets();
+    examiner.settings();
+    examiner.listener();
+    examiner.audit();
+    examiner.database();
+    examiner.issuers();
+    examiner.files();
+    let mut found = examiner.found;
+    found.sort_by_key(|finding| finding.severity);
+    found
+}
+
+fn surveyed(deployment: &Deployment<'_>, files: &impl Files, found: &mut Vec<Finding>) -> Survey {
     let text = deployment.config.map(|path| files.read(path)).transpose().unwrap_or_else(|error| {
         found.push(Finding::invalid(
             "--config",
@@ -41,17 +58,7 @@ pub fn examine(deployment: &Deployment<'_>, files: &impl Files) -> Vec<Finding> 
         None
     });
     let read = |path: &Path| -> io::Result<String> { files.read(path) };
-    let survey = survey(text.as_deref(), deployment.environment.iter().cloned(), read);
-    let mut examiner = Examiner { deployment, survey: &survey, files, found };
-    examiner.secrets();
-    examiner.settings();
-    examiner.listener();
-    examiner.audit();
-    examiner.database();
-    examiner.files();
-    let mut found = examiner.found;
-    found.sort_by_key(|finding| finding.severity);
-    found
+    survey(text.as_deref(), deployment.environment.iter().cloned(), read)
 }
 
 /// Goes through a deployment, one file a subject.

@@ -104,6 +104,24 @@ fn each_variable_is_judged() {
             &["internal-listener-in-clear server.internal_listen"],
         ),
         (&[("CLAVIGER_SERVER__INTERNAL_LISTEN", "127.0.0.1:7421")], &[]),
+        (
+            &[(
+                "CLAVIGER_ISSUERS",
+                r#"{"a": {"issuer": "https://a", "audience": "x", "roles": {"*": ["signer"]}}}"#,
+            )],
+            &["issuer-of-everybody issuers.a"],
+        ),
+        (
+            &[(
+                "CLAVIGER_ISSUERS",
+                r#"{"a": {"issuer": "https://a", "audience": "x", "roles": {"s": ["signer"]}}}"#,
+            )],
+            &[],
+        ),
+        (
+            &[("CLAVIGER_ISSUERS", r#"{"a": {"issuer": "http://hunter2", "audience": "x"}}"#)],
+            &["invalid-setting CLAVIGER_ISSUERS"],
+        ),
         (&[("CLAVIGER_SERVER__LISTEN", "[::]:7420")], &["listen-without-tls server.listen"]),
         (&[("CLAVIGER_BOOTSTRAP_TOKEN", "admin-token-1234567890")], &["token-weak CLAVIGER_BOOTSTRAP_TOKEN"]),
         (

@@ -37,7 +37,7 @@ use super::{
     table::{self, Access, Found, Kind, Route},
 };
 use crate::{
-    auth::{self, Refusal},
+    auth::{self, Known, Learned, Refusal},
     telemetry::{Context, within},
 };
 
@@ -184,19 +184,26 @@ async fn enter(
         // A tag that another node has given must not be judged by a ring that is behind.
         state.cluster.refresh().await;
     }
-    let admitted = match admit(state, request, arrival, permission) {
-        Err(refused) if may_be_behind(&refused.1) && state.cluster.is_shared() => {
-            // What this node does not know, another may have made a moment ago.
-            let is_refreshed = state.cluster.refresh().await;
-            match admit(state, request, arrival, permission) {
-                Err(refused) if !is_refreshed && is_missing(&refused.1) => {
-                    Err(Box::new((refused.0, unsure())))
-                }
-                again => again,
-            }
+    let mut admitted = admit(state, request, arrival, permission);
+    if admitted.as_ref().is_err_and(|refused| refused.1.code == Code::Unauthorized)
+        && !state.issuers.is_empty()
+    {
+        // Rare, and large: not to be carried about with every request.
+        let learned = Box::pin(auth::learn(&state.issuers, request.headers())).await;
+        match learned {
+            Learned::Nothing => {}
+            Learned::Again => admitted = admit(state, request, arrival, permission),
+            Learned::Away => admitted = Err(Box::new((None, issuer_away()))),
         }
-        admitted => admitted,
-    };
+    }
+    if admitted.as_ref().is_err_and(|refused| may_be_behind(&refused.1)) && state.cluster.is_shared() {
+        // What this node does not know, another may have made a moment ago.
+        let is_refreshed = state.cluster.refresh().await;
+        admitted = match admit(state, request, arrival, permission) {
+            Err(refused) if !is_refreshed && is_missing(&refused.1) => Err(Box::new((refused.0, unsure()))),
+            again => again,
+        };
+    }
     let (caller, confirmed, position) = admitted?;
     if route.method == Method::GET {
         return Ok(Some(Entered { caller, confirmed, body: Bytes::new() }));
@@ -236,8 +243,9 @@ fn admit(
     let snapshot = state.ring.snapshot();
     // Before anybody is recognised: their credential may have been taken from them.
     state.is_current(snapshot.confirmed()).map_err(|problem| Box::new((None, problem)))?;
-    let known = (&*snapshot, &state.tokens);
-    let identity = auth::authenticate(known, state.issuer(), request.headers(), state.clock.now());
+    let (issuer, issuers) = (state.issuer(), &state.issuers);
+    let known = Known { snapshot: &snapshot, tokens: &state.tokens, issuer, issuers };
+    let identity = auth::authenticate(known, request.headers(), state.clock.now());
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
     let mut caller = Caller::new(identity, arrival.id_shared());
     let path = Path { decoded: request.match_info().as_str(), raw: request.uri().path() };
@@ -263,6 +271,12 @@ fn admit(
         Ok(()) => Ok((caller, Arc::clone(snapshot.confirmed()), snapshot.position())),
         Err(problem) => Err(Box::new((Some(caller), problem))),
     }
+}
+
+fn issuer_away() -> Problem {
+    let detail =
+        "the token names a key that is not known, and its issuer can't be asked for it now; try again";
+    Problem::new(Code::IssuerUnavailable, detail)
 }
 
 fn unauthorized(refusal: Refusal) -> Problem {

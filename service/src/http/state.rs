@@ -32,7 +32,7 @@ use super::{
     table::Route,
 };
 use crate::{
-    auth::{Authorizer, Identity},
+    auth::{Authorizer, Identity, Issuers},
     metrics::Metrics,
     telemetry::{Context, Spans},
 };
@@ -51,6 +51,8 @@ pub struct AppState {
     pub max_staleness: std::time::Duration,
     /// Who may do what.
     pub authorizer: Authorizer,
+    /// Issuers elsewhere whose tokens are credentials.
+    pub issuers: Issuers,
     /// What is stored for others.
     pub stores: StoresHandle,
     /// The schedule.

@@ -2,6 +2,9 @@
 
 mod abuse;
 mod credentials;
+mod issuers;
+mod issuers_hostile;
+mod issuers_peer;
 mod roles;
 mod scopes;
 mod tampering;

@@ -6,8 +6,13 @@ use std::{
     path::Path,
 };
 
-use claviger_tests::{Node, node};
-use serde_json::Value;
+use claviger_entity::KeyType;
+use claviger_tests::{
+    Issuer, Node,
+    issuer::{ForeignKey, KEYS},
+    node,
+};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::run;
@@ -191,4 +196,17 @@ fn all_weaknesses_are_named_at_once() {
     for secret in ["hunter2", "changeme", "letmein", MASTER, TOKEN] {
         assert!(!printed.contains(secret), "{secret}: {printed}");
     }
+}
+
+#[test]
+fn issuers_are_asked_for_their_keys() {
+    let folder = deployment();
+    let key = ForeignKey::new(KeyType::Es256, "k");
+    let (good, bad) = (Issuer::with(&[&key]), Issuer::start());
+    let members = |issuer: &Issuer| json!({"issuer": issuer.url(), "audience": "kms"});
+    let issuers = json!({"good": members(&good), "bad": members(&bad)}).to_string();
+    let (code, codes, printed) = examined(folder.path(), &[("CLAVIGER_ISSUERS", &issuers)], &[]);
+    assert_eq!((code, codes), (Some(0), vec!["issuer-without-keys".to_owned()]), "{printed}");
+    assert!(printed.contains("issuers.bad ") && printed.contains("status 404"), "{printed}");
+    assert!(good.asked(KEYS) > 0);
 }
