@@ -12,7 +12,7 @@ mod hints;
 mod listener;
 mod redis;
 
-pub(crate) use self::hints::Hints;
+pub(crate) use self::{handle::member, hints::Hints};
 pub use self::{
     core::{Acknowledged, HEARTBEAT, Member},
     figures::Figures,

@@ -13,8 +13,10 @@ mod idempotency;
 mod load;
 mod meta;
 mod nodes;
+mod reseal;
 mod retry;
 mod rows;
+mod seal;
 mod slow;
 mod tokens;
 
@@ -27,4 +29,6 @@ pub use idempotency::IdempotencyRecord;
 pub use load::LoadedRing;
 pub use meta::Deployment;
 pub use nodes::{FeedSight, NodeRow, Sight};
+pub use reseal::{Batch, Cursor, SealedTable};
+pub use seal::{Rekey, SealView};
 pub use tokens::{Exchange, Feed, Outcome as ExchangeOutcome, RefreshRecord};

@@ -39,6 +39,7 @@ impl Settings {
             ("deletion.waiting_period", self.deletion_waiting_period.to_string()),
             ("redis.url", redis.to_owned()),
             ("seal.master_key", seal.to_owned()),
+            ("seal.rotate_every", self.master_rotate_every.map_or_else(|| "never".to_owned(), seconds)),
             ("server.development", self.development.to_string()),
             ("server.internal_listen", internal.unwrap_or_else(|| NONE.to_owned())),
             ("server.listen", self.listen.to_string()),
@@ -104,6 +105,7 @@ mod tests {
             ("server.development", "true", "true"),
             ("tokens.issuer", "https://id.example", "https://id.example"),
             ("cluster.max_staleness", "60s", "60s"),
+            ("seal.rotate_every", "0s", "never"),
         ];
         for (name, value, shown) in changes {
             let variable = format!("CLAVIGER_{}", name.to_uppercase().replace('.', "__"));

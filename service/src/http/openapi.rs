@@ -13,7 +13,7 @@ use self::{
     answers::Answers,
     schemas::{Flattened, OptionalBodies},
 };
-use super::{api_keys, audit, cluster, crypto, discovery, health, keys, metrics, policies, tokens};
+use super::{api_keys, audit, cluster, crypto, discovery, health, keys, metrics, policies, seal, tokens};
 
 /// The document.
 #[derive(OpenApi)]
@@ -31,7 +31,7 @@ use super::{api_keys, audit, cluster, crypto, discovery, health, keys, metrics, 
         tokens::issue::issue, tokens::verify::verify, tokens::introspect::introspect, tokens::refresh::refresh, tokens::revoke::revoke,
         api_keys::create, api_keys::list, api_keys::show, api_keys::delete, api_keys::rotate,
         policies::list, policies::show, policies::put, policies::delete,
-        cluster::show, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
+        cluster::show, seal::show, seal::rotate, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
     ),
     components(schemas(super::problem::ProblemBody)),
     modifiers(&Bearer, &Flattened, &OptionalBodies, &Answers),

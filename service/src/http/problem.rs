@@ -68,6 +68,7 @@ codes! {
     PayloadTooLarge = 413 "payload_too_large" "The request body is too large",
     Overloaded = 503 "overloaded" "The node is busy",
     StaleNode = 503 "stale_node" "This node may not know what has been revoked",
+    Sealed = 503 "sealed" "This node lacks the master key in use",
     AuditUnavailable = 503 "audit_unavailable" "The audit log can't be written",
     Internal = 500 "internal" "The service failed",
 }
