@@ -89,7 +89,8 @@ struct Round {
 
 impl Shared {
     async fn step(self: &Arc<Self>, memory: &mut Memory) -> Result<(), StoreError> {
-        let is_due = memory.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
+        let pause = self.settings.rotate_every.map_or(LOOK, |every| every.min(LOOK));
+        let is_due = memory.looked.is_none_or(|looked| looked.elapsed() >= pause);
         let has_changed = self.held.changed.swap(false, Ordering::AcqRel);
         if !is_due && !has_changed && !memory.pending || self.held.keychain.is_locked() {
             return Ok(());
