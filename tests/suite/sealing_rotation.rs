@@ -276,9 +276,9 @@ fn a_node_without_the_new_master_is_named_and_nothing_has_changed() {
 fn a_node_that_was_away_and_lacks_the_master_answers_nobody() {
     let postgres = Postgres::start();
     let url = postgres.url();
-    let masters = both();
-    let given = [MASTER, masters.as_str()];
-    let mut nodes = at_once(2, |index| settled_node(&url, index, &[(KEY, given[index]), STALENESS]));
+    // The deployment begins under the old one.
+    let mut nodes = vec![settled_node(&url, 0, &[STALENESS])];
+    nodes.push(settled_node(&url, 1, &[(KEY, &both()), STALENESS]));
     nodes[0].stop();
     let rotated = until(PATIENCE, || {
         let answer = rotate(&nodes[1].client());
