@@ -116,18 +116,15 @@ async fn serve(
     let address = request.peer_addr().map(|address| address.ip());
     request.extensions_mut().insert(arrival.clone());
     // Each in its own place, so that neither is moved about with the other.
-    let (response, request, caller) = match Box::pin(enter(state, &mut request, &arrival)).await {
-        Ok(entered) => {
-            let caller = entered.as_ref().map(|entered| entered.caller.clone());
-            let (response, request) = Box::pin(run(state, request, handlers, &arrival, entered)).await;
-            (response, request, caller)
-        }
+    let (response, request) = match Box::pin(enter(state, &mut request, &arrival)).await {
+        Ok(entered) => Box::pin(run(state, request, handlers, &arrival, entered)).await,
         Err(refused) => {
             let (caller, problem) = *refused;
-            (problem.response(Some(arrival.id())), Some(request.into_parts().0), caller)
+            caller.into_iter().for_each(|caller| arrival.enter(caller, Bytes::new()));
+            (problem.response(Some(arrival.id())), Some(request.into_parts().0))
         }
     };
-    let answered = Answered { arrival: &arrival, caller: caller.as_ref(), address, began };
+    let answered = Answered { arrival: &arrival, address, began };
     let response = match record(state, answered, &response).await {
         Some(refusal) => refusal.response(Some(arrival.id())),
         None => response,
@@ -307,7 +304,10 @@ async fn run(
             // Rare, and large: not to be carried about with every request.
             match Box::pin(retried(state, &request, arrival, &caller, &body)).await {
                 Ok(fresh) => ticket = Some(fresh),
-                Err(response) => return (response, Some(request.into_parts().0)),
+                Err(response) => {
+                    arrival.enter(caller, body);
+                    return (response, Some(request.into_parts().0));
+                }
             }
         }
         caller.idempotency.clone_from(&ticket);

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use super::{
     problem::{Code, Problem},
-    state::{AppState, Arrival, Caller},
+    state::{AppState, Arrival},
     table::{self, Access, Kind, ROUTES, Route},
 };
 
@@ -28,7 +28,6 @@ const TELL: Duration = Duration::from_secs(1);
 /// A request that has been answered, but not yet to the caller.
 pub(super) struct Answered<'a> {
     pub(super) arrival: &'a Arrival,
-    pub(super) caller: Option<&'a Caller>,
     pub(super) address: Option<IpAddr>,
     pub(super) began: Instant,
 }
@@ -53,8 +52,8 @@ pub(super) async fn record(
     answered: Answered<'_>,
     response: &HttpResponse,
 ) -> Option<Problem> {
-    let Answered { arrival, caller, address, began } = answered;
-    let route = arrival.route();
+    let Answered { arrival, address, began } = answered;
+    let (route, caller) = (arrival.route(), arrival.caller());
     if route.access == Access::Public || cfg!(feature = "unaudited") {
         return None;
     }

@@ -194,10 +194,16 @@ impl Arrival {
         &self.0.noted
     }
 
-    /// The door has let the caller in, with this body.
+    /// The door has recognised the caller, and taken this body for the handler.
     pub(super) fn enter(&self, caller: Caller, body: Bytes) {
         // Once, by the door.
         let _first = (self.0.caller.set(caller), self.0.body.set(body));
+    }
+
+    /// Who asks, if they were recognised; they need not have been let in.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Caller> {
+        self.0.caller.get()
     }
 
     /// The whole body, if the door has read one.
