@@ -20,9 +20,7 @@ use claviger_actors::{
     audit::{AuditHandle, keeper::AuditKeeper},
     clock::{Clock, ClusterClock},
     cluster::{HintError, RedisLink, RedisPlace},
-    keyring::{
-        boot::{self, BootError, Booted, DefaultKeys, Identity, Started},
-    },
+    keyring::boot::{self, BootError, Booted, DefaultKeys, Identity, Started},
     masters::{GivenMasters, MasterSettings},
     rotation::RotationHandle,
     seal::MasterKeys,

@@ -197,7 +197,8 @@ fn rows_move_under_load_while_nodes_are_killed() {
         }
         let limit = if is_full { Duration::from_secs(600) } else { PATIENCE };
         let status = until(limit, || is_done(&nodes[2].client()));
-        let status = status.unwrap_or_else(|| panic!("seed {seed}: {}", nodes[2].client().get("/v1/seal").text));
+        let status =
+            status.unwrap_or_else(|| panic!("seed {seed}: {}", nodes[2].client().get("/v1/seal").text));
         let rekey = &status["rekey"];
         assert_eq!((&rekey["failed"], &rekey["done"]), (&json!(0), &rekey["total"]), "{status}");
         assert!(rekey["total"].as_u64().unwrap() >= versions as u64, "{status}");
@@ -416,4 +417,3 @@ fn damaged_rows_are_counted_and_left_alone() {
     assert_eq!(rekey["done"].as_u64().unwrap() + 2, rekey["total"].as_u64().unwrap(), "{status}");
     node.client().post("/v1/tokens", &json!({"key": "other"})).expect(201);
 }
-

@@ -313,6 +313,11 @@ pub(crate) fn member(row: NodeRow) -> Member {
         max_staleness: row.max_staleness,
         draining: row.draining,
         seal_revision: row.seal_revision,
-        masters: row.masters.iter().flat_map(|held| held.split_ascii_whitespace()).map(str::to_owned).collect(),
+        masters: row
+            .masters
+            .iter()
+            .flat_map(|held| held.split_ascii_whitespace())
+            .map(str::to_owned)
+            .collect(),
     }
 }

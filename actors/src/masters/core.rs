@@ -18,9 +18,10 @@ pub(super) enum Next {
     },
 }
 
-/// What the node of this start is to do.
-pub(super) fn next(view: &SealView, members: &[Member], own: &str, now: i64) -> Next {
-    let live = || members.iter().filter(|member| member.is_live(now));
+/// What the node of this start is to do, while a master of this fingerprint is in use.
+pub(super) fn next(view: &SealView, members: &[Member], (own, fingerprint): (&str, &str), now: i64) -> Next {
+    // Whoever lacks the master was away when it was put in use, and is locked out before it has word from the database again.
+    let live = || members.iter().filter(|member| member.is_live(now) && holds(member, fingerprint));
     // One does it; should two think that they are the one, each finds what the other has left.
     let leader = live()
         .filter(|member| member.seal_revision.is_some() && !member.draining)
@@ -39,7 +40,7 @@ pub(super) fn next(view: &SealView, members: &[Member], own: &str, now: i64) -> 
 
 /// Names of live nodes that were not given a master.
 pub(super) fn lacking(members: &[Member], fingerprint: &str, now: i64) -> Vec<String> {
-    let lacks = |member: &&Member| !member.masters.iter().any(|held| held == fingerprint);
+    let lacks = |member: &&Member| !holds(member, fingerprint);
     let mut names: Vec<String> = members
         .iter()
         .filter(|member| member.is_live(now))
@@ -49,6 +50,10 @@ pub(super) fn lacking(members: &[Member], fingerprint: &str, now: i64) -> Vec<St
     names.sort();
     names.dedup();
     names
+}
+
+fn holds(member: &Member, fingerprint: &str) -> bool {
+    member.masters.iter().any(|held| held == fingerprint)
 }
 
 #[cfg(test)]
@@ -86,7 +91,10 @@ mod tests {
     fn one_acts_and_only_once_all_know() {
         let id = Uuid::max();
         let at = |revisions: &[Option<i64>]| -> Vec<Member> {
-            (0..).zip(revisions).map(|(boot, &one)| member(&format!("{boot}"), one, &[], 100_000)).collect()
+            (0..)
+                .zip(revisions)
+                .map(|(boot, &one)| member(&format!("{boot}"), one, &["new"], 100_000))
+                .collect()
         };
         let table: [(&[Option<i64>], &str, Next, Next); 7] = [
             (&[Some(5), Some(5)], "0", Next::Use(id), Next::Move { settles: true }),
@@ -100,14 +108,23 @@ mod tests {
         ];
         for (revisions, own, offered, none) in table {
             let members = at(revisions);
-            assert_eq!(next(&view(Some(id)), &members, own, 100_000), offered, "{revisions:?} {own}");
-            assert_eq!(next(&view(None), &members, own, 100_000), none, "{revisions:?} {own}");
+            assert_eq!(
+                next(&view(Some(id)), &members, (own, "new"), 100_000),
+                offered,
+                "{revisions:?} {own}"
+            );
+            assert_eq!(next(&view(None), &members, (own, "new"), 100_000), none, "{revisions:?} {own}");
         }
         // The dead hold nobody up, and whoever is leaving does not begin.
         let mut members = at(&[Some(4), Some(5), Some(5)]);
         members[0].seen_at = 0;
         members[1].draining = true;
-        assert_eq!(next(&view(Some(id)), &members, "2", 100_000), Next::Use(id));
+        assert_eq!(next(&view(Some(id)), &members, ("2", "new"), 100_000), Next::Use(id));
+        // Nor does one that is locked out, which does not begin either.
+        let mut members = at(&[Some(4), Some(5)]);
+        members[0].masters = vec!["old".to_owned()];
+        assert_eq!(next(&view(Some(id)), &members, ("1", "new"), 100_000), Next::Use(id));
+        assert_eq!(next(&view(Some(id)), &members, ("0", "new"), 100_000), Next::Wait);
     }
 
     #[test]

@@ -45,7 +45,9 @@ pub(super) struct Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum MasterFailure {
     /// The newest one is in use.
-    #[error("the newest master is in use already; put a new one on the first line of seal.master_key on every node")]
+    #[error(
+        "the newest master is in use already; put a new one on the first line of seal.master_key on every node"
+    )]
     NoOther,
     /// The rotation before is not done.
     #[error("the rotation before is still under way; see `claviger seal status`")]
@@ -66,9 +68,10 @@ pub enum MasterFailure {
 
 impl From<StoreError> for MasterFailure {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Seal(SealError::WrongMaster) => Self::Locked,
-            error => Self::Storage(error),
+        if matches!(error, StoreError::Seal(SealError::WrongMaster)) {
+            Self::Locked
+        } else {
+            Self::Storage(error)
         }
     }
 }
@@ -211,7 +214,9 @@ impl Shared {
         Ok(self.cluster.view().await?.members)
     }
 
-    async fn in_use(&self) -> Result<Option<(Kek, claviger_crypto::secret::SecretBytes)>, StoreError> {
+    pub(super) async fn in_use(
+        &self,
+    ) -> Result<Option<(Kek, claviger_crypto::secret::SecretBytes)>, StoreError> {
         let (keychain, masters) = (Arc::clone(&self.held.keychain), self.held.masters.load_full());
         let look = move |database: Database| async move { database.master_in_use(&keychain, &masters).await };
         match self.ring.database().at_home(look).await {

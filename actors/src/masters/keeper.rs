@@ -111,9 +111,10 @@ impl Shared {
                 return Ok(());
             }
         }
-        let now = self.clock.now();
-        let members = self.members().await?;
-        match core::next(&view, &members, self.cluster.boot_id(), now.timestamp_millis()) {
+        let Some((in_use, _)) = self.in_use().await? else { return Ok(()) };
+        let (now, members) = (self.clock.now(), self.members().await?);
+        let own = (self.cluster.boot_id(), in_use.fingerprint());
+        match core::next(&view, &members, own, now.timestamp_millis()) {
             Next::Wait => Ok(()),
             Next::Use(offered) => self.use_offered(offered).await,
             Next::Move { settles } => {

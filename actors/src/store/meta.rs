@@ -35,10 +35,7 @@ impl Database {
         }
     }
 
-    async fn open_existing(
-        &self,
-        masters: &MasterKeys,
-    ) -> Result<Deployment, StoreError> {
+    async fn open_existing(&self, masters: &MasterKeys) -> Result<Deployment, StoreError> {
         // Both as of one moment: a rotation writes both.
         let (meta, data_keys) = self.seal_rows().await?;
         let deployment: Uuid = meta.deployment_id.parse().map_err(|_| StoreError::MetaDamaged)?;

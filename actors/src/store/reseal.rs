@@ -108,9 +108,7 @@ impl Database {
 
 fn other_versions(target: &str) -> Condition {
     // What was erased is sealed under nothing.
-    Condition::all()
-        .add(key_version::Column::DekId.ne(target))
-        .add(key_version::Column::Sealed.is_not_null())
+    Condition::all().add(key_version::Column::DekId.ne(target)).add(key_version::Column::Sealed.is_not_null())
 }
 
 fn other_tokens(target: &str) -> Condition {
@@ -157,8 +155,7 @@ impl Move<'_> {
     }
 
     async fn key_types(&self, versions: &[QueryResult]) -> Result<HashMap<String, KeyType>, StoreError> {
-        let mut ids: Vec<String> =
-            versions.iter().filter_map(|row| row.try_get("", "key_id").ok()).collect();
+        let mut ids: Vec<String> = versions.iter().filter_map(|row| row.try_get("", "key_id").ok()).collect();
         ids.dedup();
         let types: Vec<(String, String)> = key::Entity::find()
             .select_only()
@@ -296,9 +293,8 @@ impl Move<'_> {
     /// Sealed under the present key; as it is, if it was.
     fn anew(&self, dek: &str, binding: &Binding, sealed: &[u8]) -> Option<(String, Vec<u8>)> {
         let anew = self.keychain.reseal(dek.parse().ok()?, binding, sealed).ok()?;
-        Some(anew.map_or_else(
-            || (dek.to_owned(), sealed.to_vec()),
-            |(dek, sealed)| (dek.to_string(), sealed),
-        ))
+        Some(
+            anew.map_or_else(|| (dek.to_owned(), sealed.to_vec()), |(dek, sealed)| (dek.to_string(), sealed)),
+        )
     }
 }

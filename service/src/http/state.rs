@@ -125,7 +125,8 @@ impl AppState {
             return Err(Problem::new(Code::StaleNode, detail));
         }
         if self.masters.is_locked() {
-            let detail = "this node lacks the master key in use; start it with that on a line of seal.master_key";
+            let detail =
+                "this node lacks the master key in use; start it with that on a line of seal.master_key";
             return Err(Problem::new(Code::Sealed, detail));
         }
         let age = confirmed.age();
