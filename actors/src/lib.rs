@@ -1,7 +1,7 @@
 //! The engine of the service: plain cores in actor shells, behind handles.
 //!
-//! `service` talks to [`keyring::KeyRingHandle`], [`rotation::RotationHandle`], [`cluster::ClusterHandle`], [`tokens::TokensHandle`] and
-//! [`audit::AuditHandle`] and never sees an `Addr`. Every core and the crates `claviger-crypto` and `claviger-policy` know nothing of actix, sea-orm or the clock.
+//! `service` talks to [`keyring::KeyRingHandle`], [`rotation::RotationHandle`], [`cluster::ClusterHandle`], [`tokens::TokensHandle`],
+//! [`stores::StoresHandle`] and [`audit::AuditHandle`] and never sees an `Addr`. Every core and the crates `claviger-crypto` and `claviger-policy` know nothing of actix, sea-orm or the clock.
 
 pub mod access;
 pub mod audit;
@@ -13,4 +13,5 @@ pub mod masters;
 pub mod rotation;
 pub mod seal;
 pub mod store;
+pub mod stores;
 pub mod tokens;

@@ -10,6 +10,6 @@ pub mod domain;
 pub mod tables;
 
 pub use domain::{
-    Algorithm, ApiKeyName, InvalidValue, KeyName, KeyState, KeyType, Kid, PolicyName, RoleName, Tier, Usage,
-    VersionNumber, duration::HumanDuration, rotation::RotationPolicy,
+    Algorithm, ApiKeyName, InvalidValue, KeyName, KeyState, KeyType, Kid, Owner, PolicyName, ProviderName,
+    RoleName, SecretName, Tier, Usage, VersionNumber, duration::HumanDuration, rotation::RotationPolicy,
 };

@@ -25,6 +25,7 @@ use claviger_actors::{
     rotation::RotationHandle,
     seal::MasterKeys,
     store::{Database, Place, Pool, StoreError},
+    stores::{Pace, StoresHandle},
 };
 use claviger_crypto::secret::SecretBytes;
 use tokio::sync::Semaphore;
@@ -211,6 +212,12 @@ fn state(
             settings.node.clone(),
             Arc::clone(&clock),
             settings.rotation_tick,
+        ),
+        stores: StoresHandle::start(
+            ring.clone(),
+            Arc::clone(&clock),
+            &settings.node,
+            Pace { rate: settings.stores.migration_rate, batch: settings.stores.migration_batch },
         ),
         authorizer: Authorizer::default(),
         spans,

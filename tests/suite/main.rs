@@ -32,6 +32,7 @@ mod schemathesis;
 mod sealing;
 mod sealing_rotation;
 mod states;
+mod stores;
 mod tampered;
 mod tls;
 mod tokens;

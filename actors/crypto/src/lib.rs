@@ -20,6 +20,7 @@ pub mod prepared;
 pub mod public;
 pub mod random;
 pub mod secret;
+pub mod stored;
 pub mod token;
 
 pub use error::{CryptoError, MaterialError, TokenError};

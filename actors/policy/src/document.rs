@@ -110,7 +110,7 @@ impl PolicyDocument {
 }
 
 /// A condition tells one principal from another. A text that can't be looked into counts as one that does.
-fn asks_who(policy: &Policy) -> bool {
+pub(crate) fn asks_who(policy: &Policy) -> bool {
     fn names_principal(value: &Value) -> bool {
         match value {
             Value::Object(members) => members.iter().any(|(name, value)| match name.as_str() {

@@ -9,6 +9,7 @@ use cedar_policy::{
 
 use crate::{
     PolicyDocument, PrincipalRef, ResourceRef,
+    document::asks_who,
     permission::{Permission, Permissions, Target},
     schema::{Fixed, fixed},
 };
@@ -54,7 +55,7 @@ impl Engine {
         };
         let Some(fixed) = fixed() else { return engine };
         for policy in fixed.roles.policies() {
-            engine.add(fixed, policy, false);
+            engine.add(fixed, policy, asks_who(policy));
         }
         for statement in documents.into_iter().flat_map(|document| &document.statements) {
             engine.add(fixed, &statement.policy, statement.asks_who);
@@ -224,6 +225,9 @@ const fn target(resource: &ResourceRef<'_>) -> Target {
         ResourceRef::Key(_) => Target::Key,
         ResourceRef::ApiKey { .. } => Target::ApiKey,
         ResourceRef::Policy(_) => Target::Policy,
+        ResourceRef::Secret { .. } => Target::Secret,
+        ResourceRef::AuthToken { .. } => Target::AuthToken,
+        ResourceRef::OfflineToken { .. } => Target::OfflineToken,
         ResourceRef::Deployment => Target::Deployment,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
-use claviger_entity::{ApiKeyName, KeyName, KeyType, PolicyName, RoleName, Tier, Usage};
+use claviger_entity::{ApiKeyName, KeyName, KeyType, Owner, PolicyName, RoleName, Tier, Usage};
 use uuid::Uuid;
 
 use crate::schema::{ADMIN, Fixed, Types};
@@ -47,6 +47,25 @@ pub enum ResourceRef<'a> {
     },
     /// A policy: `Claviger::Policy::"<name>"`.
     Policy(&'a PolicyName),
+    /// A secret: `Claviger::Secret::"<owner>/<name>"`. An owner may hold a slash, a name can't, so no two are called alike.
+    Secret {
+        /// Whose.
+        owner: &'a Owner,
+        /// Name; empty when all secrets of the owner are meant.
+        name: &'a str,
+    },
+    /// Tokens of a third party: `Claviger::AuthToken::"<user>/<provider>"`.
+    AuthToken {
+        /// Whose.
+        owner: &'a Owner,
+        /// Who issued them.
+        provider: &'a str,
+    },
+    /// An offline token: `Claviger::OfflineToken::"<user>"`.
+    OfflineToken {
+        /// Whose.
+        owner: &'a Owner,
+    },
     /// The deployment.
     Deployment,
 }
@@ -109,6 +128,9 @@ impl ResourceRef<'_> {
             Self::Key(key) => of(&types.key, key.name.as_str()),
             Self::ApiKey { id, .. } => api_key(types, *id),
             Self::Policy(name) => of(&types.policy, name.as_str()),
+            Self::Secret { owner, name } => of(&types.secret, &format!("{owner}/{name}")),
+            Self::AuthToken { owner, provider } => of(&types.auth_token, &format!("{owner}/{provider}")),
+            Self::OfflineToken { owner } => of(&types.offline_token, owner.as_str()),
             Self::Deployment => types.deployment.clone(),
         }
     }
@@ -130,6 +152,12 @@ impl ResourceRef<'_> {
                 PrincipalRef::ApiKey { id: *id, name, roles }.entity(&fixed.types)
             }
             Self::Policy(name) => entity(uid, &[("name", name.as_str())], HashSet::new(), []),
+            Self::Secret { owner, name } | Self::AuthToken { owner, provider: name } => {
+                entity(uid, &[("owner", owner.as_str()), ("name", name)], HashSet::new(), [])
+            }
+            Self::OfflineToken { owner } => {
+                entity(uid, &[("owner", owner.as_str()), ("name", "offline")], HashSet::new(), [])
+            }
             Self::Deployment => entity(uid, &[("name", "deployment")], HashSet::new(), []),
         }
     }

@@ -9,8 +9,22 @@ pub enum Target {
     ApiKey,
     /// One policy.
     Policy,
+    /// One secret of one owner.
+    Secret,
+    /// The tokens of one user with one provider.
+    AuthToken,
+    /// The offline token of one user.
+    OfflineToken,
     /// The deployment as a whole.
     Deployment,
+}
+
+impl Target {
+    /// What is kept for somebody, beside the ring.
+    #[must_use]
+    pub const fn is_stored(self) -> bool {
+        matches!(self, Self::Secret | Self::AuthToken | Self::OfflineToken)
+    }
 }
 
 macro_rules! permissions {
@@ -127,6 +141,26 @@ permissions! {
     PolicyWrite = "policy.write" Policy,
     /// Delete policies.
     PolicyDelete = "policy.delete" Policy,
+    /// Read a secret, former versions included.
+    SecretRead = "secret.read" Secret,
+    /// Write a secret.
+    SecretWrite = "secret.write" Secret,
+    /// Delete a secret with its history.
+    SecretDelete = "secret.delete" Secret,
+    /// See that there is a secret, without its value.
+    SecretList = "secret.list" Secret,
+    /// Read tokens of a third party.
+    AuthTokenRead = "auth_token.read" AuthToken,
+    /// Write tokens of a third party.
+    AuthTokenWrite = "auth_token.write" AuthToken,
+    /// Delete tokens of a third party.
+    AuthTokenDelete = "auth_token.delete" AuthToken,
+    /// Read an offline token.
+    OfflineTokenRead = "offline_token.read" OfflineToken,
+    /// Write an offline token.
+    OfflineTokenWrite = "offline_token.write" OfflineToken,
+    /// Delete an offline token.
+    OfflineTokenDelete = "offline_token.delete" OfflineToken,
 }
 
 impl Permission {

@@ -9,7 +9,8 @@ use crate::permission::{Permission, Permissions};
 /// The role that may do everything.
 pub const ADMIN: &str = "admin";
 /// Roles with a shipped meaning.
-pub const SHIPPED_ROLES: [&str; 6] = [ADMIN, "operator", "signer", "verifier", "encrypter", "auditor"];
+pub const SHIPPED_ROLES: [&str; 8] =
+    [ADMIN, "operator", "signer", "verifier", "encrypter", "auditor", "custodian", "owner"];
 /// What names of shipped policies start with; nobody else's may.
 pub const SHIPPED_PREFIX: &str = "claviger.";
 
@@ -48,6 +49,9 @@ pub(crate) struct Types {
     pub(crate) role: EntityTypeName,
     pub(crate) key: EntityTypeName,
     pub(crate) policy: EntityTypeName,
+    pub(crate) secret: EntityTypeName,
+    pub(crate) auth_token: EntityTypeName,
+    pub(crate) offline_token: EntityTypeName,
     pub(crate) deployment: EntityUid,
 }
 
@@ -81,6 +85,9 @@ fn build() -> Option<Fixed> {
             role: name("Claviger::Role")?,
             key: name("Claviger::Key")?,
             policy: name("Claviger::Policy")?,
+            secret: name("Claviger::Secret")?,
+            auth_token: name("Claviger::AuthToken")?,
+            offline_token: name("Claviger::OfflineToken")?,
             deployment: uid("Deployment", "this")?,
         },
     })

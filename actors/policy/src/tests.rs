@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use claviger_entity::{ApiKeyName, KeyName, KeyType, PolicyName, RoleName, Tier, Usage};
+use claviger_entity::{ApiKeyName, KeyName, KeyType, Owner, PolicyName, RoleName, Tier, Usage};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -13,6 +13,7 @@ struct World {
     key: KeyName,
     name: ApiKeyName,
     policy: PolicyName,
+    owner: Owner,
 }
 
 impl World {
@@ -22,6 +23,7 @@ impl World {
             key: key.parse().unwrap(),
             name: "ci".parse().unwrap(),
             policy: "p".parse().unwrap(),
+            owner: "somebody".parse().unwrap(),
         }
     }
 
@@ -36,6 +38,9 @@ impl World {
             }),
             Target::ApiKey => ResourceRef::ApiKey { id: Uuid::from_u128(9), name: &self.name, roles: &[] },
             Target::Policy => ResourceRef::Policy(&self.policy),
+            Target::Secret => ResourceRef::Secret { owner: &self.owner, name: "s" },
+            Target::AuthToken => ResourceRef::AuthToken { owner: &self.owner, provider: "p" },
+            Target::OfflineToken => ResourceRef::OfflineToken { owner: &self.owner },
             Target::Deployment => ResourceRef::Deployment,
         }
     }
@@ -68,7 +73,7 @@ fn engine(texts: &[&str]) -> Engine {
 #[test]
 fn schema_names_every_permission_and_no_other() {
     let fixed = schema::fixed().expect("schema and roles are sound");
-    let groups = ["operating", "signing", "verifying", "encrypting", "auditing"];
+    let groups = ["operating", "signing", "verifying", "encrypting", "auditing", "storing"];
     let named: BTreeSet<String> = fixed.schema.actions().map(|uid| uid.id().unescaped().to_owned()).collect();
     let known: BTreeSet<String> = Permission::ALL
         .iter()
@@ -84,7 +89,13 @@ fn schema_names_every_permission_and_no_other() {
 fn shipped_roles_hold_what_they_are_documented_to_hold() {
     use Permission::*;
     let look = [KeyRead, KeyReadPublic];
-    let table: [(&str, &[Permission]); 5] = [
+    let stored = [Target::Secret, Target::AuthToken, Target::OfflineToken];
+    let storing: Vec<Permission> =
+        Permission::ALL.iter().copied().filter(|permission| stored.contains(&permission.target())).collect();
+    assert_eq!(storing.len(), 10);
+    let table: [(&str, &[Permission]); 7] = [
+        ("custodian", &storing),
+        ("owner", &[]),
         (
             "operator",
             &[
@@ -126,10 +137,11 @@ fn shipped_roles_hold_what_they_are_documented_to_hold() {
         ("auditor", &[ApiKeyRead, PolicyRead, ClusterRead, AuditRead, AuditVerify, AuditHash, MetricsRead]),
     ];
     let (world, engine) = (World::new("orders", &[]), engine(&[]));
-    for (role, held) in table {
-        let role = roles(&[role]);
+    for (name, held) in table {
+        let role = roles(&[name]);
         for &permission in Permission::ALL {
-            let expected = held.contains(&permission) || look.contains(&permission);
+            let is_seen = look.contains(&permission) && !matches!(name, "custodian" | "owner");
+            let expected = held.contains(&permission) || is_seen;
             assert_eq!(world.permits(&engine, &role, permission), expected, "{role:?} {permission:?}");
         }
     }
@@ -141,12 +153,48 @@ fn shipped_roles_hold_what_they_are_documented_to_hold() {
     }
 }
 
+/// The role `owner` opens what is stored for the name of its holder, and nothing else.
+#[test]
+fn owners_have_what_is_theirs() {
+    let engine = engine(&[
+        "permit (principal is Claviger::Subject, action in Claviger::Action::\"storing\", resource)
+        when { principal.issuer == \"https://a\" && resource.owner == principal.subject };",
+    ]);
+    let name: ApiKeyName = "alice".parse().unwrap();
+    let (owners, others) = (roles(&["owner"]), roles(&["encrypter"]));
+    let key = |roles| PrincipalRef::ApiKey { id: Uuid::from_u128(7), name: &name, roles };
+    let bearer = |issuer| PrincipalRef::Subject { issuer, subject: "alice", roles: &[] };
+    for (owner, is_own) in [
+        ("alice", true),
+        ("Alice", false),
+        ("alice ", false),
+        ("alic\u{e9}", false),
+        ("alice/..", false),
+        ("*", false),
+    ] {
+        let owner: Owner = owner.parse().unwrap();
+        for (permission, resource) in [
+            (Permission::SecretRead, ResourceRef::Secret { owner: &owner, name: "s" }),
+            (Permission::SecretList, ResourceRef::Secret { owner: &owner, name: "" }),
+            (Permission::AuthTokenWrite, ResourceRef::AuthToken { owner: &owner, provider: "p" }),
+            (Permission::OfflineTokenDelete, ResourceRef::OfflineToken { owner: &owner }),
+        ] {
+            let permits = |principal| engine.permits(&principal, permission, &resource);
+            assert_eq!(permits(key(&owners)), is_own, "{owner} {permission:?}");
+            assert_eq!(permits(bearer("https://a")), is_own, "{owner} {permission:?}");
+            assert!(!permits(key(&others)) && !permits(bearer("https://b")), "{owner} {permission:?}");
+        }
+    }
+    // It gives each holder something else, so nobody but an administrator hands it out.
+    assert!(engine.favours(&key(&owners)) && !engine.favours(&key(&others)));
+}
+
 /// What the documentation shows can be put as it stands there.
 #[test]
 fn examples_of_the_documentation_are_policies() {
     let page = include_str!("../../../docs/access.md");
     let examples: Vec<&str> = page.split("\n```\n").skip(1).step_by(2).collect();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 5);
     for example in examples {
         assert_eq!(document(example).warnings, Vec::<String>::new(), "{example}");
     }

@@ -66,6 +66,9 @@ pub struct Subject {
     /// The policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// What is stored. Few requests are about it, and all carry this about.
+    #[serde(flatten)]
+    pub stored: Option<Box<StoredSubject>>,
     /// Token id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
@@ -162,5 +165,24 @@ mod tests {
                 prop_assert_eq!(serde_json::to_string(&Ours(at)).unwrap(), serde_json::to_string(&at).unwrap());
             }
         }
+    }
+}
+
+/// Something that is stored for somebody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredSubject {
+    /// What stands for the owner: see `POST /v1/audit/hash`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Name of a secret, or provider of tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
+}
+
+impl Subject {
+    /// Something of an owner.
+    #[must_use]
+    pub fn of_stored(owner: Option<String>, item: Option<String>) -> Self {
+        Self { stored: Some(Box::new(StoredSubject { owner, item })), ..Self::default() }
     }
 }

@@ -153,9 +153,7 @@ fn wanted(defaults: &DefaultKeys) -> Vec<CreateKey> {
     wanted.push(internal::plain(defaults.signing.clone(), KeyType::Es256));
     let encryption = internal::plain(defaults.encryption.clone(), KeyType::Aes256Gcm);
     wanted.push(CreateKey { usage: Some(Usage::Token), ..encryption });
-    if let Ok(stores) = "stores".parse() {
-        wanted.push(internal::plain(stores, KeyType::Aes256Gcm));
-    }
+    wanted.push(internal::plain(KeyName::stores(), KeyType::Aes256Gcm));
     wanted
 }
 

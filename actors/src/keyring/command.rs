@@ -1,6 +1,7 @@
 //! What the one writer can carry out: changes of keys, of API keys, of policies. Each is decided on its own core; all are written in
 //! the same way, under one epoch.
 
+use claviger_entity::KeyName;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use uuid::Uuid;
@@ -33,6 +34,11 @@ pub(crate) trait RingCommand: Send + 'static {
     /// Seals what is secret.
     fn seal(_change: &mut Self::Change, _keychain: &Keychain) -> Result<(), RingFailure> {
         Ok(())
+    }
+
+    /// Versions of the key `stores` that this ends: nothing may be sealed under them any more.
+    fn ended(_change: &Self::Change, _base: &Snapshot) -> Vec<String> {
+        Vec::new()
     }
 
     /// What the answer will name.
@@ -85,6 +91,23 @@ impl RingCommand for Command {
             }
         }
         Ok(())
+    }
+
+    fn ended(change: &Change, base: &Snapshot) -> Vec<String> {
+        let Some(before) = base.ring().any(&change.key.name) else { return Vec::new() };
+        if change.key.name != KeyName::stores() {
+            return Vec::new();
+        }
+        // A key whose deletion is scheduled seals nothing more, so what it has sealed could not move either.
+        let all = change.key.delete_at.is_some() || change.key.deleted_at.is_some();
+        let is_erased = |number| {
+            change.updated.iter().any(|version| version.version == number && version.state.is_erased())
+        };
+        let ended = before.versions.values().filter(|version| {
+            version.sealed.is_some()
+                && (all || version.version < change.key.min_decryption_version || is_erased(version.version))
+        });
+        ended.map(|version| version.kid.as_str().to_owned()).collect()
     }
 
     fn subject(change: &Change) -> Subject {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     actor::{Applied, ChangeContext, IdempotencyTicket, RingFailure},
     command::RingCommand,
-    core::Ring,
+    core::{Ring, RingError},
     record::Time,
     snapshot::{Epoch, Snapshot},
 };
@@ -22,6 +22,11 @@ use crate::{
 
 /// How long an `Idempotency-Key` is remembered.
 pub(crate) const IDEMPOTENCY_HOURS: i64 = 24;
+
+/// Nothing that is stored for others may be lost with a version.
+const STILL_NEEDED: RingError = RingError::StateConflict(
+    "stored values are sealed under a version that this would end; rotate, wait until they have moved (GET /v1/cluster), and try again",
+);
 
 pub(super) struct Writer {
     pub(super) database: Database,
@@ -85,6 +90,9 @@ impl Writer {
             return Ok(Written::Replayed(applied));
         }
         let mut change = command.decide(base, now)?;
+        if turn.is_needed(&C::ended(&change, base)).await.map_err(RingFailure::Storage)? {
+            return Err(RingFailure::Refused(STILL_NEEDED));
+        }
         C::seal(&mut change, &self.keychain)?;
         let epoch = Epoch(base.epoch.0 + 1);
         let applied = Applied { subject: C::subject(&change), epoch, at: now };

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::Clock as _,
     keyring::ChangeContext,
-    store::{Batch, Cursor, Database, SealView, SealedTable, StoreError},
+    store::{Cursor, Database, Resealed, SealView, SealedTable, StoreError},
 };
 
 /// Pause between two steps.
@@ -166,7 +166,7 @@ impl Shared {
         Ok(Round { failed, left: self.ring.database().at_home(search).await? })
     }
 
-    async fn batch(&self, from: (SealedTable, Cursor), limit: u64) -> Result<Batch, StoreError> {
+    async fn batch(&self, from: (SealedTable, Cursor), limit: u64) -> Result<Resealed, StoreError> {
         let (keychain, now) = (Arc::clone(&self.held.keychain), self.clock.now());
         let work = move |database: Database| async move {
             let (table, cursor) = from;

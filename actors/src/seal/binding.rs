@@ -25,6 +25,25 @@ impl Binding {
         Self::of(&[deployment.as_bytes(), scope.as_bytes(), key.as_bytes(), b"answer"])
     }
 
+    /// A value that is stored for somebody. Whoever may decrypt with the key by its route names a context, which never looks like this.
+    #[must_use]
+    pub fn stored(
+        deployment: Uuid,
+        store: &str,
+        (owner, name): (&str, &str),
+        (id, version): (Uuid, u64),
+    ) -> Self {
+        Self::of(&[
+            deployment.as_bytes(),
+            store.as_bytes(),
+            owner.as_bytes(),
+            name.as_bytes(),
+            id.as_bytes(),
+            &version.to_be_bytes(),
+            b"stored",
+        ])
+    }
+
     /// What is issued for a refresh token.
     #[must_use]
     pub fn grant(deployment: Uuid, token: Uuid) -> Self {
@@ -56,7 +75,7 @@ impl Binding {
         Self(bytes)
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }

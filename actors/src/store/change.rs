@@ -173,6 +173,10 @@ impl Turn {
         follow::follow(&self.transaction, keychain, &self.meta, from).await
     }
 
+    pub(super) const fn transaction(&self) -> &DatabaseTransaction {
+        &self.transaction
+    }
+
     /// The answer given under an `Idempotency-Key`, while it is remembered.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ use super::{StoreError, retry, slow};
 
 /// A statement that takes longer is given up by the server.
 const STATEMENT_MAX: Duration = Duration::from_secs(10);
+/// A connection that nobody has used for so long is asked for a sign of life before it is used.
+const IDLE: Duration = Duration::from_millis(250);
 /// The advisory lock under which one node at a time changes the schema.
 const MIGRATION_LOCK: i64 = 0x636c_6176_6967_6572;
 
@@ -164,7 +166,8 @@ impl Database {
             .acquire_timeout(pool.acquire_timeout)
             .max_lifetime(pool.max_lifetime)
             .statement_timeout(STATEMENT_MAX)
-            .test_before_acquire(true)
+            // A connection that was in use a moment ago need not be asked whether it is there: that would be another way there and back.
+            .test_before_acquire_if_idle_for(IDLE)
             .set_application_name("claviger");
         options.map_sqlx_postgres_opts(|postgres| {
             postgres.options([
@@ -230,7 +233,7 @@ impl Database {
 }
 
 /// Says why there is no connection, where that is the network's, the certificate's or the server's word: none of them quotes the URL.
-fn unreachable(error: DbErr) -> StoreError {
+pub(super) fn unreachable(error: DbErr) -> StoreError {
     let DbErr::Conn(RuntimeErr::SqlxError(cause)) = &error else { return error.into() };
     let said = if let sqlx::Error::Io(cause) = cause.as_ref() {
         cause.to_string()

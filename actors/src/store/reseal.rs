@@ -49,7 +49,7 @@ pub struct Cursor {
 
 /// What came of one batch.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Batch {
+pub struct Resealed {
     /// Rows that are sealed under the present key now.
     pub moved: u64,
     /// Rows that could not be opened; they were left alone.
@@ -78,7 +78,7 @@ impl Database {
         keychain: &Keychain,
         (table, from): (SealedTable, &Cursor),
         (now, limit): (Time, u64),
-    ) -> Result<Batch, StoreError> {
+    ) -> Result<Resealed, StoreError> {
         let target = keychain.current();
         let transaction = self.connection.begin_with_options(Self::writing()).await?;
         let batch = Move { transaction: &transaction, keychain, target: target.to_string(), from, limit };
@@ -130,7 +130,7 @@ impl Move<'_> {
         if is_full { rows.iter().rev().find_map(cursor) } else { None }
     }
 
-    async fn versions(&self) -> Result<Batch, StoreError> {
+    async fn versions(&self) -> Result<Resealed, StoreError> {
         use key_version::Column;
         let after = Condition::any().add(Column::KeyId.gt(self.from.id.as_str())).add(
             Condition::all()
@@ -144,7 +144,7 @@ impl Move<'_> {
             Some(Cursor { id, version, ..Cursor::default() })
         };
         let types = self.key_types(&found).await?;
-        let mut batch = Batch { next: self.next(&found, cursor), ..Batch::default() };
+        let mut batch = Resealed { next: self.next(&found, cursor), ..Resealed::default() };
         for row in &found {
             match self.version(row, &types) {
                 Some(row) => batch.moved += self.write_version(row).await?,
@@ -202,14 +202,14 @@ impl Move<'_> {
         Ok(written.rows_affected)
     }
 
-    async fn refresh_tokens(&self) -> Result<Batch, StoreError> {
+    async fn refresh_tokens(&self) -> Result<Resealed, StoreError> {
         use refresh_token::Column;
         let select = refresh_token::Entity::find().filter(other_tokens(&self.target));
         let select = select.filter(Column::Id.gt(self.from.id.as_str())).order_by_asc(Column::Id);
         let found = self.rows(select).await?;
         let cursor =
             |row: &QueryResult| Some(Cursor { id: row.try_get("", "id").ok()?, ..Cursor::default() });
-        let mut batch = Batch { next: self.next(&found, cursor), ..Batch::default() };
+        let mut batch = Resealed { next: self.next(&found, cursor), ..Resealed::default() };
         for row in &found {
             match self.refresh_token(row) {
                 Some(row) => batch.moved += self.write_refresh_token(row).await?,
@@ -252,7 +252,7 @@ impl Move<'_> {
         Ok(written.rows_affected)
     }
 
-    async fn answers(&self) -> Result<Batch, StoreError> {
+    async fn answers(&self) -> Result<Resealed, StoreError> {
         use idempotency::Column;
         let (scope, second) = (self.from.id.as_str(), self.from.second.as_str());
         let after = Condition::any()
@@ -264,7 +264,7 @@ impl Move<'_> {
             let (id, second) = (row.try_get("", "scope").ok()?, row.try_get("", "idem_key").ok()?);
             Some(Cursor { id, second, ..Cursor::default() })
         };
-        let mut batch = Batch { next: self.next(&found, cursor), ..Batch::default() };
+        let mut batch = Resealed { next: self.next(&found, cursor), ..Resealed::default() };
         for row in &found {
             let Some((row, dek, response)) = self.answer(row) else {
                 batch.failed += 1;

@@ -34,6 +34,30 @@ pub(super) async fn retried<T, F: Future<Output = Result<T, StoreError>>>(
     }
 }
 
+impl StoreError {
+    /// The connection was gone before anything was asked, or while it was.
+    #[must_use]
+    pub fn is_of_the_connection(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        let (DbErr::Exec(RuntimeErr::SqlxError(cause))
+        | DbErr::Query(RuntimeErr::SqlxError(cause))
+        | DbErr::Conn(RuntimeErr::SqlxError(cause))) = error
+        else {
+            return false;
+        };
+        // PostgreSQL: admin_shutdown, crash_shutdown.
+        let told = cause.as_database_error().and_then(|error| error.code());
+        matches!(cause.as_ref(), sqlx::Error::Io(_))
+            || told.is_some_and(|code| matches!(code.as_ref(), "57P01" | "57P02"))
+    }
+
+    /// Another transaction was in the way; nothing has been written.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Database(error) if is_passing(error))
+    }
+}
+
 fn is_passing(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(cause))
     | DbErr::Query(RuntimeErr::SqlxError(cause))

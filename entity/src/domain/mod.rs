@@ -6,13 +6,15 @@ pub mod duration;
 mod key_type;
 mod names;
 pub mod object;
+mod owner;
 pub mod rotation;
 mod state;
 pub mod temporary;
 
 pub use algorithm::Algorithm;
 pub use key_type::{KeyType, Tier, Usage};
-pub use names::{ApiKeyName, KeyName, Kid, PolicyName, RoleName, VersionNumber};
+pub use names::{ApiKeyName, KeyName, Kid, PolicyName, ProviderName, RoleName, SecretName, VersionNumber};
+pub use owner::Owner;
 pub use state::KeyState;
 
 /// A value that is not one of its type: what it should be, never what was given (it may be a secret).

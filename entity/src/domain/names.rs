@@ -21,6 +21,12 @@ impl KeyName {
         Self(format!("~{name}"))
     }
 
+    /// Name of the key under which everything is sealed that is stored for others.
+    #[must_use]
+    pub fn stores() -> Self {
+        Self("stores".to_owned())
+    }
+
     /// The service's own key.
     #[must_use]
     pub fn is_internal(&self) -> bool {
@@ -128,6 +134,14 @@ name_type! {
 name_type! {
     /// Name of a policy.
     PolicyName("policy name")
+}
+name_type! {
+    /// Name of a stored secret, unique for its owner.
+    SecretName("secret name")
+}
+name_type! {
+    /// Name of a provider of third-party tokens.
+    ProviderName("provider")
 }
 
 /// Identifier of a version (RFC 7515 §4.1.4), unique in the deployment and never reused: `[A-Za-z0-9._~-]{1,128}`.

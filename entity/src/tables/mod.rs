@@ -4,6 +4,7 @@
 
 pub mod audit_chain;
 pub mod audit_event;
+pub mod auth_token;
 pub mod change;
 pub mod data_key;
 pub mod idempotency;
@@ -11,6 +12,7 @@ pub mod key;
 pub mod key_version;
 pub mod node;
 pub mod node_settings;
+pub mod offline_token;
 pub mod policy;
 pub mod principal;
 pub mod principal_use;
@@ -18,3 +20,5 @@ pub mod refresh_token;
 pub mod rekey;
 pub mod revocation;
 pub mod ring_meta;
+pub mod secret;
+pub mod secret_version;

@@ -72,6 +72,8 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("audit.optional_sinks", Plain),
     ("rotation.tick", Plain),
     ("deletion.waiting_period", Plain),
+    ("stores.migration_rate", Plain),
+    ("stores.migration_batch", Plain),
     ("metrics.keys", Plain),
     ("telemetry.otlp_endpoint", Plain),
     ("telemetry.sample_ratio", Plain),

@@ -26,7 +26,7 @@ pub use layers::{Given, Layers};
 pub use master::{MasterSecrets, MasterWeakness, lines_of_secret};
 pub use postgres::PostgresUrl;
 pub use redis::RedisUrl;
-pub use settings::{DatabaseUrl, Pool, Settings, Tls};
+pub use settings::{DatabaseUrl, Pool, Settings, Stores, Tls};
 pub use survey::{Outline, Survey, survey};
 pub use tokens::TokenTimes;
 pub use watching::Watching;

@@ -72,6 +72,17 @@ pub struct Settings {
     pub deletion_waiting_period: HumanDuration,
     /// How it is watched.
     pub watching: Watching,
+    /// How stored rows move to the present version of their key.
+    pub stores: Stores,
+}
+
+/// How stored rows move to the present version of their key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stores {
+    /// Rows a second, on each node.
+    pub migration_rate: u32,
+    /// Rows of one transaction.
+    pub migration_batch: u32,
 }
 
 /// Where the ring is kept.
@@ -225,6 +236,7 @@ impl Judge<'_> {
                 .parse("deletion.waiting_period", SECONDS, |text| text.parse().ok())
                 .unwrap_or(HumanDuration::from_days(7)),
             watching: judge.watching(development),
+            stores: judge.stores(),
         })
     }
 
@@ -306,6 +318,22 @@ impl Judge<'_> {
         let (acquire_timeout, max_lifetime) =
             (time("database.acquire_timeout", 5), time("database.max_lifetime", 3_600));
         Pool { min, max, acquire_timeout, max_lifetime }
+    }
+
+    fn stores(&mut self) -> Stores {
+        let mut number = |setting, rule: &str, most: usize, default| {
+            let number = self.parse(setting, rule, |text| bounded(text, 1, most)).unwrap_or(default);
+            u32::try_from(number).unwrap_or(1)
+        };
+        Stores {
+            migration_rate: number(
+                "stores.migration_rate",
+                "must be rows a second, from 1 to 100000",
+                100_000,
+                500,
+            ),
+            migration_batch: number("stores.migration_batch", "must be rows, from 1 to 1000", 1_000, 100),
+        }
     }
 
     fn masters(&mut self) -> Option<MasterSecrets> {

@@ -3,8 +3,10 @@
 use claviger_actors::{
     access::PrincipalRecord,
     keyring::{Snapshot, record::KeyRecord},
+    stores::Store,
 };
-use claviger_entity::PolicyName;
+use claviger_crypto::digest;
+use claviger_entity::{Owner, PolicyName};
 use claviger_policy::{KeyFacts, Permission, ResourceRef, Target};
 use moka::sync::Cache;
 use uuid::Uuid;
@@ -30,6 +32,8 @@ enum Resource {
     Key(Uuid),
     ApiKey(Uuid),
     Policy(PolicyName),
+    /// A hash of store, owner and name: they are as long as callers like.
+    Stored([u8; 32]),
 }
 
 /// Asks the policies, once a question.
@@ -102,6 +106,26 @@ impl Authorizer {
     ) -> bool {
         let resource = ResourceRef::Policy(name);
         self.remembered(snapshot, identity, permission, Resource::Policy(name.clone()), &|| resource)
+    }
+
+    /// The caller may do this to what is stored at a place, which need not exist.
+    #[must_use]
+    pub fn permits_stored(
+        &self,
+        snapshot: &Snapshot,
+        identity: &Identity,
+        permission: Permission,
+        (store, owner, name): (Store, &Owner, &str),
+    ) -> bool {
+        // No control character is in any of them.
+        let parts = [store.as_str(), owner.as_str(), name].join("\0");
+        let resource = match store {
+            Store::Secrets => ResourceRef::Secret { owner, name },
+            Store::AuthTokens => ResourceRef::AuthToken { owner, provider: name },
+            Store::OfflineTokens => ResourceRef::OfflineToken { owner },
+        };
+        let asked = Resource::Stored(digest::sha256(parts.as_bytes()));
+        self.remembered(snapshot, identity, permission, asked, &|| resource)
     }
 
     /// As asked, without remembering: for what is not there yet.

@@ -8,7 +8,7 @@ use std::{
 
 use reqwest::{
     Certificate, Method, RequestBuilder, Response, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue},
     redirect::Policy,
 };
 use serde_json::{Value, json};
@@ -145,6 +145,24 @@ impl Client {
         self.answer(self.request(method, path, query, body)).await
     }
 
+    /// As [`Self::call`], on a condition; answers with the entity tag too.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn exchange(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        (body, condition): (Option<&Value>, Option<(HeaderName, &str)>),
+    ) -> Result<(Value, Option<String>), Failure> {
+        let mut request = self.request(method, path, query, body);
+        if let Some((name, tag)) = condition {
+            request = request.header(name, tag);
+        }
+        self.tagged(request).await
+    }
+
     fn request(
         &self,
         method: Method,
@@ -163,16 +181,22 @@ impl Client {
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        self.tagged(request).await.map(|(answer, _)| answer)
+    }
+
+    async fn tagged(&self, request: RequestBuilder) -> Result<(Value, Option<String>), Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
         let status = response.status();
+        let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         let body = self.body(response).await?;
         if !status.is_success() {
             return Err(Failure::refused(status.as_u16(), &body));
         }
         if body.is_empty() {
-            return Ok(Value::Null);
+            return Ok((Value::Null, tag));
         }
         serde_json::from_slice(&body)
+            .map(|answer| (answer, tag))
             .map_err(|_| Failure::answer("unexpected_answer", "the server's answer is no JSON"))
     }
 

@@ -13,12 +13,14 @@ mod credential;
 mod doctor;
 mod failure;
 mod healthcheck;
+mod import;
 mod input;
 mod keys;
 mod migrate;
 mod output;
 mod policies;
 mod seal;
+mod secrets;
 mod serve;
 mod target;
 mod tokens;
@@ -66,6 +68,10 @@ enum Command {
     ApiKeys(api_keys::ApiKeys),
     /// Policies: list, look, put, delete.
     Policies(policies::Policies),
+    /// Secrets: put, get, list, delete.
+    Secrets(secrets::Secrets),
+    /// Take in values of a system that is being replaced.
+    Import(import::Import),
 }
 
 impl Arguments {
@@ -94,6 +100,8 @@ impl Command {
             Self::Tokens(tokens) => tokens.run().await,
             Self::ApiKeys(api_keys) => api_keys.run().await,
             Self::Policies(policies) => policies.run().await,
+            Self::Secrets(secrets) => secrets.run().await,
+            Self::Import(import) => import.run().await,
         }
     }
 }

@@ -12,6 +12,7 @@ use claviger_actors::{
         core::RingError,
         record::{Key, KeyRecord},
     },
+    stores::{Place, Store},
 };
 use claviger_entity::{KeyName, PolicyName};
 use claviger_policy::{Permission, ResourceRef, Target};
@@ -20,21 +21,30 @@ use uuid::Uuid;
 use super::{
     problem::{Code, Problem},
     state::{AppState, Caller},
-    table::{Access, Route, Scope},
+    stores::place,
+    table::{self, Access, Route, Scope},
 };
+
+/// The path of a request, twice: as the router has decoded it, all but for slashes and per cent signs, and as it came.
+pub(super) struct Path<'a> {
+    pub(super) decoded: &'a str,
+    pub(super) raw: &'a str,
+}
 
 /// What a route's permission is asked about, looked up once.
 pub(super) enum Named<'a> {
     /// The deployment.
     Deployment,
-    /// What the handler finds in the body or lists.
-    Later,
+    /// What the handler finds in the body or lists. Whoever may do this is let in too.
+    Later(Option<Permission>),
     /// The key that the path names.
     Key(Result<&'a Arc<Key>, RingError>),
     /// The API key that the path names.
     ApiKey(Option<&'a Arc<Principal>>),
     /// The policy that the path names, and whether there is one.
     Policy(Option<PolicyName>, bool),
+    /// What is stored, or would be, at the place that the path names.
+    Stored(Result<Place, Problem>),
 }
 
 impl<'a> Named<'a> {
@@ -43,11 +53,15 @@ impl<'a> Named<'a> {
         snapshot: &'a Snapshot,
         route: &Route,
         permission: Permission,
-        segment: impl Fn(&str) -> Option<&'a str>,
+        path: &Path<'_>,
     ) -> Self {
+        let segment = |name: &str| table::segment(route.pattern, path.decoded, name);
         match route.scope(permission) {
             Scope::Deployment => Self::Deployment,
-            Scope::Handler => Self::Later,
+            Scope::Handler => Self::Later(route.also),
+            Scope::Path(target @ (Target::Secret | Target::AuthToken | Target::OfflineToken)) => {
+                Self::Stored(place::of_path(target, route.pattern, path.raw))
+            }
             Scope::Path(Target::Key) => {
                 let name = segment("name").and_then(|name| name.parse::<KeyName>().ok());
                 Self::Key(name.ok_or(RingError::KeyNotFound).and_then(|name| snapshot.key(&name)))
@@ -65,10 +79,15 @@ impl<'a> Named<'a> {
     }
 
     /// For the record. What is not there is not named: it may be a secret in the wrong place.
-    pub(super) fn subject(&self) -> Subject {
+    pub(super) fn subject(&self, snapshot: &Snapshot) -> Subject {
         let mut subject = Subject::default();
         match self {
-            Self::Deployment | Self::Later => {}
+            Self::Deployment | Self::Later(_) => {}
+            // Nobody knows yet whether it is there.
+            Self::Stored(place) => {
+                let owner = place.as_ref().ok().map(|place| place.owner().as_str());
+                subject = Subject::of_stored(owner.and_then(|owner| snapshot.audit_hash(owner)), None);
+            }
             Self::Key(key) => subject.key = key.as_ref().ok().map(|key| key.record.name.to_string()),
             Self::ApiKey(principal) => {
                 subject.api_key = principal.map(|principal| principal.record.id.simple().to_string());
@@ -97,9 +116,13 @@ impl<'a> Named<'a> {
                 let permits = state.authorizer.permits_deployment(snapshot, &caller.identity, permission);
                 permits.then_some(()).ok_or_else(|| forbidden(permission))
             }
-            Self::Later => {
-                let might = state.authorizer.might(snapshot, &caller.identity, permission);
-                might.then_some(()).ok_or_else(|| forbidden(permission))
+            Self::Later(also) => {
+                let might = |permission| state.authorizer.might(snapshot, &caller.identity, permission);
+                let is_let_in = might(permission) || also.is_some_and(might);
+                is_let_in.then_some(()).ok_or_else(|| forbidden(permission))
+            }
+            Self::Stored(place) => {
+                on_place(state, snapshot, caller, permission, place.as_ref().map_err(Clone::clone)?)
             }
             Self::Key(key) => {
                 let key = key.as_ref().map_err(|error| of_unreadable(caller, error.clone()))?;
@@ -209,6 +232,38 @@ pub(super) fn on_key(
         return Err(forbidden(permission));
     }
     Err(Problem::new(Code::KeyNotFound, "there is no such key").recorded_as(Code::Forbidden))
+}
+
+/// The caller may do this to what is stored at a place, or would be.
+///
+/// # Errors
+/// `forbidden`; `not_found` when the caller may do nothing at all there.
+pub(super) fn on_place(
+    state: &AppState,
+    snapshot: &Snapshot,
+    caller: &Caller,
+    permission: Permission,
+    place: &Place,
+) -> Result<(), Problem> {
+    let seen: &[Permission] = match place.store() {
+        Store::Secrets => &[
+            Permission::SecretRead,
+            Permission::SecretWrite,
+            Permission::SecretDelete,
+            Permission::SecretList,
+        ],
+        Store::AuthTokens => {
+            &[Permission::AuthTokenRead, Permission::AuthTokenWrite, Permission::AuthTokenDelete]
+        }
+        Store::OfflineTokens => {
+            &[Permission::OfflineTokenRead, Permission::OfflineTokenWrite, Permission::OfflineTokenDelete]
+        }
+    };
+    let permits = |permission| {
+        let asked = (place.store(), place.owner(), place.name());
+        state.authorizer.permits_stored(snapshot, &caller.identity, permission, asked)
+    };
+    judge(caller, permission, permits, seen, || place::missing(place.store()))
 }
 
 /// The caller may do this to a key that is only about to be.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
-use claviger_actors::cluster::{Member, View};
+use claviger_actors::{
+    cluster::{Member, View},
+    stores::Progress,
+};
 use serde::Serialize;
 
 use super::{
@@ -31,6 +34,7 @@ pub struct ClusterView {
     database: DatabaseView,
     redis: RedisView,
     seal: SealView,
+    stores: StoresView,
 }
 
 /// The master in use, and how far rows have moved after its rotation.
@@ -40,6 +44,37 @@ pub struct SealView {
     master: MasterView,
     /// Null = no master was rotated yet.
     rekey: Option<RekeyView>,
+}
+
+/// Stored rows on their way to the present version of their key.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ClusterStores)]
+pub struct StoresView {
+    /// Rows of all stores, history included.
+    rows: u64,
+    /// Rows that are sealed under another version than the primary.
+    pending: u64,
+    /// Rows that this node has moved since its start.
+    moved: u64,
+    /// Rows of the last round that can't be read; they stay as they are.
+    failed: u64,
+    /// Rows a second that this node moves now.
+    rate: f64,
+    /// Time until nothing is pending, at this rate; null = nothing is, or nothing moves.
+    eta_seconds: Option<f64>,
+}
+
+impl StoresView {
+    fn new(progress: Progress) -> Self {
+        Self {
+            rows: progress.rows,
+            pending: progress.pending,
+            moved: progress.moved,
+            failed: progress.failed,
+            rate: progress.rate,
+            eta_seconds: progress.eta_seconds(),
+        }
+    }
 }
 
 /// A node.
@@ -153,5 +188,6 @@ pub async fn show(state: Data<AppState>) -> Result<HttpResponse, Problem> {
             unfounded: state.cluster.unfounded_hints(),
         },
         seal: SealView { master: MasterView::new(&seal), rekey: RekeyView::new(&seal.view) },
+        stores: StoresView::new(state.stores.progress().await?),
     }))
 }

@@ -27,7 +27,7 @@ use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use super::{
-    authority::{self, Named},
+    authority::{self, Named, Path},
     body,
     dispatch::Handlers,
     idempotency::{self, Replay},
@@ -178,7 +178,9 @@ async fn enter(
     let Access::Needs(permission) = route.access else { return Ok(None) };
     let began = Instant::now();
     record::can_be(state, route).map_err(|problem| Box::new((None, problem)))?;
-    if request.headers().contains_key(header::IF_MATCH) && state.cluster.is_shared() {
+    // What is stored is compared in the database.
+    let is_of_ring = !permission.target().is_stored();
+    if request.headers().contains_key(header::IF_MATCH) && is_of_ring && state.cluster.is_shared() {
         // A tag that another node has given must not be judged by a ring that is behind.
         state.cluster.refresh().await;
     }
@@ -238,21 +240,20 @@ fn admit(
     let identity = auth::authenticate(known, state.issuer(), request.headers(), state.clock.now());
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
     let mut caller = Caller::new(identity, arrival.id_shared());
-    let path = request.match_info().as_str();
-    let segment = |name: &str| table::segment(route.pattern, path, name);
-    let named = Named::find(&snapshot, route, permission, segment);
+    let path = Path { decoded: request.match_info().as_str(), raw: request.uri().path() };
+    let named = Named::find(&snapshot, route, permission, &path);
     // Whoever is turned away is on record with what they wanted.
-    arrival.noted().note(named.subject());
+    arrival.noted().note(named.subject(&snapshot));
     let admitted =
         named.judge(state, &snapshot, &caller, permission).and_then(|()| reached(request, snapshot.epoch.0));
     drop(named);
     if route.kind == Kind::Change {
         // The ring may have other policies by the time that the change is made.
-        let (state, identity, path) = (state.clone(), Arc::clone(&caller.identity), path.to_owned());
+        let (state, identity) = (state.clone(), Arc::clone(&caller.identity));
+        let (decoded, raw) = (path.decoded.to_owned(), path.raw.to_owned());
         let ask = move |snapshot: &Snapshot| {
-            let segment = |name: &str| table::segment(route.pattern, &path, name);
             let caller = Caller::of(Arc::clone(&identity), Rc::from(""));
-            Named::find(snapshot, route, permission, segment)
+            Named::find(snapshot, route, permission, &Path { decoded: &decoded, raw: &raw })
                 .judge(&state, snapshot, &caller, permission)
                 .is_ok()
         };
@@ -311,6 +312,9 @@ async fn run(
             }
         }
         caller.idempotency.clone_from(&ticket);
+        if !route.keeps_answer() {
+            ticket = None;
+        }
         arrival.enter(caller, body);
     }
     let handled = AssertUnwindSafe(handlers.call(route, request)).catch_unwind();
@@ -385,7 +389,7 @@ async fn retry(
     let target = request.uri().to_string();
     let parts = [route.method.as_str().as_bytes(), target.as_bytes(), body];
     let ticket = idempotency::ticket(caller.identity.id().to_string(), key, &parts)?;
-    let kept = idempotency::replay(state, &ticket).await?;
+    let kept = if route.keeps_answer() { idempotency::replay(state, &ticket).await? } else { None };
     Ok((ticket, kept))
 }
 

@@ -25,6 +25,7 @@ pub mod record;
 pub mod seal;
 mod slice;
 pub mod state;
+pub mod stores;
 pub mod table;
 pub mod tokens;
 mod tree;
@@ -63,6 +64,10 @@ routes! {
     post "/v1/tokens/introspect" => tokens::introspect::introspect,
     post "/v1/tokens/refresh" => tokens::refresh::refresh,
     post "/v1/tokens/revoke" => tokens::revoke::revoke,
+    get "/v1/secrets/{owner}/{name}" => stores::secrets::show,
+    put "/v1/secrets/{owner}/{name}" => stores::secrets::put,
+    get "/v1/auth-tokens/{user}/{provider}" => stores::auth_tokens::show,
+    put "/v1/auth-tokens/{user}/{provider}" => stores::auth_tokens::put,
     get "/.well-known/jwks.json" => discovery::jwks,
     get "/healthz" => health::healthz,
     get "/readyz" => health::readyz,
@@ -94,6 +99,15 @@ routes! {
     get "/v1/policies/{name}" => policies::show,
     put "/v1/policies/{name}" => policies::put,
     delete "/v1/policies/{name}" => policies::delete,
+    get "/v1/secrets/{owner}" => stores::secrets::list,
+    post "/v1/secrets/{owner}:batch" => stores::secret_batch::batch,
+    delete "/v1/secrets/{owner}/{name}" => stores::secrets::delete,
+    get "/v1/secrets/{owner}/{name}/versions" => stores::secrets::versions,
+    post "/v1/auth-tokens:batch" => stores::auth_token_batch::batch,
+    delete "/v1/auth-tokens/{user}/{provider}" => stores::auth_tokens::delete,
+    get "/v1/offline-tokens/{user}" => stores::offline_tokens::show,
+    put "/v1/offline-tokens/{user}" => stores::offline_tokens::put,
+    delete "/v1/offline-tokens/{user}" => stores::offline_tokens::delete,
     get "/v1/keys/{name}/versions" => keys::read::versions,
     post "/v1/keys/{name}/restore" => keys::deletion::restore,
     post "/v1/keys/{name}/rotate" => keys::rotate::rotate,

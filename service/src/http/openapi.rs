@@ -13,7 +13,9 @@ use self::{
     answers::Answers,
     schemas::{Flattened, OptionalBodies},
 };
-use super::{api_keys, audit, cluster, crypto, discovery, health, keys, metrics, policies, seal, tokens};
+use super::{
+    api_keys, audit, cluster, crypto, discovery, health, keys, metrics, policies, seal, stores, tokens,
+};
 
 /// The document.
 #[derive(OpenApi)]
@@ -31,6 +33,10 @@ use super::{api_keys, audit, cluster, crypto, discovery, health, keys, metrics, 
         tokens::issue::issue, tokens::verify::verify, tokens::introspect::introspect, tokens::refresh::refresh, tokens::revoke::revoke,
         api_keys::create, api_keys::list, api_keys::show, api_keys::delete, api_keys::rotate,
         policies::list, policies::show, policies::put, policies::delete,
+        stores::secrets::list, stores::secrets::show, stores::secrets::put, stores::secrets::delete,
+        stores::secrets::versions, stores::secret_batch::batch,
+        stores::auth_tokens::show, stores::auth_tokens::put, stores::auth_tokens::delete, stores::auth_token_batch::batch,
+        stores::offline_tokens::show, stores::offline_tokens::put, stores::offline_tokens::delete,
         cluster::show, seal::show, seal::rotate, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
     ),
     components(schemas(super::problem::ProblemBody)),

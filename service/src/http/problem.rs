@@ -132,6 +132,12 @@ impl Problem {
         self
     }
 
+    /// The caller had no right, whatever they are told.
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        self.recorded.unwrap_or(self.code) == Code::Forbidden
+    }
+
     /// Adds a member.
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {

@@ -19,6 +19,7 @@ use claviger_actors::{
     keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot, StillMay},
     masters::MastersHandle,
     rotation::RotationHandle,
+    stores::StoresHandle,
     tokens::TokensHandle,
 };
 use claviger_config::{AuditLevel, TokenTimes};
@@ -53,6 +54,8 @@ pub struct AppState {
     pub max_staleness: std::time::Duration,
     /// Who may do what.
     pub authorizer: Authorizer,
+    /// What is stored for others.
+    pub stores: StoresHandle,
     /// The schedule.
     pub rotation: RotationHandle,
     /// What is counted for whoever watches.

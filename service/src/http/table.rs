@@ -50,6 +50,8 @@ pub struct Route {
     pub pattern: &'static str,
     /// Who may pass.
     pub access: Access,
+    /// A batch reads and writes: whoever may do this is let in too, and the handler asks for each item.
+    pub also: Option<Permission>,
     /// Name of the operation in the audit log.
     pub event: &'static str,
     /// What it does.
@@ -57,12 +59,18 @@ pub struct Route {
 }
 
 const fn public(pattern: &'static str, event: &'static str) -> Route {
-    Route { method: Method::GET, pattern, access: Access::Public, event, kind: Kind::Read }
+    Route { method: Method::GET, pattern, access: Access::Public, also: None, event, kind: Kind::Read }
 }
 
 /// A permission is named after its operation: one word for roles, policies and the audit log.
 const fn route(method: Method, pattern: &'static str, permission: Permission, kind: Kind) -> Route {
-    Route { method, pattern, access: Access::Needs(permission), event: permission.as_str(), kind }
+    Route { method, pattern, access: Access::Needs(permission), also: None, event: permission.as_str(), kind }
+}
+
+/// A batch over what is stored. What it reads must be on record before it leaves, as any use.
+const fn batch(pattern: &'static str, [read, write]: [Permission; 2], event: &'static str) -> Route {
+    let access = Access::Needs(read);
+    Route { method: Method::POST, pattern, access, also: Some(write), event, kind: Kind::Use }
 }
 
 const METRICS: &str = "/metrics";
@@ -135,7 +143,29 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/v1/policies/{name}", Permission::PolicyRead, Kind::Read),
     route(Method::PUT, "/v1/policies/{name}", Permission::PolicyWrite, Kind::Change),
     route(Method::DELETE, "/v1/policies/{name}", Permission::PolicyDelete, Kind::Change),
+    route(Method::GET, SECRETS, Permission::SecretList, Kind::Read),
+    batch(SECRETS_BATCH, [Permission::SecretRead, Permission::SecretWrite], "secret.batch"),
+    route(Method::GET, "/v1/secrets/{owner}/{name}", Permission::SecretRead, Kind::Use),
+    route(Method::PUT, "/v1/secrets/{owner}/{name}", Permission::SecretWrite, Kind::Change),
+    route(Method::DELETE, "/v1/secrets/{owner}/{name}", Permission::SecretDelete, Kind::Change),
+    route(Method::GET, "/v1/secrets/{owner}/{name}/versions", Permission::SecretList, Kind::Read),
+    batch(
+        "/v1/auth-tokens:batch",
+        [Permission::AuthTokenRead, Permission::AuthTokenWrite],
+        "auth_token.batch",
+    ),
+    route(Method::GET, "/v1/auth-tokens/{user}/{provider}", Permission::AuthTokenRead, Kind::Use),
+    route(Method::PUT, "/v1/auth-tokens/{user}/{provider}", Permission::AuthTokenWrite, Kind::Change),
+    route(Method::DELETE, "/v1/auth-tokens/{user}/{provider}", Permission::AuthTokenDelete, Kind::Change),
+    route(Method::GET, "/v1/offline-tokens/{user}", Permission::OfflineTokenRead, Kind::Use),
+    route(Method::PUT, "/v1/offline-tokens/{user}", Permission::OfflineTokenWrite, Kind::Change),
+    route(Method::DELETE, "/v1/offline-tokens/{user}", Permission::OfflineTokenDelete, Kind::Change),
 ];
+
+/// All secrets of an owner, who may be called anything.
+const SECRETS: &str = "/v1/secrets/{owner}";
+/// Several of them at once.
+const SECRETS_BATCH: &str = "/v1/secrets/{owner}:batch";
 
 impl Route {
     /// An `Idempotency-Key` is honoured.
@@ -152,6 +182,19 @@ impl Route {
         self.method == Method::POST && self.kind != Kind::Read && !asks_about_now
     }
 
+    /// The answer itself is kept for a retry. Of a batch over what is stored only the outcome of its changes is: what it reads is a
+    /// question about now.
+    #[must_use]
+    pub fn keeps_answer(&self) -> bool {
+        self.is_retried() && self.also.is_none()
+    }
+
+    /// The route that this path is for another method: what ends an owner's name is no verb for whoever lists.
+    fn of_namesake(&self, method: &Method) -> Option<&'static Self> {
+        let is_it = |route: &&Self| route.pattern == SECRETS && route.method == method;
+        ROUTES.iter().find(|route| self.pattern == SECRETS_BATCH && is_it(route))
+    }
+
     /// What its permission is asked about.
     #[must_use]
     pub fn scope(&self, permission: Permission) -> Scope {
@@ -160,7 +203,11 @@ impl Route {
             target @ (Target::Key | Target::ApiKey | Target::Policy) if self.pattern.contains('{') => {
                 Scope::Path(target)
             }
+            target @ Target::Secret if self.pattern.contains("/{name}") => Scope::Path(target),
+            target @ Target::AuthToken if self.pattern.contains("{provider}") => Scope::Path(target),
+            target @ Target::OfflineToken if self.pattern.contains("{user}") => Scope::Path(target),
             Target::Key | Target::ApiKey | Target::Policy => Scope::Handler,
+            Target::Secret | Target::AuthToken | Target::OfflineToken => Scope::Handler,
         }
     }
 }
@@ -187,6 +234,7 @@ pub fn find(method: &Method, path: &str) -> Found {
         None => Found::Nothing,
         Some(first) => here()
             .find(|route| route.method == method)
+            .or_else(|| first.of_namesake(method))
             .map_or(Found::OtherMethod(first.pattern), Found::Route),
     }
 }
@@ -220,12 +268,15 @@ pub fn allowed(pattern: &str) -> String {
     methods.collect::<Vec<_>>().join(", ")
 }
 
-/// The segment of a path that stands for `{name}` in the pattern that it matched.
+/// The segment of a path that stands for `{name}` in the pattern that it matched, without a verb behind it.
 #[must_use]
 pub fn segment<'a>(pattern: &str, path: &'a str, name: &str) -> Option<&'a str> {
     let mut pairs = pattern.split('/').zip(path.split('/'));
-    let is_named = |part: &str| part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) == Some(name);
-    pairs.find(|(part, _)| is_named(part)).map(|(_, segment)| segment).filter(|segment| !segment.is_empty())
+    let (verb, segment) = pairs.find_map(|(part, segment)| {
+        let (named, verb) = part.strip_prefix('{')?.split_once('}')?;
+        (named == name).then_some((verb, segment))
+    })?;
+    segment.strip_suffix(verb).filter(|segment| !segment.is_empty())
 }
 
 #[cfg(test)]
@@ -248,5 +299,8 @@ mod tests {
         assert_eq!(segment(pattern, path, "version"), Some("7"));
         assert_eq!(segment(pattern, path, "id"), None);
         assert_eq!(segment("/v1/keys/{name}", "/v1/keys/", "name"), None);
+        assert_eq!(segment(SECRETS_BATCH, "/v1/secrets/a:b:batch", "owner"), Some("a:b"));
+        assert_eq!(segment(SECRETS_BATCH, "/v1/secrets/:batch", "owner"), None);
+        assert_eq!(segment(SECRETS_BATCH, "/v1/secrets/a", "owner"), None);
     }
 }

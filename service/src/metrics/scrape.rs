@@ -20,6 +20,7 @@ pub(super) fn text(metrics: &Metrics, state: &AppState) -> String {
     ring(&mut page, state, &snapshot);
     cluster(&mut page, state);
     seal(&mut page, state);
+    stores(&mut page, state);
     tokens::write(&mut page, state);
     audit::write(&mut page, state);
     process::write(&mut page);
@@ -160,6 +161,36 @@ fn seal(page: &mut Page, state: &AppState) {
         "Rows of the last move to a new data-encryption key: counted at its start, moved, and not to be opened.",
         [("total", total), ("done", done), ("failed", failed)]
             .map(|(state, count)| (vec![("state", state)], count as f64)),
+    );
+}
+
+fn stores(page: &mut Page, state: &AppState) {
+    let progress = state.stores.migration().progress();
+    page.gauge("claviger_stores_rows", "Stored rows, history included.", progress.rows as f64);
+    page.gauge(
+        "claviger_stores_migration_pending_rows",
+        "Stored rows that are sealed under another version of the key than the primary.",
+        progress.pending as f64,
+    );
+    page.gauge(
+        "claviger_stores_migration_failed_rows",
+        "Stored rows of the last round that can't be read and stay as they are.",
+        progress.failed as f64,
+    );
+    page.gauge(
+        "claviger_stores_migration_rate",
+        "Stored rows a second that this node moves to the primary.",
+        progress.rate,
+    );
+    page.gauge(
+        "claviger_stores_migration_eta_seconds",
+        "Time until no stored row is pending, at this rate; 0 = none is, or none moves.",
+        progress.eta_seconds().unwrap_or(0.0),
+    );
+    page.counter(
+        "claviger_stores_migrated_rows_total",
+        "Stored rows that this node has moved to the primary.",
+        progress.moved as f64,
     );
 }
 

@@ -105,9 +105,35 @@ def fernet():
     print("both read Fernet")
 
 
+def stored():
+    """What Python keeps at rest is taken in, in each of its forms; what is handed out is read by joserfc and written anew here."""
+    raw, fernet_key = SECRET[3:35], SECRET[4:36]
+    call("/v1/keys/import", {"name": "rest-aes", "type": "aes256-gcm", "material": b64(raw), "kid": "kid-rest"})
+    call("/v1/keys/import", {"name": "rest-fernet", "type": "fernet", "material": b64(fernet_key)})
+    key, algorithms = OctKey.import_key(raw), ["dir", "A256GCM"]
+    header = {"alg": "dir", "enc": "A256GCM", "kid": "kid-rest"}
+    token = Fernet(base64.urlsafe_b64encode(fernet_key)).encrypt("höllo".encode())
+    forms = {
+        "jwe": (jwe.encrypt_compact(header, json.dumps({"v": "höllo"}), key, algorithms=algorithms), "rest-aes"),
+        "fernet": (token.decode(), "rest-fernet"),
+        "base64url": (base64.urlsafe_b64encode(token).decode(), "rest-fernet"),
+        "base64": (b64(token), "rest-fernet"),
+    }
+    puts = [{"name": name, "ciphertext": text, "key": key_name} for name, (text, key_name) in forms.items()]
+    done = call("/v1/secrets/alice:batch", {"put": puts, "get": list(forms)})
+    assert all(item.get("version") == 1 for item in done["put"]), done
+    assert [item["value"] for item in done["get"]] == ["höllo"] * 4, done
+    exported = call("/v1/secrets/alice/base64?as=jwe&key=rest-aes")["ciphertext"]
+    opened = jwe.decrypt_compact(exported, key, algorithms=algorithms)
+    assert json.loads(opened.plaintext) == {"v": "höllo"}
+    assert opened.protected == header and list(opened.protected) == ["alg", "enc", "kid"]
+    print("both read stored values")
+
+
 issued_here(call("/.well-known/openid-configuration")["issuer"])
 issued_there()
 symmetric()
 encrypted()
 fernet()
+stored()
 print("agreed")

@@ -85,6 +85,9 @@ fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String,
         let body = on_a_key(admin, method, rest, &key);
         return (path.replace("{name}", &key).replace("{version}", "1"), body.or(Some(reason)));
     }
+    if ["/v1/secrets", "/v1/auth-tokens", "/v1/offline-tokens"].iter().any(|store| path.starts_with(store)) {
+        return in_a_store(admin, method, path, &key);
+    }
     match (method, path) {
         ("POST", "/v1/audit/hash") => (path.to_owned(), Some(json!({"value": "s"}))),
         ("POST", "/v1/random") => (path.to_owned(), Some(json!({"bytes": 8}))),
@@ -118,6 +121,39 @@ fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String,
         }
         (_, path) if path.contains("{id}") => (path.replace("{id}", &api_key(admin, &[]).0), None),
         _ => (path.to_owned(), None),
+    }
+}
+
+/// Something stored for the owner `test`, as all these API keys are called.
+fn in_a_store(admin: &Client, method: &str, path: &str, name: &str) -> (String, Option<Value>) {
+    let of_test = |path: &str| {
+        path.replace("{owner}", "test")
+            .replace("{user}", "test")
+            .replace("{name}", name)
+            .replace("{provider}", name)
+    };
+    let body = if path.starts_with("/v1/secrets") {
+        json!({"value": "s"})
+    } else if path.starts_with("/v1/auth-tokens") {
+        json!({"access_token": "a", "refresh_token": "r"})
+    } else {
+        json!({"offline_token": "o"})
+    };
+    let real = of_test(path);
+    match (method, path) {
+        ("POST", "/v1/secrets/{owner}:batch") => (real, Some(json!({"put": [{"name": name, "value": "s"}]}))),
+        ("POST", _) => {
+            let put = json!({"user": "test", "provider": name, "access_token": "a"});
+            (real, Some(json!({"put": [put]})))
+        }
+        ("PUT", _) => (real, Some(body)),
+        _ => {
+            let bare = of_test(path.trim_end_matches("/versions"));
+            let bare = if path == "/v1/secrets/{owner}" { format!("{bare}/{name}") } else { bare };
+            let put = admin.send("PUT", &bare, Some(body.to_string().into_bytes()), &[]);
+            assert!(matches!(put.status, 200 | 201), "{}", put.text);
+            (real, None)
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod connection;
 mod doctor;
 mod keys;
 mod local;
+mod secrets;
 mod tokens;
 
 use std::{

@@ -86,11 +86,17 @@ fn may_answer(route: &Route, permission: Permission, operation: &Operation, stat
         // The door's: a header of the wrong form, the credential, the permission, the epoch, the audit log.
         400 | 401 | 403 | 412 | 503 => true,
         404 => {
-            let in_body = [Permission::TokenIssue, Permission::TokenRefresh, Permission::TokenRevoke];
+            let in_body = [
+                Permission::TokenIssue,
+                Permission::TokenRefresh,
+                Permission::TokenRevoke,
+                Permission::SecretList,
+            ];
             in_path || in_body.contains(&permission)
         }
         // Even a look at a key has no answer while its row is damaged.
         409 if permission.target() == Target::Key => in_path || route.kind != Kind::Read,
+        409 if permission.target().is_stored() => true,
         409 => [Permission::ApiKeyDelete, Permission::SealRotate].contains(&permission),
         413 => operation.request_body.is_some() || route.is_retried(),
         _ => false,
@@ -100,13 +106,16 @@ fn may_answer(route: &Route, permission: Permission, operation: &Operation, stat
 /// Names of the headers that a route reads.
 fn parameters(route: &Route) -> impl Iterator<Item = &'static str> {
     let known = route.access != Access::Public;
-    let conditional =
-        [Permission::KeyUpdate, Permission::PolicyWrite].map(Access::Needs).contains(&route.access);
+    let is_of_store = matches!(route.access, Access::Needs(permission) if permission.target().is_stored());
+    let of_store = is_of_store && matches!(route.method, Method::PUT | Method::DELETE);
+    let conditional = of_store
+        || [Permission::KeyUpdate, Permission::PolicyWrite].map(Access::Needs).contains(&route.access);
     let all = [
         ("RequestId", true),
         ("MinEpoch", known),
         ("IdempotencyKey", known && route.is_retried()),
         ("IfMatch", conditional),
+        ("IfNoneMatch", of_store),
     ];
     all.into_iter().filter(|(_, read)| *read).map(|(name, _)| name)
 }
@@ -133,6 +142,14 @@ fn define(components: &mut Components) {
         ),
         ("IdempotencyKey", parameter("Idempotency-Key", "The same key gets the same answer for 24 h", key)),
         ("IfMatch", parameter("If-Match", "Refuse unless this is the ETag of what is there", text())),
+        (
+            "IfNoneMatch",
+            parameter(
+                "If-None-Match",
+                "Refuse if this is the ETag of what is there; * = if anything is",
+                text(),
+            ),
+        ),
     ];
     components.parameters.extend(parameters.map(|(name, parameter)| (name.to_owned(), parameter.into())));
     let problems = PROBLEMS.map(|(status, name)| (name.to_owned(), problem(status).into()));

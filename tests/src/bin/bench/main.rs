@@ -30,6 +30,7 @@ mod rounds;
 mod settings;
 mod signature;
 mod starts;
+mod stores;
 mod table;
 mod target;
 mod verification;
@@ -41,7 +42,8 @@ use settings::Settings;
 use table::{Judge, Lines};
 
 /// Names of what is measured on one machine, beside the operations.
-const PARTS: [&str; 6] = ["start", "ring", "authorization", "revocations", "audit-verify", "memory"];
+const PARTS: [&str; 7] =
+    ["start", "ring", "authorization", "revocations", "audit-verify", "memory", "stores"];
 
 fn main() {
     let settings = Settings::of_environment();
@@ -75,6 +77,9 @@ fn one_machine(settings: &Settings, programs: &Programs, machine: &str) {
     }
     if settings.wants("audit-verify") {
         verification::measure(settings, &mut lines, &mut judge);
+    }
+    if settings.wants("stores") {
+        stores::measure(settings, &programs.claviger, &mut lines, &mut judge);
     }
     let memory = settings.wants("memory").then(|| memory::measure(settings, programs, &mut judge));
     let rounds = Rounds::measure(settings, programs);

@@ -100,6 +100,11 @@ impl Target {
         Self::ready(Kind::OpenBao, Server::Theirs(server), Some(token), settings)
     }
 
+    /// A server that is asked for something of its own.
+    pub(crate) fn launched(kind: Kind, launched: Launched, folder: TempDir, token: Option<String>) -> Self {
+        Self { kind, server: Server::Ours(launched, folder), token, requests: BTreeMap::new() }
+    }
+
     /// One answer of each operation is right before any is measured.
     fn ready(kind: Kind, server: Server, token: Option<String>, settings: &Settings) -> Self {
         let mut target = Self { kind, server, token, requests: BTreeMap::new() };

@@ -13,6 +13,7 @@
 
 mod crypto;
 mod keys;
+mod stores;
 mod tokens;
 
 use std::{io::Read as _, thread};
@@ -33,11 +34,13 @@ async fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let workers = arguments.next().expect("the number of workers").parse().expect("a number");
     let jwks = std::fs::read(arguments.next().expect("the file with the key set"))?;
+    let database = Data::new(stores::Rows::of_environment().await);
     let (keys, jwks) = (Data::new(Keys::generate()), Data::new(Bytes::from(jwks)));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(keys.clone())
             .app_data(jwks.clone())
+            .app_data(database.clone())
             .app_data(web::PayloadConfig::new(BODY_LIMIT))
             .route("/v1/keys/bench-aes/encrypt", web::post().to(crypto::encrypt))
             .route("/v1/keys/bench-aes/decrypt", web::post().to(crypto::decrypt))
@@ -46,6 +49,7 @@ async fn main() -> std::io::Result<()> {
             .route("/v1/keys/bench-rs256/sign", web::post().to(crypto::sign))
             .route("/v1/tokens", web::post().to(tokens::issue))
             .route("/v1/tokens/verify", web::post().to(tokens::verify))
+            .route("/v1/secrets/bench/s", web::get().to(stores::show))
             .route("/.well-known/jwks.json", web::get().to(published))
             // Last, and the only one that is matched by a pattern.
             .route("/v1/keys/{name}/versions/1/public.pem", web::get().to(crypto::public))

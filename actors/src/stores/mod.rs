@@ -1,0 +1,19 @@
+//! The stores: secrets of owners, tokens of third parties, offline tokens.
+//!
+//! [`core`] judges, [`StoresHandle`] reads and writes, [`Migration`] moves rows to the present version of the key. Everything is sealed
+//! under the key `stores`, bound to its place, in rows that carry a MAC. What is stored moves no epoch (docs/stores.md).
+
+pub mod core;
+mod crypt;
+mod handle;
+mod item;
+mod migration;
+mod tokens;
+mod values;
+
+pub use core::{Condition, Refusal, Tags};
+pub use handle::{Change, Done, Listed, Opened, Outcome, StoresFailure, StoresHandle, Wanted, Write};
+pub use item::{About, Item, Place, Revision, Store};
+pub use migration::{Migration, Pace, Progress};
+pub use tokens::AuthTokens;
+pub use values::{TokenPair, VALUE_MAX, text_of_bytes, text_to_bytes};
