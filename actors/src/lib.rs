@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cluster;
 pub mod figures;
 pub mod keyring;
+pub mod masters;
 pub mod rotation;
 pub mod seal;
 pub mod store;

@@ -7,6 +7,7 @@ mod m20261125_000004_audit;
 mod m20261125_000005_node_settings;
 mod m20261125_000006_tokens;
 mod m20261125_000007_stores;
+mod m20261125_000008_seal;
 
 use sea_orm_migration::prelude::*;
 
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000005_node_settings::Migration),
             Box::new(m20261125_000006_tokens::Migration),
             Box::new(m20261125_000007_stores::Migration),
+            Box::new(m20261125_000008_seal::Migration),
         ]
     }
 }

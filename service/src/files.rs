@@ -62,6 +62,27 @@ pub fn secret_file(path: &Path, prefix: &str) -> io::Result<(SecretBytes, bool)>
     Ok((read(path)?, true))
 }
 
+/// Puts a fresh secret on the first line of a secret file, before the one that is to stay beside it; answers with the fresh one.
+///
+/// Both are written to a temporary file, synced and renamed into place: a crash leaves the file of before, or the whole new one.
+///
+/// # Errors
+/// It can't be written.
+pub fn renew_secret(path: &Path, kept: &SecretBytes) -> io::Result<SecretBytes> {
+    let fresh = SecretBytes::new(random::text(SECRET_BYTES).map_err(io::Error::other)?.into_bytes());
+    let temporary = temporary(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let lines = [fresh.expose(), b"\n", kept.expose(), b"\n"];
+    let written = lines.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all());
+    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+        fs::remove_file(&temporary)?;
+        return Err(error);
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(fresh)
+}
+
 fn read(path: &Path) -> io::Result<SecretBytes> {
     let text = zeroize::Zeroizing::new(fs::read(path)?);
     let text = text.trim_ascii_end();
@@ -93,6 +114,24 @@ mod tests {
         assert!(!made && second.ct_eq(first.expose()));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_fresh_secret_goes_before_the_one_that_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        let (first, _) = secret_file(&path, "").unwrap();
+        let second = renew_secret(&path, &first).unwrap();
+        let lines = |one: &SecretBytes, other: &SecretBytes| {
+            [one.expose(), b"\n", other.expose(), b"\n"].concat() == fs::read(&path).unwrap()
+        };
+        assert!(!second.ct_eq(first.expose()) && lines(&second, &first));
+        // Only two stay.
+        let third = renew_secret(&path, &second).unwrap();
+        assert!(lines(&third, &second));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert!(renew_secret(&directory.path().join("no/secret"), &first).is_err());
     }
 
     #[test]

@@ -19,16 +19,13 @@ use actix_web::{
 use claviger_actors::{
     audit::{AuditHandle, keeper::AuditKeeper},
     clock::{Clock, ClusterClock},
-    cluster::{ClusterHandle, HintError, RedisLink, RedisPlace},
-    keyring::{
-        KeyRingHandle,
-        boot::{self, BootError, Booted, DefaultKeys, Identity},
-    },
+    cluster::{HintError, RedisLink, RedisPlace},
+    keyring::boot::{self, BootError, Booted, DefaultKeys, Identity, Started},
+    masters::{GivenMasters, MasterSettings},
     rotation::RotationHandle,
     seal::MasterKeys,
     store::{Database, Place, Pool, StoreError},
     stores::{Pace, StoresHandle},
-    tokens::TokensHandle,
 };
 use claviger_crypto::secret::SecretBytes;
 use tokio::sync::Semaphore;
@@ -124,7 +121,7 @@ impl Application {
 
         let clock = Arc::new(ClusterClock::default());
         let (defaults, identity) = (default_keys(&settings), identity(&settings));
-        let mut ring = boot::boot(database, &masters, identity, &defaults, Arc::clone(&clock)).await?;
+        let mut ring = boot::boot(database, masters, identity, &defaults, Arc::clone(&clock)).await?;
         let settled = settle(&mut ring, &settings, &issuers, (&folder, address)).await;
         let (issuer, bootstrap_token_file) = match settled {
             Ok(settled) => settled,
@@ -135,16 +132,16 @@ impl Application {
             }
         };
 
-        let (ring, tokens, cluster) = ring.start(redis);
+        let started = ring.start(redis, master_settings(&settings));
         let clock: Arc<dyn Clock> = clock;
-        let audited = audit::start(&settings, &ring, &clock).await;
+        let audited = audit::start(&settings, &started.ring, &clock).await;
         if audited.is_err() {
-            cluster.leave().await;
+            started.cluster.leave().await;
         }
         // A node that has not heard from the database since it loaded the ring answers nobody.
-        cluster.refresh().await;
-        let state =
-            Data::new(state(&settings, (ring, tokens, cluster), audited?, (clock, issuer, issuers, spans)));
+        started.cluster.refresh().await;
+        let state = Data::new(state(&settings, started, audited?, (clock, issuer, issuers, spans)));
+        state.masters.keep(state.audit.clone());
         lifecycle::started(&state, &settings).await;
         state.issuers.keep();
         actix_web::rt::spawn(tell_counted(state.clone()));
@@ -207,7 +204,7 @@ impl Application {
 
 fn state(
     settings: &Settings,
-    (ring, tokens, cluster): (KeyRingHandle, TokensHandle, ClusterHandle),
+    Started { ring, tokens, cluster, masters }: Started,
     (audit, keeper): (AuditHandle, AuditKeeper),
     (clock, issuer, issuers, spans): (Arc<dyn Clock>, String, Issuers, Spans),
 ) -> AppState {
@@ -230,6 +227,7 @@ fn state(
         spans,
         metrics: Metrics::new(settings.watching.metrics_keys),
         ring,
+        masters,
         tokens,
         token_times: settings.token_times,
         cluster,
@@ -337,10 +335,15 @@ pub fn place(settings: &Settings) -> Place<'_> {
     }
 }
 
-fn masters(settings: &Settings, folder: &Path) -> io::Result<MasterKeys> {
+const fn master_settings(settings: &Settings) -> MasterSettings {
+    MasterSettings { rotate_every: settings.master_rotate_every, rekey_rate: settings.rekey_rate }
+}
+
+fn masters(settings: &Settings, folder: &Path) -> io::Result<GivenMasters> {
     let none = || io::Error::from(io::ErrorKind::InvalidData);
     if let Some(masters) = &settings.masters {
-        return MasterKeys::new(masters.as_slice().to_vec()).ok_or_else(none);
+        let keys = MasterKeys::new(masters.as_slice().to_vec()).ok_or_else(none)?;
+        return Ok(GivenMasters { keys, renew: None });
     }
     let path = folder.join("master.key");
     let Some(database) = settings.database.file() else { return Err(none()) };
@@ -356,7 +359,11 @@ fn masters(settings: &Settings, folder: &Path) -> io::Result<MasterKeys> {
     if made {
         tracing::warn!(file = %path.display(), "master key generated; back it up, nothing opens without it");
     }
-    MasterKeys::new(vec![secret]).ok_or_else(none)
+    // One a line, newest first, as a rotation leaves them.
+    let lines = secret.expose().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let secrets = lines.filter(|line| !line.is_empty()).map(|line| SecretBytes::new(line.to_vec()));
+    let keys = MasterKeys::new(secrets.collect()).ok_or_else(none)?;
+    Ok(GivenMasters { keys, renew: Some(Arc::new(move |kept| files::renew_secret(&path, kept))) })
 }
 
 fn bootstrap_token(settings: &Settings, folder: &Path) -> io::Result<(SecretBytes, Option<PathBuf>)> {

@@ -39,7 +39,7 @@ impl Node {
         Self::with(&[])
     }
 
-    /// Starts a node with further environment.
+    /// Starts a node with further environment; an empty value takes a variable of the harness away.
     #[must_use]
     pub fn with(environment: &[(&str, &str)]) -> Self {
         Self::within(tempfile::tempdir().unwrap(), environment)
@@ -145,6 +145,12 @@ impl Node {
         (self.child, self.address, self.internal) = spawn(self.folder.path(), &self.environment);
     }
 
+    /// Changes a variable for the next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Ends the process and keeps its folder.
     #[must_use]
     pub fn into_folder(mut self) -> TempDir {
@@ -198,13 +204,18 @@ pub fn refused_start(folder: &Path, environment: &[(&str, &str)]) -> (Option<i32
 )]
 fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, String, Option<String>) {
     let log = File::options().append(true).create(true).open(folder.join("stderr")).unwrap();
-    let mut child = command(folder)
+    let mut command = command(folder);
+    command
         .env("CLAVIGER_SERVER__LISTEN", "127.0.0.1:0")
         .env("CLAVIGER_SEAL__MASTER_KEY", MASTER)
         .env("CLAVIGER_BOOTSTRAP_TOKEN", TOKEN)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
-        .stderr(log)
+        .stderr(log);
+    for (name, _) in environment.iter().filter(|(_, value)| value.is_empty()) {
+        command.env_remove(name);
+    }
+    let mut child = command
         .spawn()
         .unwrap_or_else(|error| panic!("{} can't be started ({error}); build it first", binary().display()));
     let mut output = BufReader::new(child.stdout.take().unwrap());

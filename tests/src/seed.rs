@@ -21,7 +21,12 @@ use crate::node::MASTER;
 
 /// Writes `keys` keys of three versions: 70 % symmetric, 25 % elliptic-curve, 5 % RSA.
 pub async fn seed(path: &Path, keys: usize, now: DateTime<Utc>) {
-    let database = Database::open(Place::File(path)).await.unwrap();
+    seed_at(Place::File(path), keys, now).await;
+}
+
+/// The same, anywhere.
+pub async fn seed_at(place: Place<'_>, keys: usize, now: DateTime<Utc>) {
+    let database = Database::open(place).await.unwrap();
     let masters = MasterKeys::new(vec![SecretBytes::new(MASTER.as_bytes().to_vec())]).unwrap();
     let deployment = database.open_deployment(&masters, now).await.unwrap();
     let rsa = Material::generate(KeyType::Rs256, None).unwrap();

@@ -30,6 +30,7 @@ mod python;
 mod scale;
 mod schemathesis;
 mod sealing;
+mod sealing_rotation;
 mod states;
 mod stores;
 mod tampered;

@@ -115,6 +115,10 @@ permissions! {
     RandomGenerate = "random.generate" Deployment,
     /// See the nodes.
     ClusterRead = "cluster.read" Deployment,
+    /// See which master is in use, and how far a rotation is.
+    SealRead = "seal.read" Deployment,
+    /// Rotate the master.
+    SealRotate = "seal.rotate" Deployment,
     /// See what is on record, and the keys that vouch for it.
     AuditRead = "audit.read" Deployment,
     /// Look whether the audit log is whole.

@@ -51,6 +51,8 @@ pub fn event_of(operation: &str) -> &'static str {
         "api_key.create" | "api_key.created" => "api_key_created",
         "api_key.rotate" | "api_key.rotated" => "api_key_rotated",
         "api_key.delete" | "api_key.deleted" => "api_key_deleted",
+        "seal.rotate" => "master_rotated",
+        "seal.rekeyed" => "data_key_replaced",
         "policy.write" | "policy.written" | "policy.delete" | "policy.deleted" => "policy_changed",
         "secret.read" => "secret_read",
         "secret.write" => "secret_written",
@@ -68,7 +70,7 @@ pub fn event_of(operation: &str) -> &'static str {
         "node.start" => "node_started",
         "node.stop" => "node_stopped",
         "key.read" | "key.read_public" | "api_key.read" | "policy.read" | "cluster.read" | "audit.read"
-        | "metrics.read" => "read",
+        | "metrics.read" | "seal.read" => "read",
         "audit.verify" => "log_verified",
         "audit.hash" => "hash",
         _ => OTHER,

@@ -18,6 +18,7 @@ use super::{core, figures::Tally};
 use crate::{
     clock::{ClusterClock, uptime},
     keyring::{KeyRingHandle, RingFailure},
+    masters::Held,
     store::{NodeRow, Sight, StoreError},
     tokens::TokensHandle,
 };
@@ -44,6 +45,7 @@ pub(super) struct ClusterLink {
 pub(super) struct Shared {
     pub(super) ring: KeyRingHandle,
     pub(super) tokens: TokensHandle,
+    pub(super) held: Arc<Held>,
     pub(super) clock: Arc<ClusterClock>,
     pub(super) node: NodeRow,
     pub(super) draining: AtomicBool,
@@ -51,6 +53,8 @@ pub(super) struct Shared {
     pub(super) renewed: AtomicU64,
     /// Epoch in the row.
     pub(super) written: AtomicU64,
+    /// State of masters and data-encryption keys in the row.
+    pub(super) written_seal: AtomicI64,
     /// Epochs that other nodes have acknowledged over Redis, by the start of the node.
     pub(super) acknowledged: Mutex<BTreeMap<String, u64>>,
     /// Told of every acknowledgement.
@@ -167,12 +171,17 @@ impl Shared {
             (Arc::clone(snapshot.keychain()), snapshot.position())
         };
         let horizon = self.tokens.horizon();
-        let Sight { position, now, feed } = database.look(&keychain, horizon).await.map_err(failed)?;
+        let Sight { position, seal_revision, now, feed } =
+            database.look(&keychain, horizon).await.map_err(failed)?;
         let answered = uptime();
         if let Some(now) = now {
             self.clock.set(now, asked, answered);
         }
         self.latency_us.store(micros(answered.saturating_sub(asked)), Ordering::Relaxed);
+        if self.held.is_behind(seal_revision) {
+            // Before anything is read that may be sealed under a key that this node does not know.
+            self.held.adopt(database).await.map_err(failed)?;
+        }
         // A change that this node makes meanwhile takes in what others have done, so that a long line of them does not keep it waiting.
         let has_it = position == before
             || position.epoch > before.epoch && self.ring.snapshot().epoch >= position.epoch;
@@ -203,20 +212,24 @@ impl Shared {
         if !database.is_shared() || self.left.load(Ordering::Acquire) {
             return Ok(());
         }
-        let (now, applied) = (uptime(), self.ring.settled());
+        let (now, applied, seal_revision) = (uptime(), self.ring.settled(), self.held.revision());
         let renewed = self.renewed.load(Ordering::Acquire);
         let is_due = now.saturating_sub(Duration::from_millis(renewed)) >= core::HEARTBEAT - POLL;
-        if renewed > 0 && !is_due && self.written.load(Ordering::Acquire) == applied.0 {
+        let is_written = self.written.load(Ordering::Acquire) == applied.0
+            && self.written_seal.load(Ordering::Acquire) == seal_revision;
+        if renewed > 0 && !is_due && is_written {
             return Ok(());
         }
         let draining = self.draining.load(Ordering::Relaxed);
-        if !database.renew(&self.node.boot_id, applied, draining).await? {
+        if !database.renew(&self.node.boot_id, (applied, seal_revision), draining).await? {
             let Some(seen_at) = database.server_clock().await? else { return Ok(()) };
             let applied_epoch = i64::try_from(applied.0).unwrap_or(i64::MAX);
-            database.enter(&NodeRow { seen_at, applied_epoch, draining, ..self.node.clone() }).await?;
+            let row = NodeRow { seen_at, applied_epoch, draining, ..self.node.clone() };
+            database.enter(&NodeRow { seal_revision: Some(seal_revision), ..row }).await?;
         }
         self.renewed.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
         self.written.store(applied.0, Ordering::Release);
+        self.written_seal.store(seal_revision, Ordering::Release);
         Ok(())
     }
 }

@@ -24,6 +24,10 @@ pub struct Member {
     pub max_staleness: i64,
     /// It is leaving.
     pub draining: bool,
+    /// State of masters and data-encryption keys that it works with; `None` = its release knows of none.
+    pub seal_revision: Option<i64>,
+    /// Fingerprints of its masters, newest first.
+    pub masters: Vec<String>,
 }
 
 impl Member {
@@ -96,6 +100,8 @@ mod tests {
             applied,
             max_staleness: 3_000,
             draining: false,
+            seal_revision: None,
+            masters: Vec::new(),
         }
     }
 

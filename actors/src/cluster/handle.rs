@@ -19,6 +19,7 @@ use super::{
 use crate::{
     clock::{Clock as _, ClusterClock},
     keyring::{Epoch, KeyRingHandle},
+    masters::Held,
     store::{Database, NodeRow, StoreError},
     tokens::TokensHandle,
 };
@@ -61,7 +62,7 @@ pub struct View {
 impl ClusterHandle {
     /// Starts the actor.
     pub(crate) fn start(
-        (ring, tokens): (KeyRingHandle, TokensHandle),
+        (ring, tokens, held): (KeyRingHandle, TokensHandle, Arc<Held>),
         clock: Arc<ClusterClock>,
         node: NodeRow,
         hints: Option<Hints>,
@@ -70,8 +71,10 @@ impl ClusterHandle {
         let shared = Arc::new(Shared {
             ring,
             tokens,
+            held,
             clock,
             node,
+            written_seal: (-1).into(),
             draining: false.into(),
             renewed: 0.into(),
             written: 0.into(),
@@ -110,6 +113,11 @@ impl ClusterHandle {
         let (answered, answer) = oneshot::channel();
         let asked = self.actor.send(Ask { answered: Some(answered) }).await;
         asked.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// Which start of the node this is.
+    pub(crate) fn boot_id(&self) -> &str {
+        &self.shared.node.boot_id
     }
 
     /// Requests that wait for an answer of the database.
@@ -219,6 +227,8 @@ impl ClusterHandle {
             seen_at: now,
             applied: self.shared.ring.settled().0,
             draining: self.shared.draining.load(Ordering::Relaxed),
+            seal_revision: Some(self.shared.held.revision()),
+            masters: self.shared.held.fingerprints(),
             ..member(self.shared.node.clone())
         };
         for member in &mut members {
@@ -291,7 +301,8 @@ impl ClusterHandle {
     }
 }
 
-fn member(row: NodeRow) -> Member {
+/// A node by its row.
+pub(crate) fn member(row: NodeRow) -> Member {
     Member {
         boot_id: row.boot_id,
         name: row.name,
@@ -301,5 +312,12 @@ fn member(row: NodeRow) -> Member {
         applied: u64::try_from(row.applied_epoch).unwrap_or(0),
         max_staleness: row.max_staleness,
         draining: row.draining,
+        seal_revision: row.seal_revision,
+        masters: row
+            .masters
+            .iter()
+            .flat_map(|held| held.split_ascii_whitespace())
+            .map(str::to_owned)
+            .collect(),
     }
 }

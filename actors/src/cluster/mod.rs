@@ -12,10 +12,10 @@ mod hints;
 mod listener;
 mod redis;
 
-pub(crate) use self::hints::Hints;
 pub use self::{
     core::{Acknowledged, HEARTBEAT, Member},
     figures::Figures,
     handle::{ClusterHandle, View},
     redis::{HintError, RedisLink, RedisPlace},
 };
+pub(crate) use self::{handle::member, hints::Hints};

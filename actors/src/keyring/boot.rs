@@ -21,7 +21,7 @@ use crate::{
     access::PrincipalRecord,
     clock::{Clock, ClusterClock, uptime},
     cluster::{ClusterHandle, Hints, RedisLink},
-    seal::MasterKeys,
+    masters::{GivenMasters, Held, MasterSettings, MastersHandle},
     store::{Database, NodeRow, StoreError},
     tokens::{Loaded, TokensHandle},
 };
@@ -47,7 +47,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    fn row(&self, now: i64) -> NodeRow {
+    fn row(&self, now: i64, held: &Held) -> NodeRow {
         NodeRow {
             boot_id: Uuid::now_v7().to_string(),
             name: self.name.clone(),
@@ -57,6 +57,8 @@ impl Identity {
             applied_epoch: 0,
             max_staleness: i64::try_from(self.max_staleness.as_millis()).unwrap_or(i64::MAX),
             draining: false,
+            seal_revision: Some(held.revision()),
+            masters: Some(held.fingerprints().join(" ")),
         }
     }
 }
@@ -65,6 +67,7 @@ impl Identity {
 pub struct Booted {
     writer: Writer,
     snapshot: Arc<Snapshot>,
+    held: Arc<Held>,
     clock: Arc<ClusterClock>,
     row: NodeRow,
     revocations: Loaded,
@@ -72,6 +75,18 @@ pub struct Booted {
     pub bootstrapped: bool,
     /// `iss` of its tokens, once known.
     pub issuer: Option<String>,
+}
+
+/// The doors to what was started.
+pub struct Started {
+    /// The ring.
+    pub ring: KeyRingHandle,
+    /// Tokens.
+    pub tokens: TokensHandle,
+    /// The other nodes.
+    pub cluster: ClusterHandle,
+    /// Masters.
+    pub masters: MastersHandle,
 }
 
 /// Why the ring did not start.
@@ -97,7 +112,7 @@ pub enum BootError {
 /// See [`BootError`].
 pub async fn boot(
     database: Database,
-    masters: &MasterKeys,
+    masters: GivenMasters,
     identity: Identity,
     defaults: &DefaultKeys,
     clock: Arc<ClusterClock>,
@@ -106,10 +121,11 @@ pub async fn boot(
     if let Some(now) = database.server_clock().await? {
         clock.set(now, asked, uptime());
     }
-    let deployment = database.open_deployment(masters, clock.now()).await?;
+    let deployment = database.open_deployment(&masters.keys, clock.now()).await?;
     let keychain = Arc::new(deployment.keychain);
     // First it counts, then it reads: whatever changes in between waits for it.
-    let row = identity.row(clock.now().timestamp_millis());
+    let held = Arc::new(Held::new(masters, Arc::clone(&keychain)));
+    let row = identity.row(clock.now().timestamp_millis(), &held);
     if database.is_shared() {
         database.enter(&row).await?;
     }
@@ -119,6 +135,7 @@ pub async fn boot(
         snapshot: Arc::new(snapshot(loaded, &keychain)),
         revocations,
         writer: Writer { database, keychain, node: identity.name },
+        held,
         row,
         clock,
         bootstrapped: deployment.bootstrapped,
@@ -219,14 +236,18 @@ impl Booted {
 
     /// Starts the actors.
     #[must_use]
-    pub fn start(self, redis: Option<RedisLink>) -> (KeyRingHandle, TokensHandle, ClusterHandle) {
+    pub fn start(self, redis: Option<RedisLink>, masters: MasterSettings) -> Started {
         let deployment = self.writer.keychain.deployment();
         let hints = redis.map(|link| Hints::new(link, deployment));
         let node = self.writer.node.clone();
         let ring =
             KeyRingHandle::start(self.writer, self.snapshot, Arc::clone(&self.clock) as Arc<dyn Clock>);
-        let tokens = TokensHandle::start(ring.clone(), self.revocations, (Arc::clone(&self.clock), node));
-        let cluster = ClusterHandle::start((ring.clone(), tokens.clone()), self.clock, self.row, hints);
-        (ring, tokens, cluster)
+        let clock = Arc::clone(&self.clock);
+        let tokens = TokensHandle::start(ring.clone(), self.revocations, (clock, node.clone()));
+        let known = (ring.clone(), tokens.clone(), Arc::clone(&self.held));
+        let cluster = ClusterHandle::start(known, Arc::clone(&self.clock), self.row, hints);
+        let known = (ring.clone(), cluster.clone());
+        let masters = MastersHandle::new(self.held, known, self.clock, node, masters);
+        Started { ring, tokens, cluster, masters }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         ApiKeyChange, ApiKeyCommand, ApiKeySubject, PolicyChange, PolicyCommand, PolicySubject,
         PrincipalRecord,
     },
-    seal::{Binding, Keychain},
+    seal::{Binding, Keychain, SealError},
     store::{ChangeSet, LogLine, PolicyWrite, VersionWrite},
 };
 
@@ -73,6 +73,22 @@ impl RingCommand for Command {
             let (dek_id, sealed) = keychain.seal(&binding, &new.secret).map_err(|_| RingFailure::Seal)?;
             new.record.dek_id = dek_id;
             new.record.sealed = Some(sealed.into());
+        }
+        // Whatever is written anyway is sealed under the present data-encryption key, wherever the row is by now.
+        for version in &mut change.updated {
+            let Some(sealed) = &version.sealed else { continue };
+            let binding =
+                Binding::material(keychain.deployment(), change.key.id, version.version, change.key.key_type);
+            match keychain.reseal(version.dek_id, &binding, sealed) {
+                Ok(None) => {}
+                Ok(Some((dek_id, sealed))) => {
+                    version.dek_id = dek_id;
+                    version.sealed = Some(sealed.into());
+                }
+                // What can't be opened stays as it is: a compromise must be possible to record all the same.
+                Err(SealError::Damaged | SealError::MissingDataKey) => {}
+                Err(SealError::WrongMaster | SealError::Primitive) => return Err(RingFailure::Seal),
+            }
         }
         Ok(())
     }

@@ -3,9 +3,11 @@
 use claviger_crypto::{aead::Aead, digest, secret::SecretBytes};
 use uuid::Uuid;
 
-use super::{Binding, SealError};
+use super::{Binding, DataKey, SealError};
 
 const INFO: &[u8] = b"claviger seal v1";
+const FINGERPRINT: &[u8] = b"claviger master fingerprint v1";
+const FINGERPRINT_BYTES: usize = 8;
 const CHECK: &[u8] = b"claviger key check v1";
 
 /// Master secrets, newest first. The newest wraps; the others may still unwrap.
@@ -36,26 +38,70 @@ impl MasterKeys {
     /// # Errors
     /// [`SealError::WrongMaster`]: none of them.
     pub fn fitting(&self, deployment: Uuid, key_check: &[u8]) -> Result<Kek, SealError> {
-        for secret in std::iter::once(&self.newest).chain(&self.older) {
+        self.in_use(deployment, key_check).map(|(kek, _)| kek)
+    }
+
+    /// As [`Self::fitting`], with the secret itself.
+    pub(crate) fn in_use(
+        &self,
+        deployment: Uuid,
+        key_check: &[u8],
+    ) -> Result<(Kek, &SecretBytes), SealError> {
+        for secret in self.all() {
             let kek = Kek::derive(secret, deployment)?;
             if kek.opens(key_check) {
-                return Ok(kek);
+                return Ok((kek, secret));
             }
         }
         Err(SealError::WrongMaster)
     }
+
+    /// What stands for each of them on one deployment, newest first.
+    #[must_use]
+    pub fn fingerprints(&self, deployment: Uuid) -> Vec<String> {
+        self.all().map(|secret| fingerprint(secret, deployment)).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &SecretBytes> {
+        std::iter::once(&self.newest).chain(&self.older)
+    }
+}
+
+/// Keyed by the secret itself, and another one on every deployment: it tells masters apart, and nothing about them.
+fn fingerprint(secret: &SecretBytes, deployment: Uuid) -> String {
+    let hash = digest::hkdf_sha256(secret.expose(), deployment.as_bytes(), FINGERPRINT);
+    hash.expose().iter().take(FINGERPRINT_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Wraps data-encryption keys: HKDF-SHA-256 of a master secret, salted with the deployment's id.
 pub struct Kek {
     aead: Aead,
     deployment: Uuid,
+    fingerprint: String,
 }
 
 impl Kek {
     fn derive(master: &SecretBytes, deployment: Uuid) -> Result<Self, SealError> {
         let key = digest::hkdf_sha256(master.expose(), deployment.as_bytes(), INFO);
-        Ok(Self { aead: Aead::new(&key).map_err(|_| SealError::Primitive)?, deployment })
+        let aead = Aead::new(&key).map_err(|_| SealError::Primitive)?;
+        Ok(Self { aead, deployment, fingerprint: fingerprint(master, deployment) })
+    }
+
+    /// What stands for its master.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// A data-encryption key that this one has wrapped, wrapped by another.
+    ///
+    /// # Errors
+    /// The row was altered, or the random generator failed.
+    pub(crate) fn rewrap(&self, to: &Self, row: &DataKey) -> Result<DataKey, SealError> {
+        let id = row.id.parse().map_err(|_| SealError::Damaged)?;
+        let binding = Binding::data_key(self.deployment, id, &row.purpose);
+        let secret = self.unwrap(&binding, &row.wrapped)?;
+        Ok(DataKey { wrapped: to.wrap(&binding, secret.expose())?, ..row.clone() })
     }
 
     /// A value that only this key opens; it tells a wrong master at once.
@@ -66,7 +112,7 @@ impl Kek {
         self.wrap(&Binding::key_check(self.deployment), CHECK)
     }
 
-    fn opens(&self, key_check: &[u8]) -> bool {
+    pub(crate) fn opens(&self, key_check: &[u8]) -> bool {
         self.unwrap(&Binding::key_check(self.deployment), key_check).is_ok_and(|check| check.ct_eq(CHECK))
     }
 
@@ -80,5 +126,37 @@ impl Kek {
 
     pub(super) fn unwrap(&self, binding: &Binding, wrapped: &[u8]) -> Result<SecretBytes, SealError> {
         self.aead.open(binding.as_bytes(), wrapped).map_err(|_| SealError::Damaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::Keychain;
+
+    fn secret(byte: u8) -> SecretBytes {
+        SecretBytes::new(vec![byte; 32])
+    }
+
+    #[test]
+    fn fingerprints_tell_masters_and_deployments_apart() {
+        let masters = MasterKeys::new(vec![secret(1), secret(2)]).unwrap();
+        let (here, there) = (masters.fingerprints(Uuid::nil()), masters.fingerprints(Uuid::max()));
+        assert_eq!(here, masters.fingerprints(Uuid::nil()));
+        assert!(here.len() == 2 && here[0] != here[1] && here.iter().all(|one| !there.contains(one)));
+        assert!(here.iter().all(|one| one.len() == 16));
+        assert_eq!(masters.newest(Uuid::nil()).unwrap().fingerprint(), here[0]);
+    }
+
+    #[test]
+    fn a_wrapped_key_moves_to_another_master_and_leaves_the_first() {
+        let kek = |byte| MasterKeys::new(vec![secret(byte)]).unwrap().newest(Uuid::nil()).unwrap();
+        let (from, to) = (kek(1), kek(2));
+        let (_, rows) = Keychain::create(&from, 0).unwrap();
+        let moved: Vec<_> = rows.iter().map(|row| from.rewrap(&to, row).unwrap()).collect();
+        let standing = super::super::Standing::default();
+        assert!(Keychain::open(&to, &moved, &standing).is_ok());
+        assert!(matches!(Keychain::open(&from, &moved, &standing), Err(SealError::Damaged)));
+        assert!(matches!(to.rewrap(&from, &rows[0]), Err(SealError::Damaged)));
     }
 }

@@ -11,7 +11,8 @@ mod row_mac;
 
 pub use binding::Binding;
 pub use kek::{Kek, MasterKeys};
-pub use keychain::{DataKey, DataKeyPurpose, Keychain};
+pub(crate) use keychain::fresh;
+pub use keychain::{DataKey, DataKeyPurpose, Keychain, Standing};
 pub use row_mac::mac_of_row;
 
 /// Why something could not be sealed or opened.

@@ -7,10 +7,15 @@ use super::Keychain;
 
 /// Columns that came after their table. While one is NULL it is left out, so that rows from before it keep their MAC; to set or clear it
 /// still changes the MAC.
-const ADDED: [(&str, &str); 4] = [
+const ADDED: [(&str, &str); 9] = [
     ("principals", "previous_hash"),
     ("principals", "previous_until"),
     ("ring_meta", "policies"),
+    ("ring_meta", "seal_revision"),
+    ("ring_meta", "master_version"),
+    ("ring_meta", "master_since"),
+    ("ring_meta", "data_key"),
+    ("ring_meta", "data_key_next"),
     ("keys", "longest_ttl"),
 ];
 

@@ -121,8 +121,8 @@ pub struct VersionWrite {
 /// A change under way: until it is committed or dropped, nobody else on any node can make one. What is decided meanwhile is decided on
 /// the ring as it stands, so that it never has to be taken back.
 pub struct Turn {
-    transaction: DatabaseTransaction,
-    meta: ring_meta::Model,
+    pub(super) transaction: DatabaseTransaction,
+    pub(super) meta: ring_meta::Model,
     position: Position,
 }
 

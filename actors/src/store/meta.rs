@@ -7,7 +7,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Database, StoreError, rows};
+use super::{Database, StoreError, rows, seal};
 use crate::{
     keyring::{Epoch, Position, record::Time},
     seal::{Keychain, MasterKeys, mac_of_row},
@@ -30,20 +30,17 @@ impl Database {
     /// [`SealError::WrongMaster`], before anything is written; [`StoreError::MetaDamaged`]; the database failed.
     pub async fn open_deployment(&self, masters: &MasterKeys, now: Time) -> Result<Deployment, StoreError> {
         match ring_meta::Entity::find_by_id(1).one(&self.connection).await? {
-            Some(meta) => self.open_existing(meta, masters).await,
+            Some(_) => self.open_existing(masters).await,
             None => self.create_deployment(masters, now).await,
         }
     }
 
-    async fn open_existing(
-        &self,
-        meta: ring_meta::Model,
-        masters: &MasterKeys,
-    ) -> Result<Deployment, StoreError> {
+    async fn open_existing(&self, masters: &MasterKeys) -> Result<Deployment, StoreError> {
+        // Both as of one moment: a rotation writes both.
+        let (meta, data_keys) = self.seal_rows().await?;
         let deployment: Uuid = meta.deployment_id.parse().map_err(|_| StoreError::MetaDamaged)?;
         let kek = masters.fitting(deployment, &meta.key_check)?;
-        let data_keys = data_key::Entity::find().all(&self.connection).await?;
-        let keychain = Keychain::open(&kek, &data_keys)?;
+        let keychain = Keychain::open(&kek, &data_keys, &seal::standing(&meta)?)?;
         judge(&keychain, &meta)?;
         Ok(Deployment { keychain, bootstrapped: meta.bootstrapped, issuer: meta.issuer })
     }
@@ -63,6 +60,11 @@ impl Database {
             key_check: kek.key_check()?,
             created_at: rows::millis(now),
             policies: None,
+            seal_revision: None,
+            master_version: None,
+            master_since: None,
+            data_key: None,
+            data_key_next: None,
             mac: Vec::new(),
         };
         meta.mac = mac_of_row(&keychain, "ring_meta", &meta, &[]).to_vec();
@@ -72,8 +74,7 @@ impl Database {
         let insert = ring_meta::Entity::insert(meta.into_active_model()).on_conflict(there);
         if insert.exec_without_returning(&transaction).await? == 0 {
             transaction.rollback().await?;
-            let meta = ring_meta::Entity::find_by_id(1).one(&self.connection).await?;
-            return self.open_existing(meta.ok_or(StoreError::MetaDamaged)?, masters).await;
+            return self.open_existing(masters).await;
         }
         for row in data_keys {
             data_key::Entity::insert(row.into_active_model()).exec_without_returning(&transaction).await?;
@@ -91,7 +92,7 @@ pub(super) fn position(keychain: &Keychain, meta: &ring_meta::Model) -> Result<P
     Ok(Position { epoch, head })
 }
 
-fn judge(keychain: &Keychain, meta: &ring_meta::Model) -> Result<(), StoreError> {
+pub(super) fn judge(keychain: &Keychain, meta: &ring_meta::Model) -> Result<(), StoreError> {
     let mac = mac_of_row(keychain, "ring_meta", meta, &[]);
     if claviger_crypto::digest::ct_eq(&mac, &meta.mac) { Ok(()) } else { Err(StoreError::MetaDamaged) }
 }

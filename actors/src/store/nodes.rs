@@ -27,6 +27,8 @@ const REVOKED: &str = "EXISTS (SELECT 1 FROM revocations WHERE xid >= $1)";
 pub struct Sight {
     /// Where the ring stands.
     pub position: Position,
+    /// State of masters and data-encryption keys.
+    pub seal_revision: i64,
     /// The database's clock, in milliseconds; a file has none.
     pub now: Option<i64>,
     /// What there is of revocations; a file is written by one process, which knows.
@@ -80,7 +82,8 @@ impl Database {
             (None, None)
         };
         let meta = ring_meta::Model::from_query_result(&row, "")?;
-        Ok(Sight { position: meta::position(keychain, &meta)?, now, feed })
+        let seal_revision = meta.seal_revision.unwrap_or(0);
+        Ok(Sight { position: meta::position(keychain, &meta)?, seal_revision, now, feed })
     }
 
     /// The database's clock, in milliseconds; a file has none.
@@ -112,10 +115,16 @@ impl Database {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn renew(&self, boot_id: &str, applied: Epoch, draining: bool) -> Result<bool, StoreError> {
+    pub async fn renew(
+        &self,
+        boot_id: &str,
+        (applied, seal_revision): (Epoch, i64),
+        draining: bool,
+    ) -> Result<bool, StoreError> {
         let renewed = node::Entity::update_many()
             .col_expr(node::Column::SeenAt, Expr::cust(SERVER_CLOCK))
             .col_expr(node::Column::AppliedEpoch, Expr::value(rows::epoch(applied)))
+            .col_expr(node::Column::SealRevision, Expr::value(Some(seal_revision)))
             .col_expr(node::Column::Draining, Expr::value(draining))
             .filter(node::Column::BootId.eq(boot_id))
             .exec(&self.connection)

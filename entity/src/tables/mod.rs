@@ -17,6 +17,7 @@ pub mod policy;
 pub mod principal;
 pub mod principal_use;
 pub mod refresh_token;
+pub mod rekey;
 pub mod revocation;
 pub mod ring_meta;
 pub mod secret;

@@ -23,6 +23,10 @@ pub struct Model {
     pub max_staleness: i64,
     /// It is leaving.
     pub draining: bool,
+    /// State of masters and data-encryption keys that it works with; NULL = its release knows of none.
+    pub seal_revision: Option<i64>,
+    /// Fingerprints of the masters that it was given, newest first, separated by spaces.
+    pub masters: Option<String>,
 }
 
 /// No relation is ever loaded through the ORM.

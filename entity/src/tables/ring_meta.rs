@@ -27,6 +27,16 @@ pub struct Model {
     pub created_at: i64,
     /// Names of all policies and whether each forbids anything, JSON, so that the loss of one is noticed.
     pub policies: Option<String>,
+    /// Grows by one whenever masters or data-encryption keys change; NULL = 0.
+    pub seal_revision: Option<i64>,
+    /// Number of the master in use; NULL = 1.
+    pub master_version: Option<i64>,
+    /// Since when it is in use; NULL = since the deployment began.
+    pub master_since: Option<i64>,
+    /// The data-encryption key that seals; NULL = the only one.
+    pub data_key: Option<String>,
+    /// The one that will, once every node has it.
+    pub data_key_next: Option<String>,
     /// Over all columns that do not move with each change.
     pub mac: Vec<u8>,
 }

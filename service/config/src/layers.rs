@@ -47,6 +47,8 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("cluster.max_staleness", Plain),
     ("redis.url", Password),
     ("seal.master_key", Secret),
+    ("seal.rotate_every", Plain),
+    ("seal.rekey_rate", Plain),
     ("bootstrap_token", Secret),
     ("node.name", Plain),
     ("tokens.issuer", Plain),

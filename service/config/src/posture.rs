@@ -40,6 +40,7 @@ impl Settings {
             ("issuers", issuers(&self.issuers)),
             ("redis.url", redis.to_owned()),
             ("seal.master_key", seal.to_owned()),
+            ("seal.rotate_every", self.master_rotate_every.map_or_else(|| "never".to_owned(), seconds)),
             ("server.development", self.development.to_string()),
             ("server.internal_listen", internal.unwrap_or_else(|| NONE.to_owned())),
             ("server.listen", self.listen.to_string()),
@@ -133,6 +134,7 @@ mod tests {
                 r#"{"a": {"issuer": "https://a", "audience": "us", "roles": {"s": ["signer", "x"]}}}"#,
                 "a: https://a for us, s=signer+x; keys by discovery, token none, 86400s, 30s",
             ),
+            ("seal.rotate_every", "0s", "never"),
         ];
         for (name, value, shown) in changes {
             let variable = format!("CLAVIGER_{}", name.to_uppercase().replace('.', "__"));

@@ -45,6 +45,10 @@ pub struct Settings {
     pub max_staleness: Duration,
     /// Master secrets; absent = the key file beside the database.
     pub masters: Option<MasterSecrets>,
+    /// Age at which a master is to be replaced; `None` = never.
+    pub master_rotate_every: Option<Duration>,
+    /// Rows that are sealed anew each second at most.
+    pub rekey_rate: u32,
     /// First administrator's token; absent = the token file beside the database.
     pub bootstrap_token: Option<SecretBytes>,
     /// Name of this node.
@@ -137,6 +141,8 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
 }
 
+/// Cryptoperiod of the tier *master*.
+const MASTER_PERIOD: HumanDuration = HumanDuration::from_days(90);
 pub(crate) const SECONDS: &str = "must be a duration such as \"30s\", at least one second";
 
 impl Settings {
@@ -206,6 +212,8 @@ impl Judge<'_> {
                 })
                 .unwrap_or(Duration::from_secs(if database.file().is_some() { 0 } else { 5 })),
             masters,
+            master_rotate_every: judge.master_rotate_every(),
+            rekey_rate: judge.rekey_rate(),
             migration_url: judge.postgres("database.migration_url"),
             pool: judge.pool(),
             redis: judge.redis(),
@@ -335,6 +343,19 @@ impl Judge<'_> {
     fn masters(&mut self) -> Option<MasterSecrets> {
         let given = self.layers.get("seal.master_key")?;
         master::parse(&given.text).map_err(|rule| self.problem(given.origin.clone(), &rule)).ok()
+    }
+
+    fn master_rotate_every(&mut self) -> Option<Duration> {
+        let rule = "must be a duration such as \"90d\", or \"0s\" for never";
+        let given = self.parse("seal.rotate_every", rule, |text| text.parse::<HumanDuration>().ok());
+        let every = Duration::from_secs(given.unwrap_or(MASTER_PERIOD).as_secs());
+        (!every.is_zero()).then_some(every)
+    }
+
+    fn rekey_rate(&mut self) -> u32 {
+        let rule = "must be a whole number from 1 to 1000000";
+        let rate = self.parse("seal.rekey_rate", rule, |text| bounded(text, 1, 1_000_000));
+        rate.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(2_000)
     }
 
     fn bootstrap_token(&mut self) -> Option<SecretBytes> {

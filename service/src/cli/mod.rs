@@ -19,6 +19,7 @@ mod keys;
 mod migrate;
 mod output;
 mod policies;
+mod seal;
 mod secrets;
 mod serve;
 mod target;
@@ -57,6 +58,8 @@ enum Command {
     Audit(audit::Audit),
     /// The nodes of a deployment, and how far each has come.
     Cluster(cluster::Cluster),
+    /// The master key: status, rotate.
+    Seal(seal::Seal),
     /// Keys: create, look, rotate, use.
     Keys(keys::Keys),
     /// Tokens: issue, verify, refresh, revoke, introspect.
@@ -92,6 +95,7 @@ impl Command {
             Self::Openapi => output::bytes(openapi::text().as_bytes()).map(|()| ExitCode::SUCCESS),
             Self::Audit(audit) => audit.run().await,
             Self::Cluster(cluster) => cluster.run().await,
+            Self::Seal(seal) => seal.run().await,
             Self::Keys(keys) => keys.run().await,
             Self::Tokens(tokens) => tokens.run().await,
             Self::ApiKeys(api_keys) => api_keys.run().await,

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{
     problem::{Code, Problem},
+    seal::{self, MasterView, RekeyView},
     state::AppState,
 };
 
@@ -32,7 +33,17 @@ pub struct ClusterView {
     barrier: Option<BarrierView>,
     database: DatabaseView,
     redis: RedisView,
+    seal: SealView,
     stores: StoresView,
+}
+
+/// The master in use, and how far rows have moved after its rotation.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ClusterSeal)]
+pub struct SealView {
+    master: MasterView,
+    /// Null = no master was rotated yet.
+    rekey: Option<RekeyView>,
 }
 
 /// Stored rows on their way to the present version of their key.
@@ -150,6 +161,7 @@ pub async fn show(state: Data<AppState>) -> Result<HttpResponse, Problem> {
         tracing::warn!(%error, "the nodes could not be read");
         Problem::new(Code::Overloaded, "the database does not answer; try again")
     })?;
+    let seal = seal::status(&state).await?;
     let snapshot = state.ring.snapshot();
     let epoch = snapshot.epoch.0;
     Ok(HttpResponse::Ok().json(ClusterView {
@@ -175,6 +187,7 @@ pub async fn show(state: Data<AppState>) -> Result<HttpResponse, Problem> {
             },
             unfounded: state.cluster.unfounded_hints(),
         },
+        seal: SealView { master: MasterView::new(&seal), rekey: RekeyView::new(&seal.view) },
         stores: StoresView::new(state.stores.progress().await?),
     }))
 }

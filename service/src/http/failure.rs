@@ -4,6 +4,7 @@ use chrono::SecondsFormat;
 use claviger_actors::{
     access::AccessError,
     keyring::{RingFailure, Unusable, core::RingError},
+    masters::MasterFailure,
     tokens::TokenFailure,
 };
 use claviger_crypto::{CryptoError, MaterialError};
@@ -63,6 +64,28 @@ impl From<TokenFailure> for Problem {
             TokenFailure::Primitive => {
                 tracing::error!(error = %failure, "tokens can't be hashed");
                 Self::new(Code::Internal, "the service failed; its log says why")
+            }
+        }
+    }
+}
+
+impl From<MasterFailure> for Problem {
+    fn from(failure: MasterFailure) -> Self {
+        let detail = failure.to_string();
+        match failure {
+            MasterFailure::NoOther | MasterFailure::UnderWay => Self::new(Code::KeyStateConflict, detail),
+            MasterFailure::Lacking(nodes) => {
+                let detail = format!("{detail}: {}", nodes.join(", "));
+                Self::new(Code::KeyStateConflict, detail).with("nodes", nodes)
+            }
+            MasterFailure::Locked => Self::new(Code::Sealed, detail),
+            MasterFailure::File(ref cause) => {
+                tracing::error!(error = %detail, ?cause, "the master was not rotated");
+                Self::new(Code::Internal, detail)
+            }
+            MasterFailure::Storage(ref cause) => {
+                tracing::error!(error = %detail, ?cause, "the rotation of the master was not confirmed");
+                Self::new(Code::Overloaded, detail)
             }
         }
     }

@@ -22,6 +22,7 @@ mod page;
 pub mod policies;
 pub mod problem;
 pub mod record;
+pub mod seal;
 mod slice;
 pub mod state;
 pub mod stores;
@@ -75,6 +76,8 @@ routes! {
     get "/openapi.json" => openapi::serve,
     get "/.well-known/openid-configuration" => discovery::metadata,
     get "/v1/cluster" => cluster::show,
+    get "/v1/seal" => seal::show,
+    post "/v1/seal/rotate" => seal::rotate,
     get "/v1/audit" => audit::list::list,
     get "/v1/audit/keys" => audit::keys::keys,
     get "/v1/audit/checkpoints" => audit::checkpoints::checkpoints,

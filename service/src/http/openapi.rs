@@ -13,7 +13,9 @@ use self::{
     answers::Answers,
     schemas::{Flattened, OptionalBodies},
 };
-use super::{api_keys, audit, cluster, crypto, discovery, health, keys, metrics, policies, stores, tokens};
+use super::{
+    api_keys, audit, cluster, crypto, discovery, health, keys, metrics, policies, seal, stores, tokens,
+};
 
 /// The document.
 #[derive(OpenApi)]
@@ -35,7 +37,7 @@ use super::{api_keys, audit, cluster, crypto, discovery, health, keys, metrics, 
         stores::secrets::versions, stores::secret_batch::batch,
         stores::auth_tokens::show, stores::auth_tokens::put, stores::auth_tokens::delete, stores::auth_token_batch::batch,
         stores::offline_tokens::show, stores::offline_tokens::put, stores::offline_tokens::delete,
-        cluster::show, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
+        cluster::show, seal::show, seal::rotate, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
     ),
     components(schemas(super::problem::ProblemBody)),
     modifiers(&Bearer, &Flattened, &OptionalBodies, &Answers),

@@ -69,6 +69,7 @@ codes! {
     Overloaded = 503 "overloaded" "The node is busy",
     StaleNode = 503 "stale_node" "This node may not know what has been revoked",
     IssuerUnavailable = 503 "issuer_unavailable" "The issuer of the token can't be asked for its keys",
+    Sealed = 503 "sealed" "This node lacks the master key in use",
     AuditUnavailable = 503 "audit_unavailable" "The audit log can't be written",
     Internal = 500 "internal" "The service failed",
 }

@@ -17,6 +17,7 @@ use claviger_actors::{
     clock::Clock,
     cluster::ClusterHandle,
     keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot, StillMay},
+    masters::MastersHandle,
     rotation::RotationHandle,
     stores::StoresHandle,
     tokens::TokensHandle,
@@ -41,6 +42,8 @@ use crate::{
 pub struct AppState {
     /// The key ring.
     pub ring: KeyRingHandle,
+    /// Masters.
+    pub masters: MastersHandle,
     /// What is known of tokens after their issue.
     pub tokens: TokensHandle,
     /// How long tokens live.
@@ -120,11 +123,16 @@ impl AppState {
     /// What this ring says still holds, as far as this node can know.
     ///
     /// # Errors
-    /// `stale_node`.
+    /// `stale_node`, `sealed`.
     pub fn is_current(&self, confirmed: &Confirmed) -> Result<(), Problem> {
         if self.ring.is_rewound() {
             let detail = "the database has lost changes that this node knows; see the log of the node";
             return Err(Problem::new(Code::StaleNode, detail));
+        }
+        if self.masters.is_locked() {
+            let detail =
+                "this node lacks the master key in use; start it with that on a line of seal.master_key";
+            return Err(Problem::new(Code::Sealed, detail));
         }
         let age = confirmed.age();
         if age <= self.max_staleness {

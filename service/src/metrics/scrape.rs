@@ -19,6 +19,7 @@ pub(super) fn text(metrics: &Metrics, state: &AppState) -> String {
     keys(&mut page, state, &snapshot, metrics.operations.most());
     ring(&mut page, state, &snapshot);
     cluster(&mut page, state);
+    seal(&mut page, state);
     stores(&mut page, state);
     tokens::write(&mut page, state);
     issuers::write(&mut page, state);
@@ -130,6 +131,37 @@ fn ring(page: &mut Page, state: &AppState, snapshot: &Snapshot) {
         "claviger_database_connections_max",
         "Connections to the database at most.",
         figures.connections.most as f64,
+    );
+}
+
+/// What the node has read last; it looks every minute, and all the time while rows move.
+fn seal(page: &mut Page, state: &AppState) {
+    let locked = flag(state.masters.is_locked());
+    page.gauge("claviger_sealed", "1 while the node lacks the master in use; it serves nothing.", locked);
+    let latest = state.masters.latest();
+    let late = latest.as_ref().and_then(|(_, at)| (state.clock.now() - (*at)?).to_std().ok());
+    page.gauge(
+        "claviger_master_overdue_seconds",
+        "Time since the master should have been rotated; 0 = it need not be yet.",
+        late.unwrap_or_default().as_secs_f64(),
+    );
+    let view = latest.as_ref().map(|(view, _)| view);
+    let version = view.map_or(0, |view| view.master_version);
+    page.gauge("claviger_master_version", "Number of the master in use; 0 = not read yet.", version as f64);
+    let rekey = view.and_then(|view| view.rekey.as_ref());
+    let is_moving = rekey.is_some_and(|rekey| rekey.finished_at.is_none());
+    page.gauge(
+        "claviger_rekey_running",
+        "1 while rows move, or are about to, to a new data-encryption key.",
+        flag(is_moving),
+    );
+    let (total, done, failed) =
+        rekey.map_or((0, 0, 0), |rekey| (rekey.total, rekey.done.min(rekey.total), rekey.failed));
+    page.gauges(
+        "claviger_rekey_rows",
+        "Rows of the last move to a new data-encryption key: counted at its start, moved, and not to be opened.",
+        [("total", total), ("done", done), ("failed", failed)]
+            .map(|(state, count)| (vec![("state", state)], count as f64)),
     );
 }
 

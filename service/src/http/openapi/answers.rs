@@ -97,7 +97,7 @@ fn may_answer(route: &Route, permission: Permission, operation: &Operation, stat
         // Even a look at a key has no answer while its row is damaged.
         409 if permission.target() == Target::Key => in_path || route.kind != Kind::Read,
         409 if permission.target().is_stored() => true,
-        409 => permission == Permission::ApiKeyDelete,
+        409 => [Permission::ApiKeyDelete, Permission::SealRotate].contains(&permission),
         413 => operation.request_body.is_some() || route.is_retried(),
         _ => false,
     }

@@ -1,0 +1,42 @@
+//! `claviger seal`: which master is in use, and its rotation.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::json;
+
+use super::{client::Client, failure::Failure, output, target::Target};
+
+/// The master key: status, rotate.
+#[derive(Debug, Args)]
+pub(super) struct Seal {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Which master is in use, which nodes have it, and how far rows have moved after a rotation.
+    Status,
+    /// Put the newest master in use, and seal everything anew in the background.
+    Rotate,
+}
+
+impl Seal {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        let client = Client::authenticated(&self.target)?;
+        let answer = match self.command {
+            Command::Status => client.call(Method::GET, &["v1", "seal"], &[], None).await?,
+            Command::Rotate => client.post(&["v1", "seal", "rotate"], &json!({})).await?,
+        };
+        output::json(&answer)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
