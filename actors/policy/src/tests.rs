@@ -193,7 +193,8 @@ fn owners_have_what_is_theirs() {
 #[test]
 fn examples_of_the_documentation_are_policies() {
     let page = include_str!("../../../docs/access.md");
-    let examples: Vec<&str> = page.split("\n```\n").skip(1).step_by(2).collect();
+    let examples = page.split("\n```cedar\n").skip(1);
+    let examples: Vec<&str> = examples.filter_map(|rest| rest.split("\n```\n").next()).collect();
     assert_eq!(examples.len(), 5);
     for example in examples {
         assert_eq!(document(example).warnings, Vec::<String>::new(), "{example}");
