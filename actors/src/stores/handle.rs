@@ -137,13 +137,16 @@ pub struct Wanted<'a> {
     pub opened_with: &'a [(KeyName, Kid)],
 }
 
+/// Whether somebody may do something at a place, by a ring.
+pub type AskAt = dyn Fn(&Snapshot, &Place) -> bool + Send + Sync;
+
 /// A judgement about places that can be made again.
 #[derive(Clone)]
 pub struct StillMayAt {
     /// Revision of the policies and labels that it was made by.
     pub revision: u64,
     /// The same question to another ring.
-    pub ask: Arc<dyn Fn(&Snapshot, &Place) -> bool + Send + Sync>,
+    pub ask: Arc<AskAt>,
 }
 
 impl std::fmt::Debug for StillMayAt {

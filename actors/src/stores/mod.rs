@@ -13,7 +13,7 @@ mod values;
 
 pub use core::{Condition, Refusal, Tags};
 pub use handle::{
-    Change, Done, Listed, Opened, Outcome, StillMayAt, StoresFailure, StoresHandle, Wanted, Write,
+    AskAt, Change, Done, Listed, Opened, Outcome, StillMayAt, StoresFailure, StoresHandle, Wanted, Write,
 };
 pub use item::{About, Item, Place, Revision, Store};
 pub use migration::{Migration, Pace, Progress};

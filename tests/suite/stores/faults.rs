@@ -145,6 +145,25 @@ fn taking_a_value_in_is_a_use_of_its_key() {
     assert_eq!((&read["key"], &read["kid"]), (&json!("old"), &exported["kid"]), "{read}");
 }
 
+/// A token names no version: no more of them are tried than by a decryption.
+#[test]
+fn so_many_versions_are_tried() {
+    let node = Node::start();
+    let client = node.client();
+    client.post("/v1/keys", &json!({"name": "f", "type": "fernet"})).expect(201);
+    let made = client.post("/v1/keys/f/encrypt", &json!({"plaintext": "aGVsbG8="})).expect(200);
+    let (take_in, open) =
+        (json!({"ciphertext": made["ciphertext"], "key": "f"}), json!({"ciphertext": made["ciphertext"]}));
+    let rotate =
+        || drop(client.post("/v1/keys/f/rotate", &json!({"force": true, "reason": "drill"})).expect(200));
+    (0..63).for_each(|_| rotate());
+    client.post("/v1/keys/f/decrypt", &open).expect(200);
+    put(&client, "/v1/secrets/alice/s", &take_in).expect(201);
+    rotate();
+    client.post("/v1/keys/f/decrypt", &open).refused(400, "decryption_failed");
+    put(&client, "/v1/secrets/alice/s", &take_in).refused(400, "decryption_failed");
+}
+
 /// Nothing is opened for somebody who may not write it.
 #[test]
 fn the_right_comes_before_the_key() {
@@ -238,7 +257,8 @@ fn p7_a_number_that_was_edited_is_not_counted_on() {
 /// Tokens that do not fit have their problem in their place.
 #[test]
 fn one_long_pair_does_not_fail_the_others() {
-    let client = Node::start().client();
+    let node = Node::start();
+    let client = node.client();
     let long = "\u{1}".repeat(60_000);
     let item = |user: &str, token: &str| json!({"user": user, "provider": "p", "access_token": token});
     let done = client
