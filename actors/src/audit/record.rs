@@ -177,12 +177,19 @@ pub struct StoredSubject {
     /// Name of a secret, or provider of tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub item: Option<String>,
+    /// Keys that values of a batch were opened with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// Versions of those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kids: Vec<String>,
 }
 
 impl Subject {
     /// Something of an owner.
     #[must_use]
     pub fn of_stored(owner: Option<String>, item: Option<String>) -> Self {
-        Self { stored: Some(Box::new(StoredSubject { owner, item })), ..Self::default() }
+        let stored = StoredSubject { owner, item, ..StoredSubject::default() };
+        Self { stored: Some(Box::new(stored)), ..Self::default() }
     }
 }

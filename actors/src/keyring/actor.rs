@@ -83,7 +83,7 @@ pub struct IdempotencyTicket {
     pub scope: String,
     /// The `Idempotency-Key`.
     pub key: String,
-    /// Hash of method, path and body.
+    /// Keyed hash of method, path and body.
     pub request_hash: [u8; 32],
 }
 

@@ -75,6 +75,12 @@ pub(crate) fn refresh_hash(snapshot: &Snapshot, token: &[u8]) -> Option<[u8; 32]
     keyed_hash(snapshot, b"refresh token v1:", token)
 }
 
+/// Keyed hash of what stands for a request: requests hold secrets, and who reads the database must not be able to try some.
+#[must_use]
+pub fn request_hash(snapshot: &Snapshot, digest: &[u8; 32]) -> Option<[u8; 32]> {
+    keyed_hash(snapshot, b"retried request v1:", digest)
+}
+
 /// The secret under which revoked things are marked.
 pub(crate) fn mark_secret(snapshot: &Snapshot) -> Option<[u8; 32]> {
     keyed_hash(snapshot, b"revocation marks v1:", &[])

@@ -61,6 +61,9 @@ pub enum Refusal {
     /// There is nothing to delete.
     #[error("there is nothing here")]
     Missing,
+    /// Policies have changed since the caller was judged.
+    #[error("policies do not permit this any more")]
+    NotPermitted,
 }
 
 /// Judges a change of what is there now; a row that was edited from outside is there and has no state that anybody knows.

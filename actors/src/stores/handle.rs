@@ -1,10 +1,13 @@
 //! The door to the stores.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::TimeDelta;
 use claviger_crypto::secret::SecretBytes;
-use claviger_entity::{Owner, SecretName};
+use claviger_entity::{KeyName, Kid, Owner, SecretName};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
@@ -14,7 +17,7 @@ use super::{
     crypt::{self, CryptError},
     item::{About, Item, Place, Revision},
     migration::Migration,
-    values::{TokenPair, VALUE_MAX, text_of_bytes},
+    values::{SEALED_MAX, TokenPair, text_of_bytes},
 };
 use crate::{
     audit::event,
@@ -128,6 +131,62 @@ pub struct Wanted<'a> {
     pub is_batch: bool,
     /// Who asks.
     pub context: &'a ChangeContext,
+    /// Whether the caller still may, asked again for each place of a batch: the door knows none of them.
+    pub still_may: Option<&'a StillMayAt>,
+    /// Versions of keys that the values were opened with, as another system had kept them.
+    pub opened_with: &'a [(KeyName, Kid)],
+}
+
+/// Whether somebody may do something at a place, by a ring.
+pub type AskAt = dyn Fn(&Snapshot, &Place) -> bool + Send + Sync;
+
+/// A judgement about places that can be made again.
+#[derive(Clone)]
+pub struct StillMayAt {
+    /// Revision of the policies and labels that it was made by.
+    pub revision: u64,
+    /// The same question to another ring.
+    pub ask: Arc<AskAt>,
+}
+
+impl std::fmt::Debug for StillMayAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StillMayAt").field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
+/// As [`Wanted`], for a transaction that runs elsewhere.
+struct Asked {
+    operation: &'static str,
+    is_batch: bool,
+    context: ChangeContext,
+    still_may: Option<StillMayAt>,
+    opened_with: Vec<(KeyName, Kid)>,
+    /// Each with the number that the caller knows it by.
+    changes: Vec<(usize, Change)>,
+}
+
+impl Asked {
+    /// Whether the caller still may, by the ring as it is now: it may have changed while this waited.
+    fn judge(&self, snapshot: &Snapshot, now: Time) -> Result<(), StoresFailure> {
+        let access = snapshot.access();
+        let is_live = |id| access.api_key(id).is_some_and(|principal| principal.record.is_live(now));
+        if self.context.api_key.is_some_and(|id| !is_live(id)) {
+            return Err(StoresFailure::ActorGone);
+        }
+        match &self.context.still_may {
+            Some(judged) if judged.revision != snapshot.access_revision() && !(judged.ask)(snapshot) => {
+                Err(StoresFailure::NotPermitted)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn may_at(&self, snapshot: &Snapshot, place: &Place) -> bool {
+        self.still_may.as_ref().is_none_or(|judged| {
+            judged.revision == snapshot.access_revision() || (judged.ask)(snapshot, place)
+        })
+    }
 }
 
 /// Why nothing was read or written.
@@ -144,6 +203,12 @@ pub enum StoresFailure {
     /// Longer than a value may be.
     #[error("a value has at most 65536 bytes")]
     TooLong,
+    /// Whoever asked for the change is not accepted any more.
+    #[error("the API key is not accepted any more")]
+    ActorGone,
+    /// Policies have changed since the caller was judged.
+    #[error("policies do not permit this any more")]
+    NotPermitted,
     /// The `Idempotency-Key` was used for another request.
     #[error("this Idempotency-Key was used for another request; choose a new one")]
     IdempotencyMismatch,
@@ -254,48 +319,79 @@ impl StoresHandle {
         Ok(found.iter().filter_map(|found| listed(place.name(), found)).collect())
     }
 
-    /// Secrets of an owner whose names come after one, by name; never a value.
+    /// Names of secrets of an owner that come after one, in order.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn list(
+    pub async fn names(
         &self,
         owner: &Owner,
-        after: Option<SecretName>,
+        after: Option<String>,
         limit: usize,
-    ) -> Result<Vec<Listed>, StoresFailure> {
-        let (keychain, owner) = (Arc::clone(self.ring.snapshot().keychain()), owner.clone());
+    ) -> Result<Vec<String>, StoresFailure> {
+        let owner = owner.clone();
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+        let question =
+            |database: Database| async move { database.secret_names(&owner, after.as_deref(), limit).await };
+        self.ask(question).await
+    }
+
+    /// Secrets of an owner that have these names, by name; never a value. A row is judged with its value, so they are few at a time.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn list(&self, owner: &Owner, names: &[String]) -> Result<Vec<Listed>, StoresFailure> {
+        let (keychain, owner) = (Arc::clone(self.ring.snapshot().keychain()), owner.clone());
+        let names = names.to_vec();
         let question = |database: Database| async move {
-            database.secrets_of(&keychain, &owner, after.as_ref(), limit).await
+            let found = database.secrets_named(&keychain, &owner, &names).await?;
+            // The values go here, and not only when somebody has the list.
+            Ok(found.iter().filter_map(|(name, found)| listed(name, found)).collect())
         };
-        let found = self.ask(question).await?;
-        Ok(found.iter().filter_map(|(name, found)| listed(name, found)).collect())
+        self.ask(question).await
+    }
+
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// See [`Self::change`].
+    pub async fn change_one(
+        &self,
+        wanted: Wanted<'_>,
+        change: Change,
+    ) -> Result<Option<Outcome>, StoresFailure> {
+        Ok(self.change(wanted, vec![(0, change)]).await?.remove(&0))
     }
 
     /// Makes changes, in one transaction with their record and the outcome for a retry. What one place refuses does not keep the others
-    /// from theirs.
+    /// from theirs. Each has a number of the caller's; on a retry the outcomes are those of the first time, so that one may be missing.
     ///
     /// # Errors
     /// See [`StoresFailure`]: nothing was changed, unless the database did not say.
     pub async fn change(
         &self,
         wanted: Wanted<'_>,
-        changes: Vec<Change>,
-    ) -> Result<Vec<Outcome>, StoresFailure> {
+        changes: Vec<(usize, Change)>,
+    ) -> Result<BTreeMap<usize, Outcome>, StoresFailure> {
         let is_long =
-            |change: &Change| matches!(&change.write, Write::Put(value, _) if value.len() > 3 * VALUE_MAX);
-        if changes.iter().any(is_long) {
+            |change: &Change| matches!(&change.write, Write::Put(value, _) if value.len() > SEALED_MAX);
+        if changes.iter().any(|(_, change)| is_long(change)) {
             return Err(StoresFailure::TooLong);
         }
-        let (operation, is_batch) = (wanted.operation, wanted.is_batch);
-        let is_retried = wanted.context.idempotency.is_some();
-        let (context, changes) = (Arc::new(wanted.context.clone()), Arc::new(changes));
+        let asked = Arc::new(Asked {
+            operation: wanted.operation,
+            is_batch: wanted.is_batch,
+            context: wanted.context.clone(),
+            still_may: wanted.still_may.cloned(),
+            opened_with: wanted.opened_with.to_vec(),
+            changes,
+        });
+        let is_retried = asked.context.idempotency.is_some();
         for _ in 0..TRIES {
-            let (this, context, changes) = (self.clone(), Arc::clone(&context), Arc::clone(&changes));
+            let (this, asked) = (self.clone(), Arc::clone(&asked));
             let attempt = |database: Database| async move {
                 let turn = database.take_stores_turn().await?;
-                Ok(this.attempt(turn, (operation, is_batch, &context), &changes).await)
+                Ok(this.attempt(turn, &asked).await)
             };
             match self.ring.database().at_home(attempt).await {
                 Ok(Ok(outcomes)) => return Ok(outcomes),
@@ -311,16 +407,13 @@ impl StoresHandle {
         Err(StoresFailure::Behind)
     }
 
-    async fn attempt(
-        &self,
-        turn: StoresTurn,
-        (operation, is_batch, context): (&'static str, bool, &ChangeContext),
-        changes: &[Change],
-    ) -> Result<Vec<Outcome>, Stop> {
+    async fn attempt(&self, turn: StoresTurn, asked: &Asked) -> Result<BTreeMap<usize, Outcome>, Stop> {
+        // After the wait for the turn, which may have been long.
         let now = self.clock.now();
         let snapshot = self.ring.snapshot();
+        asked.judge(&snapshot, now).map_err(Stop::Failed)?;
         let keychain = Arc::clone(snapshot.keychain());
-        if let Some(ticket) = &context.idempotency {
+        if let Some(ticket) = &asked.context.idempotency {
             let kept = turn.find_idempotent(&keychain, (&ticket.scope, &ticket.key), now).await?;
             if let Some(kept) = kept {
                 let outcomes = serde_json::from_slice(kept.response.expose()).ok();
@@ -329,27 +422,28 @@ impl StoresHandle {
                 return outcomes.filter(|_| is_same).ok_or(mismatch);
             }
         }
-        let key = snapshot.ring().key(&claviger_entity::KeyName::stores());
+        let key = snapshot.ring().key(&KeyName::stores());
         let key = key.map_err(|error| Stop::Failed(StoresFailure::Key(error.into())))?;
         if key.record.revision != turn.key_revision {
             return Err(Stop::Behind);
         }
         // Whoever locks several rows does so in the order of their places, so that no two wait for each other.
-        let mut order: Vec<usize> = (0..changes.len()).collect();
-        order.sort_by_key(|index| changes.get(*index).map(|change| &change.place));
-        let mut outcomes: Vec<(usize, Outcome)> = Vec::with_capacity(changes.len());
-        for index in order {
-            let Some(change) = changes.get(index) else { continue };
-            outcomes.push((index, carry_out(&turn, &snapshot, change, now).await?));
+        let mut order: Vec<&(usize, Change)> = asked.changes.iter().collect();
+        order.sort_by_key(|(_, change)| &change.place);
+        let mut outcomes = BTreeMap::new();
+        for (number, change) in order {
+            let outcome = if asked.may_at(&snapshot, &change.place) {
+                carry_out(&turn, &snapshot, change, now).await?
+            } else {
+                Err(Refusal::NotPermitted)
+            };
+            outcomes.insert(*number, outcome);
         }
-        outcomes.sort_by_key(|(index, _)| *index);
-        let outcomes: Vec<Outcome> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
-        if let Some(record) = remembered(context, &outcomes, now) {
+        if let Some(record) = remembered(&asked.context, &outcomes, now) {
             turn.remember(&keychain, &record).await?;
         }
-        let is_changed = outcomes.iter().any(Result::is_ok);
-        let about = (operation, is_batch, context);
-        let record = is_changed.then(|| self.record(about, changes, &outcomes, &snapshot, now));
+        let is_changed = outcomes.values().any(Result::is_ok);
+        let record = is_changed.then(|| self.record(asked, &outcomes, &snapshot, now));
         drop(snapshot);
         turn.commit(record).await?;
         Ok(outcomes)
@@ -358,15 +452,17 @@ impl StoresHandle {
     /// What the transaction puts on record. An owner is shown by a hash: it may name a person.
     fn record(
         &self,
-        (operation, is_batch, context): (&'static str, bool, &ChangeContext),
-        changes: &[Change],
-        outcomes: &[Outcome],
+        asked: &Asked,
+        outcomes: &BTreeMap<usize, Outcome>,
         snapshot: &Snapshot,
         now: Time,
     ) -> String {
-        let first = changes.first().filter(|_| !is_batch);
-        let owner = first.and_then(|change| snapshot.audit_hash(change.place.owner().as_str()));
-        let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        let Asked { operation, is_batch, context, changes, opened_with, .. } = asked;
+        let first = changes.first().filter(|_| !is_batch).map(|(_, change)| &change.place);
+        let owner = first.and_then(|place| snapshot.audit_hash(place.owner().as_str()));
+        let failed = outcomes.values().filter(|outcome| outcome.is_err()).count();
+        let keys: BTreeSet<&str> = opened_with.iter().map(|(key, _)| key.as_str()).collect();
+        let kids: Vec<&str> = opened_with.iter().map(|(_, kid)| kid.as_str()).collect();
         let mut record = json!({
             "ts": now,
             "event": event::event_of(operation),
@@ -374,7 +470,11 @@ impl StoresHandle {
             "actor": context.actor,
             "actor_id": context.actor_id,
             "owner": owner,
-            "item": first.map(|change| change.place.name()).filter(|name| !name.is_empty()),
+            "item": first.map(Place::name).filter(|name| !name.is_empty()),
+            "key": keys.first().filter(|_| keys.len() == 1),
+            "keys": (keys.len() > 1).then_some(&keys),
+            "kid": kids.first().filter(|_| kids.len() == 1),
+            "kids": (kids.len() > 1).then_some(&kids),
             "count": is_batch.then_some(changes.len()),
             "failed": is_batch.then_some(failed),
             "request_id": context.request_id,
@@ -466,11 +566,16 @@ async fn carry_out(
         };
         let before = found.as_ref().and_then(Found::sound);
         let version = match &found {
-            Some(Found::Damaged(_, version)) => u64::try_from(*version).unwrap_or(0).saturating_add(1),
-            Some(Found::Sound(item)) => item.version.saturating_add(1),
-            None => 1,
+            // Its number is whatever somebody wrote there.
+            Some(Found::Damaged(..)) => turn.cut_history(keychain, &change.place).await?,
+            Some(Found::Sound(item)) => Some(item.version),
+            None => Some(0),
         };
-        // A row that was damaged gives its number on, but not its identity: nobody knows whose it is.
+        // The database counts in signed numbers.
+        let version =
+            version.and_then(|version| version.checked_add(1)).filter(|next| i64::try_from(*next).is_ok());
+        let version = version.ok_or(Stop::Failed(StoresFailure::Damaged))?;
+        // A row that was damaged does not give its identity on: nobody knows whose it is.
         let id = before.map_or_else(Uuid::now_v7, |item| item.id);
         let created_at = before.map_or(now, |item| item.created_at);
         let times = (about.clone(), created_at, now);
@@ -488,7 +593,11 @@ async fn carry_out(
     }
 }
 
-fn remembered(context: &ChangeContext, outcomes: &[Outcome], now: Time) -> Option<IdempotencyRecord> {
+fn remembered(
+    context: &ChangeContext,
+    outcomes: &BTreeMap<usize, Outcome>,
+    now: Time,
+) -> Option<IdempotencyRecord> {
     let ticket = context.idempotency.as_ref()?;
     Some(IdempotencyRecord {
         scope: ticket.scope.clone(),

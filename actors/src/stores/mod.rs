@@ -12,8 +12,10 @@ mod tokens;
 mod values;
 
 pub use core::{Condition, Refusal, Tags};
-pub use handle::{Change, Done, Listed, Opened, Outcome, StoresFailure, StoresHandle, Wanted, Write};
+pub use handle::{
+    AskAt, Change, Done, Listed, Opened, Outcome, StillMayAt, StoresFailure, StoresHandle, Wanted, Write,
+};
 pub use item::{About, Item, Place, Revision, Store};
 pub use migration::{Migration, Pace, Progress};
 pub use tokens::AuthTokens;
-pub use values::{TokenPair, VALUE_MAX, text_of_bytes, text_to_bytes};
+pub use values::{SEALED_MAX, TokenPair, VALUE_MAX, text_of_bytes, text_to_bytes};

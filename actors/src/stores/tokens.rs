@@ -94,10 +94,10 @@ impl StoresHandle {
         write: Write,
     ) -> Result<Option<Revision>, StoresFailure> {
         let condition = Condition::Match(Tags::These(vec![before.tag()]));
-        let wanted = Wanted { operation, is_batch: false, context };
-        let outcome = self.change(wanted, vec![Change { place, condition, write }]).await?.pop();
-        match outcome {
+        let wanted = Wanted { operation, is_batch: false, context, still_may: None, opened_with: &[] };
+        match self.change_one(wanted, Change { place, condition, write }).await? {
             Some(Ok(done)) => Ok(done.revision),
+            Some(Err(Refusal::NotPermitted)) => Err(StoresFailure::NotPermitted),
             Some(Err(Refusal::Precondition | Refusal::Missing)) | None => Ok(None),
         }
     }

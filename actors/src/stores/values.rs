@@ -6,6 +6,8 @@ use zeroize::Zeroizing;
 
 /// Longest value, in bytes: a secret, or one token.
 pub const VALUE_MAX: usize = 64 << 10;
+/// Longest form of a value as it is sealed, in bytes: tokens are sealed as JSON, in which some characters take more room.
+pub const SEALED_MAX: usize = 3 * VALUE_MAX;
 
 /// Tokens of a third party. They are sealed together, since neither is of use with another one's other half. No `Debug`: they are secrets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -402,7 +402,8 @@ async fn retry(
     let key = key.ok_or_else(|| Problem::invalid("Idempotency-Key is missing"))?;
     let target = request.uri().to_string();
     let parts = [route.method.as_str().as_bytes(), target.as_bytes(), body];
-    let ticket = idempotency::ticket(caller.identity.id().to_string(), key, &parts)?;
+    let scope = caller.identity.id().to_string();
+    let ticket = idempotency::ticket(&state.ring.snapshot(), scope, key, &parts)?;
     let kept = if route.keeps_answer() { idempotency::replay(state, &ticket).await? } else { None };
     Ok((ticket, kept))
 }

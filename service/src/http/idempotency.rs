@@ -13,9 +13,14 @@ use actix_web::{
     web::Bytes,
 };
 use chrono::TimeDelta;
-use claviger_actors::{audit::Subject, keyring::IdempotencyTicket, store::IdempotencyRecord};
+use claviger_actors::{
+    audit::Subject,
+    keyring::{IdempotencyTicket, Snapshot, internal},
+    store::IdempotencyRecord,
+};
 use claviger_crypto::digest;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::{
     problem::{Code, Problem},
@@ -49,6 +54,7 @@ pub(super) struct Replay {
 
 /// Judges the header.
 pub(super) fn ticket(
+    snapshot: &Snapshot,
     scope: String,
     header: &HeaderValue,
     request: &[&[u8]],
@@ -61,7 +67,13 @@ pub(super) fn ticket(
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
         bytes.extend_from_slice(part);
     }
-    Ok(IdempotencyTicket { scope, key: key.to_owned(), request_hash: digest::sha256(&bytes) })
+    let bytes = Zeroizing::new(bytes);
+    // What a request holds may be guessed, so that the database must not say which guess is right.
+    let request_hash = internal::request_hash(snapshot, &digest::sha256(&bytes)).ok_or_else(|| {
+        tracing::error!("the key that hashes requests can't be used");
+        Problem::new(Code::Overloaded, "requests can't be hashed on this node; leave Idempotency-Key out")
+    })?;
+    Ok(IdempotencyTicket { scope, key: key.to_owned(), request_hash })
 }
 
 /// The answer that was given before, if any.

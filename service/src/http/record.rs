@@ -41,6 +41,14 @@ pub(super) fn can_be(state: &AppState, route: &Route) -> Result<(), Problem> {
     if route.kind != Kind::Change && state.audit.is_stuck() { Err(unavailable()) } else { Ok(()) }
 }
 
+/// A key may not be used within a change either while a use could not be recorded.
+///
+/// # Errors
+/// `audit_unavailable`.
+pub(super) fn use_can_be(state: &AppState) -> Result<(), Problem> {
+    if state.audit.is_writable() { Ok(()) } else { Err(unavailable()) }
+}
+
 fn unavailable() -> Problem {
     let detail = "the operation can't be recorded, so it is not answered; try again";
     Problem::new(Code::AuditUnavailable, detail)

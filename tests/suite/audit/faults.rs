@@ -126,11 +126,18 @@ fn p6_a_folder_that_can_only_be_read_is_noticed_and_comes_back() {
     let node = node_on(&disk);
     let client = node.client();
     client.post("/v1/keys", &json!({"name": "k", "type": "aes256-gcm"})).expect(201);
-    encrypt(&client, 1).expect(200);
+    let sealed = encrypt(&client, 1).expect(200)["ciphertext"].clone();
+    let put = |name: &str, body: &Value| {
+        client.send("PUT", &format!("/v1/secrets/alice/{name}"), Some(body.to_string().into_bytes()), &[])
+    };
     disk.lock_folder();
     for number in 2..6 {
         encrypt(&client, number).refused(503, "audit_unavailable");
     }
+    // A change that uses a key on the side is a use too.
+    let taken_in = json!({"ciphertext": sealed, "key": "k"});
+    put("a", &taken_in).refused(503, "audit_unavailable");
+    put("b", &json!({"value": "in clear"})).expect(201);
     assert_eq!(health(&client), (503, json!("unhealthy")));
     is_still_governed(&client, 1);
     disk.unlock_folder();

@@ -1,6 +1,7 @@
 //! What is stored for others, from outside.
 
 mod concurrency;
+mod faults;
 mod import;
 mod isolation;
 mod migration;

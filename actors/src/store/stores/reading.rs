@@ -1,7 +1,7 @@
 //! Reads: one statement each, by an index.
 
 use claviger_entity::{
-    Owner, SecretName,
+    Owner,
     tables::{secret, secret_version},
 };
 use sea_orm::{
@@ -21,8 +21,8 @@ use crate::{
 pub(crate) enum Found {
     /// A value whose row is as it was written.
     Sound(Box<Item>),
-    /// A row that was changed from outside, or that another release wrote: its id and the version that it names.
-    Damaged(String, i64),
+    /// A row that was changed from outside, or that another release wrote: its id.
+    Damaged(String),
 }
 
 impl Found {
@@ -39,10 +39,7 @@ pub(super) fn judged<T: Table>(keychain: &Keychain, row: &T::Model) -> Found {
     let item = if T::is_sound(keychain, row) { T::item(row) } else { None };
     match item {
         Some(item) => Found::Sound(Box::new(item)),
-        None => {
-            let (id, version, _) = T::facts(row);
-            Found::Damaged(id.to_owned(), version)
-        }
+        None => Found::Damaged(T::facts(row).0.to_owned()),
     }
 }
 
@@ -120,21 +117,38 @@ impl Database {
         Ok(std::iter::once(now).chain(before).collect())
     }
 
-    /// Secrets of an owner whose names come after one, by name.
+    /// Names of secrets of an owner that come after one, in order.
     ///
     /// # Errors
     /// The database failed.
-    pub(crate) async fn secrets_of(
+    pub(crate) async fn secret_names(
+        &self,
+        owner: &Owner,
+        after: Option<&str>,
+        limit: u64,
+    ) -> Result<Vec<String>, StoreError> {
+        let condition = Condition::all()
+            .add(secret::Column::Owner.eq(owner.as_str()))
+            .add_option(after.map(|name| secret::Column::Name.gt(name)));
+        let query = secret::Entity::find().select_only().column(secret::Column::Name).filter(condition);
+        let query = query.order_by_asc(secret::Column::Name).limit(limit);
+        Ok(query.into_tuple().all(&self.connection).await?)
+    }
+
+    /// Secrets of an owner that have these names, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(crate) async fn secrets_named(
         &self,
         keychain: &Keychain,
         owner: &Owner,
-        after: Option<&SecretName>,
-        limit: u64,
+        names: &[String],
     ) -> Result<Vec<(String, Found)>, StoreError> {
-        let condition = Condition::all()
-            .add(secret::Column::Owner.eq(owner.as_str()))
-            .add_option(after.map(|name| secret::Column::Name.gt(name.as_str())));
-        let query = secret::Entity::find().filter(condition).order_by_asc(secret::Column::Name).limit(limit);
+        let query = secret::Entity::find()
+            .filter(secret::Column::Owner.eq(owner.as_str()))
+            .filter(secret::Column::Name.is_in(names))
+            .order_by_asc(secret::Column::Name);
         let rows = query.all(&self.connection).await?;
         Ok(rows.into_iter().map(|row| (row.name.clone(), judged::<secret::Entity>(keychain, &row))).collect())
     }

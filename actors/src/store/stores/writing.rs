@@ -6,13 +6,13 @@ use claviger_entity::{
 };
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr,
-    EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QuerySelect as _, TransactionTrait as _,
-    sea_query::OnConflict,
+    EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    TransactionTrait as _, sea_query::OnConflict,
 };
 use uuid::Uuid;
 
 use super::{
-    reading::{Found, one},
+    reading::{Found, judged, one},
     tables::{Table, in_table_of},
 };
 use crate::{
@@ -25,6 +25,8 @@ use crate::{
 /// Writers of the stores share this lock of the transaction; whoever ends a version of their key has it alone. Unlike a lock on the key's
 /// row it is handed out in the order of asking, so that no stream of writers keeps the other side waiting.
 const STORES_LOCK: i64 = 0x636c_7673_746f_7265;
+/// Rows of a history in which the newest sound one is looked for; there are ten, unless somebody has put more there.
+const LOOKED_AT: u64 = 50;
 
 /// A change of what is stored, under way.
 pub(crate) struct StoresTurn {
@@ -74,17 +76,25 @@ impl StoresTurn {
         before: &Found,
         item: Item,
     ) -> Result<(), StoreError> {
-        let row_id = match before {
-            Found::Sound(before) => before.id.to_string(),
-            Found::Damaged(id, _) => id.clone(),
-        };
         if item.place.store() == Store::Secrets {
             self.remember_version(keychain, before, &item).await?;
         }
         in_table_of!(item.place.store(), T => {
-            // A damaged row is replaced whole: even its id may be another one's.
-            T::delete_many().filter(T::ID.eq(row_id)).exec(&self.transaction).await?;
-            let is_in = insert::<T>(&self.transaction, T::sealed_row(keychain, item.id, item)).await?;
+            let row = T::sealed_row(keychain, item.id, item);
+            let is_in = match before {
+                // It stays the same row: whoever waits for it, to delete it, finds it as it is then. Of a row that is deleted and
+                // inserted they would find nothing.
+                Found::Sound(before) => {
+                    let row = row.into_active_model().reset_all();
+                    let update = T::update_many().set(row).filter(T::ID.eq(before.id.to_string()));
+                    update.exec(&self.transaction).await?.rows_affected == 1
+                }
+                // A damaged row is replaced whole: even its id may be another one's.
+                Found::Damaged(id) => {
+                    T::delete_many().filter(T::ID.eq(id)).exec(&self.transaction).await?;
+                    insert::<T>(&self.transaction, row).await?
+                }
+            };
             is_in.then_some(()).ok_or(StoreError::Conflict)
         })
     }
@@ -113,6 +123,33 @@ impl StoresTurn {
             .exec(&self.transaction)
             .await?;
         Ok(())
+    }
+
+    /// Ends the history of a damaged row at the newest version that is sound, and tells its number; 0 when there is none. What comes
+    /// after it was put there from outside.
+    pub(crate) async fn cut_history(
+        &self,
+        keychain: &Keychain,
+        place: &Place,
+    ) -> Result<Option<u64>, StoreError> {
+        if place.store() != Store::Secrets {
+            return Ok(Some(0));
+        }
+        let rows = secret_version::Entity::at(place).order_by_desc(secret_version::Column::Version);
+        let rows = rows.limit(LOOKED_AT).all(&self.transaction).await?;
+        let newest = rows.iter().find_map(|row| {
+            let found = judged::<secret_version::Entity>(keychain, row);
+            found.sound().filter(|item| item.place == *place).map(|item| item.version)
+        });
+        let newest = newest.unwrap_or(0);
+        let Ok(number) = i64::try_from(newest) else { return Ok(None) };
+        secret_version::Entity::delete_many()
+            .filter(secret_version::Column::Owner.eq(place.owner().as_str()))
+            .filter(secret_version::Column::Name.eq(place.name()))
+            .filter(secret_version::Column::Version.gt(number))
+            .exec(&self.transaction)
+            .await?;
+        Ok(Some(newest))
     }
 
     /// Removes what is at a place, with its history.

@@ -16,7 +16,7 @@ use crate::http::{
 };
 
 /// Versions of a fernet key that are tried at most: its tokens name none.
-const FERNET_TRIES: usize = 64;
+pub(in crate::http) const FERNET_TRIES: usize = 64;
 
 /// What to decrypt.
 #[derive(Deserialize, utoipa::ToSchema)]

@@ -123,7 +123,7 @@ pub async fn batch(
         .collect();
     let changes = given.put.into_iter().zip(writes).map(|(put, place)| change(put, place)).collect();
     let operation = (Permission::AuthTokenWrite, "auth_token.batch");
-    let written = batch::put(&state, &caller, operation, changes).await?;
+    let written = batch::put(&state, &caller, operation, &[], changes).await?;
     let read = batch::get(&state, &caller, Permission::AuthTokenRead, &reads).await?;
     let put: Vec<ItemResult<AuthTokenWritten>> = names
         .into_iter()
@@ -147,7 +147,7 @@ pub async fn batch(
             }))
         })
         .collect();
-    note(&request, batch::subject(None, &get, &put));
+    note(&request, batch::subject((None, &[]), &get, &put));
     Ok(HttpResponse::Ok().json(AuthTokenResults { get, put }))
 }
 

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
-use claviger_actors::stores::{About, Change, Opened, Place, Store, TokenPair, Write};
+use claviger_actors::stores::{About, Change, Opened, Place, SEALED_MAX, Store, TokenPair, Write};
 use claviger_entity::{Owner, ProviderName};
 use claviger_policy::{Permission, Target};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{change, conditions, delete as delete_at, fitting, note_place, place, shown};
 use crate::http::{
     body::StrictJson,
-    problem::Problem,
+    problem::{Code, Problem},
     state::{AppState, Caller},
 };
 
@@ -49,7 +49,12 @@ impl AuthTokenBody {
             access_expires_at: self.access_expires_at.map(|at| at.timestamp()),
             refresh_expires_at: self.refresh_expires_at.map(|at| at.timestamp()),
         };
-        Ok(Write::Put(tokens.to_bytes(), about))
+        let sealed = tokens.to_bytes();
+        if sealed.len() > SEALED_MAX {
+            let detail = "an access and a refresh token have at most 196608 bytes together, as JSON";
+            return Err(Problem::new(Code::PayloadTooLarge, detail));
+        }
+        Ok(Write::Put(sealed, about))
     }
 }
 
@@ -130,7 +135,7 @@ pub async fn put(
     let place = at(&request)?;
     let condition = conditions::of_headers(&request)?;
     let write = Change { place: place.clone(), condition, write: given.write()? };
-    let done = change(&state, &caller, Permission::AuthTokenWrite, write).await?;
+    let done = change(&state, &caller, Permission::AuthTokenWrite, &[], write).await?;
     note_place(&request, &state, &place);
     let revision = done.revision.ok_or_else(|| place::missing(Store::AuthTokens))?;
     let response = if done.is_new { HttpResponse::Created() } else { HttpResponse::Ok() };

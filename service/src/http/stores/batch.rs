@@ -1,16 +1,22 @@
 //! What batches over the stores have in common: changes first, then reads, so that these see those.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
+};
 
 use actix_web::web::Data;
 use claviger_actors::{
-    audit::Subject,
-    stores::{Change, Done, Opened, Place, Wanted},
+    audit::{StoredSubject, Subject},
+    keyring::Snapshot,
+    stores::{Change, Done, Opened, Place, StillMayAt, Store, Wanted},
 };
+use claviger_entity::KeyName;
 use claviger_policy::Permission;
 use serde::Serialize;
 
-use super::{outcome_of, place};
+use super::{Version, failure, place};
 use crate::http::{
     authority,
     problem::{Code, Problem},
@@ -63,16 +69,28 @@ impl<T> ItemResult<T> {
 }
 
 /// What the record of a batch says of it.
-pub(super) fn subject<G, P>(owner: Option<String>, get: &[ItemResult<G>], put: &[ItemResult<P>]) -> Subject {
+pub(super) fn subject<G, P>(
+    (owner, opened_with): (Option<String>, &[Version]),
+    get: &[ItemResult<G>],
+    put: &[ItemResult<P>],
+) -> Subject {
     let of = |is: fn(&ItemResult<G>) -> bool, is_too: fn(&ItemResult<P>) -> bool| {
         get.iter().filter(|item| is(item)).count() + put.iter().filter(|item| is_too(item)).count()
     };
     let denied = of(ItemResult::is_denied, ItemResult::is_denied);
+    let keys: BTreeSet<&KeyName> = opened_with.iter().map(|(key, _)| key).collect();
+    let stored = StoredSubject {
+        owner,
+        item: None,
+        keys: keys.into_iter().map(ToString::to_string).collect(),
+        kids: opened_with.iter().map(|(_, kid)| kid.to_string()).collect(),
+    };
     Subject {
         count: Some(get.len() + put.len()),
         failed: Some(of(ItemResult::is_failed, ItemResult::is_failed)),
         forbidden: Some(denied).filter(|denied| *denied > 0),
-        ..Subject::of_stored(owner, None)
+        stored: Some(Box::new(stored)),
+        ..Subject::default()
     }
 }
 
@@ -103,29 +121,58 @@ pub(super) async fn put(
     state: &Data<AppState>,
     caller: &Caller,
     (permission, event): (Permission, &'static str),
+    opened_with: &[Version],
     changes: Vec<Result<Change, Problem>>,
 ) -> Result<Vec<Result<Done, Problem>>, Problem> {
     let snapshot = state.ring.snapshot();
     let mut wanted = Vec::new();
-    let judged: Vec<Result<claviger_actors::stores::Store, Problem>> = changes
+    let judged: Vec<Result<Store, Problem>> = changes
         .into_iter()
-        .map(|change| {
+        .enumerate()
+        .map(|(number, change)| {
             let change = change?;
             authority::on_place(state, &snapshot, caller, permission, &change.place)?;
             let store = change.place.store();
-            wanted.push(change);
+            wanted.push((number, change));
             Ok(store)
         })
         .collect();
+    let still_may = still_may(state, caller, permission, &snapshot);
     drop(snapshot);
     let context = caller.context();
+    let still_may = Some(&still_may);
     let mut outcomes = if wanted.is_empty() {
-        Vec::new()
+        BTreeMap::new()
     } else {
-        state.stores.change(Wanted { operation: event, is_batch: true, context: &context }, wanted).await?
-    }
-    .into_iter();
-    Ok(judged.into_iter().map(|judged| judged.and_then(|store| outcome_of(outcomes.next(), store))).collect())
+        let asked = Wanted { operation: event, is_batch: true, context: &context, still_may, opened_with };
+        state.stores.change(asked, wanted).await?
+    };
+    let done = |(number, judged): (usize, Result<Store, Problem>)| {
+        let store = judged?;
+        // The outcomes may be those of the first time, when this item was refused before it came to the stores.
+        let outcome = outcomes.remove(&number).ok_or_else(not_of_the_first)?;
+        outcome.map_err(|refusal| failure::refused(refusal, store))
+    };
+    Ok(judged.into_iter().enumerate().map(done).collect())
+}
+
+fn not_of_the_first() -> Problem {
+    Problem::invalid("this item was refused when this Idempotency-Key was used first; choose a new one")
+}
+
+/// The question about each place, for whoever makes the changes on a ring with other policies.
+fn still_may(
+    state: &Data<AppState>,
+    caller: &Caller,
+    permission: Permission,
+    snapshot: &Snapshot,
+) -> StillMayAt {
+    let (state, identity) = (state.clone(), Arc::clone(&caller.identity));
+    let ask = move |snapshot: &Snapshot, place: &Place| {
+        let caller = Caller::of(Arc::clone(&identity), Rc::from(""));
+        authority::on_place(&state, snapshot, &caller, permission, place).is_ok()
+    };
+    StillMayAt { revision: snapshot.access_revision(), ask: Arc::new(ask) }
 }
 
 /// Reads what may be read; the results stand in the order of `places`.

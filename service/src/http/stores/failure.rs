@@ -10,6 +10,7 @@ pub(super) fn refused(refusal: Refusal, store: Store) -> Problem {
     match refusal {
         Refusal::Precondition => Problem::new(Code::PreconditionFailed, refusal.to_string()),
         Refusal::Missing => place::missing(store),
+        Refusal::NotPermitted => Problem::new(Code::Forbidden, refusal.to_string()),
     }
 }
 
@@ -19,6 +20,8 @@ impl From<StoresFailure> for Problem {
         match failure {
             StoresFailure::Damaged => Self::new(Code::KeyStateConflict, detail),
             StoresFailure::Key(error) => error.into(),
+            StoresFailure::ActorGone => Self::new(Code::Unauthorized, detail),
+            StoresFailure::NotPermitted => Self::new(Code::Forbidden, detail),
             StoresFailure::TooLong => Self::new(Code::PayloadTooLarge, detail),
             StoresFailure::IdempotencyMismatch => Self::invalid(detail),
             StoresFailure::Behind => Self::new(Code::StaleNode, detail),

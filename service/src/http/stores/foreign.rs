@@ -1,9 +1,9 @@
 //! Values as other systems keep them: taken in under the keys that they were made with, and handed out to systems that are still to move.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use actix_web::web::Data;
-use claviger_actors::keyring::{Snapshot, internal, record::Key};
+use claviger_actors::keyring::{Snapshot, Usable, internal, record::Key};
 use claviger_crypto::{
     CryptoError, jwe,
     prepared::PreparedKey,
@@ -15,9 +15,12 @@ use claviger_policy::Permission;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::Version;
 use crate::http::{
     authority,
+    crypto::decrypt::FERNET_TRIES,
     problem::{Code, Problem},
+    record,
     state::{AppState, Caller},
 };
 
@@ -26,22 +29,31 @@ use crate::http::{
 pub struct Exported {
     /// Compact JWE: `dir`, `A256GCM`.
     ciphertext: String,
-    kid: Kid,
+    pub(super) kid: Kid,
+}
+
+/// A value that is to be stored.
+pub(super) struct Given {
+    pub(super) text: Zeroizing<String>,
+    /// Set when it was opened.
+    pub(super) opened_with: Option<Version>,
 }
 
 /// The value that a body holds, in clear or as another system has kept it.
 ///
 /// # Errors
-/// `invalid_request`: neither, or both; those of a decryption with the key that is named.
+/// `invalid_request`: neither, or both; those of a decryption with the key that is named; `audit_unavailable`.
 pub(super) async fn given(
     state: &Data<AppState>,
     caller: &Caller,
     value: Option<Zeroizing<String>>,
     (ciphertext, key): (Option<Zeroizing<String>>, Option<KeyName>),
-) -> Result<Zeroizing<String>, Problem> {
+) -> Result<Given, Problem> {
     match (value, ciphertext, key) {
-        (Some(value), None, None) => Ok(value),
+        (Some(text), None, None) => Ok(Given { text, opened_with: None }),
         (None, Some(ciphertext), Some(key)) => {
+            // A change is let in by the door, but this uses a key.
+            record::use_can_be(state)?;
             let snapshot = state.snapshot_with(&key).await?;
             opened(state, &snapshot, caller, (&ciphertext, &key))
         }
@@ -54,18 +66,40 @@ fn opened(
     snapshot: &Snapshot,
     caller: &Caller,
     (ciphertext, name): (&str, &KeyName),
-) -> Result<Zeroizing<String>, Problem> {
+) -> Result<Given, Problem> {
     let key = authority::key(state, snapshot, caller, Permission::KeyDecrypt, name)?;
-    let (value, _) = stored::read(ciphertext, "", &Versions { snapshot, key })?;
+    if key.record.usage != Usage::Encrypt || key.record.temporary.is_some() {
+        let detail = "values are taken in under a key of usage encrypt that is not temporary";
+        return Err(Problem::new(Code::UnsupportedOperation, detail));
+    }
+    let versions = Versions { snapshot, key, fitting: Cell::default() };
+    let (value, _) = stored::read(ciphertext, "", &versions)?;
     let text = std::str::from_utf8(value.expose());
-    text.map(|text| Zeroizing::new(text.to_owned()))
-        .map_err(|_| Problem::invalid("the value is no UTF-8 text"))
+    let text = text.map(|text| Zeroizing::new(text.to_owned()));
+    let text = text.map_err(|_| Problem::invalid("the value is no UTF-8 text"))?;
+    Ok(Given { text, opened_with: versions.fitting.take().map(|kid| (name.clone(), kid)) })
 }
 
 /// The versions of one key that may decrypt.
 struct Versions<'a> {
     snapshot: &'a Snapshot,
     key: &'a Arc<Key>,
+    /// The one that did.
+    fitting: Cell<Option<Kid>>,
+}
+
+impl Versions<'_> {
+    /// Tries versions, as many as any decryption does.
+    fn try_each<'a>(
+        &self,
+        versions: impl Iterator<Item = Usable<'a>>,
+        with: &dyn Fn(&PreparedKey) -> Result<SecretBytes, CryptoError>,
+    ) -> Result<SecretBytes, CryptoError> {
+        let tried = |usable: Usable<'a>| Some((with(&usable.material).ok()?, usable.version.kid.clone()));
+        let (value, kid) = versions.take(FERNET_TRIES).find_map(tried).ok_or(CryptoError::Refused)?;
+        self.fitting.set(Some(kid));
+        Ok(value)
+    }
 }
 
 impl Keys for Versions<'_> {
@@ -78,21 +112,19 @@ impl Keys for Versions<'_> {
         let hash = internal::alias_hash(self.snapshot, kid.as_bytes());
         let aliased = hash.map(|hash| self.snapshot.aliased(&hash)).unwrap_or_default();
         let named: Option<Kid> = kid.parse().ok();
-        named
+        let versions = named
             .iter()
             .chain(aliased)
             .filter_map(|kid| self.snapshot.consumer(kid).ok())
-            .filter(|usable| usable.key.record.id == self.key.record.id)
-            .find_map(|usable| with(&usable.material).ok())
-            .ok_or(CryptoError::Refused)
+            .filter(|usable| usable.key.record.id == self.key.record.id);
+        self.try_each(versions, with)
     }
 
     fn fernet(
         &self,
         with: &dyn Fn(&PreparedKey) -> Result<SecretBytes, CryptoError>,
     ) -> Result<SecretBytes, CryptoError> {
-        let mut versions = self.snapshot.consumers(self.key);
-        versions.find_map(|usable| with(&usable.material).ok()).ok_or(CryptoError::Refused)
+        self.try_each(self.snapshot.consumers(self.key), with)
     }
 }
 

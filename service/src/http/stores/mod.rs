@@ -17,9 +17,10 @@ pub mod secrets;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header, web::Data};
 use claviger_actors::{
     audit::Subject,
-    stores::{Change, Done, Outcome, Place, Revision, VALUE_MAX, Wanted, Write},
+    stores::{Change, Done, Place, Revision, VALUE_MAX, Wanted, Write},
 };
 use claviger_crypto::secret::SecretBytes;
+use claviger_entity::{KeyName, Kid};
 use claviger_policy::Permission;
 
 use super::{
@@ -40,11 +41,21 @@ fn shown(
     response.insert_header((header::ETAG, revision.tag())).json(view)
 }
 
+/// A version of a key that has opened or sealed a value as another system keeps it.
+type Version = (KeyName, Kid);
+
 /// Tells the door what the record is about, once it is known to be there.
 fn note_place(request: &HttpRequest, state: &AppState, place: &Place) {
+    note_place_with(request, state, place, None);
+}
+
+/// As [`note_place`], where a key of the caller's was used too.
+fn note_place_with(request: &HttpRequest, state: &AppState, place: &Place, used: Option<&Version>) {
     let owner = state.ring.snapshot().audit_hash(place.owner().as_str());
     let item = Some(place.name().to_owned()).filter(|name| !name.is_empty());
-    note(request, Subject::of_stored(owner, item));
+    let key = used.map(|(key, _)| key.to_string());
+    let kid = used.map(|(_, kid)| kid.to_string());
+    note(request, Subject { key, kid, ..Subject::of_stored(owner, item) });
 }
 
 /// A value that is to be stored, if it is not too long.
@@ -73,16 +84,14 @@ async fn change(
     state: &Data<AppState>,
     caller: &Caller,
     operation: Permission,
+    opened_with: &[Version],
     change: Change,
 ) -> Result<Done, Problem> {
     let store = change.place.store();
     let context = caller.context();
-    let wanted = Wanted { operation: operation.as_str(), is_batch: false, context: &context };
-    let outcome = state.stores.change(wanted, vec![change]).await?.pop();
-    outcome_of(outcome, store)
-}
-
-fn outcome_of(outcome: Option<Outcome>, store: claviger_actors::stores::Store) -> Result<Done, Problem> {
+    let operation = operation.as_str();
+    let wanted = Wanted { operation, is_batch: false, context: &context, still_may: None, opened_with };
+    let outcome = state.stores.change_one(wanted, change).await?;
     let fault = || Problem::new(Code::Internal, "the service failed; its log says why");
     outcome.ok_or_else(fault)?.map_err(|refusal| failure::refused(refusal, store))
 }
@@ -96,7 +105,7 @@ async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let condition = conditions::of_headers(request)?;
     let removal = Change { place: place.clone(), condition, write: Write::Delete };
-    change(state, caller, permission, removal).await?;
+    change(state, caller, permission, &[], removal).await?;
     note_place(request, state, &place);
     Ok(HttpResponse::NoContent().finish())
 }

@@ -82,7 +82,7 @@ pub async fn put(
     let condition = conditions::of_headers(&request)?;
     let value = fitting(text_to_bytes(&given.offline_token))?;
     let write = Change { place: place.clone(), condition, write: Write::Put(value, About::default()) };
-    let done = change(&state, &caller, Permission::OfflineTokenWrite, write).await?;
+    let done = change(&state, &caller, Permission::OfflineTokenWrite, &[], write).await?;
     note_place(&request, &state, &place);
     let revision = done.revision.ok_or_else(|| place::missing(Store::OfflineTokens))?;
     let response = if done.is_new { HttpResponse::Created() } else { HttpResponse::Ok() };

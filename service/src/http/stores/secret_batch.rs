@@ -1,5 +1,7 @@
 //! Several secrets of one owner at once.
 
+use std::collections::BTreeSet;
+
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
 use claviger_actors::stores::{About, Change, Place, Write, text_to_bytes};
@@ -9,16 +11,22 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
+    Version,
     batch::{self, ItemResult},
     conditions, described, fitting, foreign, place,
     secrets::SecretView,
 };
 use crate::http::{
+    authority,
     body::StrictJson,
     keys::note,
     problem::Problem,
+    slice::Slice,
     state::{AppState, Caller},
 };
+
+/// Versions of keys that the ciphertexts of a batch may need: the record names them all.
+const VERSIONS_MAX: usize = 16;
 
 /// What is to be read and written: up to 100 items in all. What is put is put first.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -108,12 +116,15 @@ pub async fn batch(
     let writes: Vec<Place> = given.put.iter().map(|put| Place::secret(owner.clone(), &put.name)).collect();
     batch::judge(reads.len(), writes.iter())?;
     let names: Vec<SecretName> = given.put.iter().map(|put| put.name.clone()).collect();
-    let mut changes = Vec::with_capacity(writes.len());
+    let (mut changes, mut opened_with) = (Vec::with_capacity(writes.len()), BTreeSet::new());
+    let mut slice = Slice::begin();
     for (put, place) in given.put.into_iter().zip(writes) {
-        changes.push(change(&state, &caller, put, place).await);
+        changes.push(change(&state, &caller, (put, place), &mut opened_with).await);
+        slice.rest().await;
     }
+    let opened_with: Vec<Version> = opened_with.into_iter().collect();
     let operation = (Permission::SecretWrite, "secret.batch");
-    let written = batch::put(&state, &caller, operation, changes).await?;
+    let written = batch::put(&state, &caller, operation, &opened_with, changes).await?;
     let read = batch::get(&state, &caller, Permission::SecretRead, &reads).await?;
     let put: Vec<ItemResult<SecretWritten>> = names
         .into_iter()
@@ -142,18 +153,26 @@ pub async fn batch(
         })
         .collect();
     let owner = state.ring.snapshot().audit_hash(owner.as_str());
-    note(&request, batch::subject(owner, &get, &put));
+    note(&request, batch::subject((owner, &opened_with), &get, &put));
     Ok(HttpResponse::Ok().json(SecretResults { get, put }))
 }
 
 async fn change(
     state: &Data<AppState>,
     caller: &Caller,
-    put: SecretPut,
-    place: Place,
+    (put, place): (SecretPut, Place),
+    opened_with: &mut BTreeSet<Version>,
 ) -> Result<Change, Problem> {
+    // Nothing is opened for somebody who may not write it.
+    authority::on_place(state, &state.ring.snapshot(), caller, Permission::SecretWrite, &place)?;
     let condition = conditions::of_texts(put.if_match.as_deref(), put.if_none_match.as_deref())?;
     let about = About { description: described(put.description)?, ..About::default() };
-    let text = foreign::given(state, caller, put.value, (put.ciphertext, put.key)).await?;
-    Ok(Change { place, condition, write: Write::Put(fitting(text_to_bytes(&text))?, about) })
+    let given = foreign::given(state, caller, put.value, (put.ciphertext, put.key)).await?;
+    if let Some(version) = given.opened_with {
+        if opened_with.len() >= VERSIONS_MAX && !opened_with.contains(&version) {
+            return Err(Problem::invalid("the ciphertexts of a batch are of at most 16 versions of keys"));
+        }
+        opened_with.insert(version);
+    }
+    Ok(Change { place, condition, write: Write::Put(fitting(text_to_bytes(&given.text))?, about) })
 }

@@ -10,21 +10,24 @@ use zeroize::Zeroizing;
 
 use super::{
     change, conditions, delete as delete_at, described, fitting,
-    foreign::{self, Exported},
-    note_place, place, shown,
+    foreign::{self, Exported, Given},
+    note_place, note_place_with, place, shown,
 };
 use crate::http::{
     body::{StrictJson, StrictQuery},
     page::{from_cursor, limit, to_cursor},
     problem::{Code, Problem},
+    slice::Slice,
     state::{AppState, Caller},
 };
 
 const SECRET: &str = "/v1/secrets/{owner}/{name}";
-/// Rows that are read at once for a listing of which the caller may see only a part.
-const CHUNK: usize = 200;
+/// Names that are read at once for a listing of which the caller may see only a part.
+const NAMES: usize = 1_000;
 /// How many times.
-const CHUNKS: usize = 20;
+const CHUNKS: usize = 100;
+/// Rows that are read at once: each comes with its value, which may be long.
+const ROWS: usize = 50;
 
 /// A secret to write.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -52,9 +55,10 @@ pub struct SecretBody {
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = Secret)]
 pub struct SecretView {
-    /// The value.
-    #[schema(value_type = String)]
-    value: Zeroizing<String>,
+    /// The value; absent in the answer to a value that was put as another system keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    value: Option<Zeroizing<String>>,
     description: Option<String>,
     /// Grows by one with each change.
     version: u64,
@@ -65,7 +69,7 @@ pub struct SecretView {
 impl SecretView {
     pub(super) fn new(opened: Opened) -> Result<Self, Problem> {
         Ok(Self {
-            value: opened.text()?,
+            value: Some(opened.text()?),
             version: opened.revision.version,
             created_at: opened.created_at,
             updated_at: opened.updated_at,
@@ -190,6 +194,7 @@ pub async fn show(
     note_place(&request, &state, &place);
     if let Some(key) = &which.key {
         let exported = foreign::exported(&state, &caller, key, &opened.text()?).await?;
+        note_place_with(&request, &state, &place, Some(&(key.clone(), exported.kid.clone())));
         return Ok(shown(HttpResponse::Ok(), opened.revision, &exported));
     }
     Ok(shown(HttpResponse::Ok(), opened.revision, &SecretView::new(opened)?))
@@ -214,16 +219,18 @@ pub async fn put(
     let place = at(&request)?;
     let condition = conditions::of_headers(&request)?;
     let description = described(given.description)?;
-    let text = foreign::given(&state, &caller, given.value, (given.ciphertext, given.key)).await?;
+    let Given { text, opened_with } =
+        foreign::given(&state, &caller, given.value, (given.ciphertext, given.key)).await?;
     let value = fitting(text_to_bytes(&text))?;
     let about = About { description: description.clone(), ..About::default() };
     let write = Change { place: place.clone(), condition, write: Write::Put(value, about) };
-    let done = change(&state, &caller, Permission::SecretWrite, write).await?;
-    note_place(&request, &state, &place);
+    let done = change(&state, &caller, Permission::SecretWrite, opened_with.as_slice(), write).await?;
+    note_place_with(&request, &state, &place, opened_with.as_ref());
     let revision = done.revision.ok_or_else(|| place::missing(Store::Secrets))?;
     let response = if done.is_new { HttpResponse::Created() } else { HttpResponse::Ok() };
     let view = SecretView {
-        value: text,
+        // What was opened is for whoever may read it.
+        value: opened_with.is_none().then_some(text),
         description,
         version: revision.version,
         created_at: done.created_at,
@@ -281,35 +288,59 @@ pub async fn list(
     caller.decided();
     let limit = limit(listing.limit)?;
     let owner = place::owner("/v1/secrets/{owner}", request.uri().path())?;
-    let mut after: Option<SecretName> = listing.cursor.as_deref().map(from_cursor).transpose()?;
+    let after: Option<SecretName> = listing.cursor.as_deref().map(from_cursor).transpose()?;
+    let is_first = after.is_none();
     let may_list = |name: &str| {
         let (snapshot, asked) = (state.ring.snapshot(), (Store::Secrets, &owner, name));
         state.authorizer.permits_stored(&snapshot, &caller.identity, Permission::SecretList, asked)
     };
-    let (mut items, mut is_over) = (Vec::new(), false);
-    for _ in 0..CHUNKS {
-        let wanted = CHUNK.max(limit - items.len());
-        let rows = state.stores.list(&owner, after.clone(), wanted).await?;
-        is_over = rows.len() < wanted;
-        for row in rows {
-            if items.len() == limit {
-                is_over = false;
-                break;
-            }
-            after = Some(row.name.clone());
-            if may_list(row.name.as_str()) {
-                items.push(SecretInfo::new(row));
-            }
-        }
-        if is_over || items.len() == limit {
-            break;
-        }
-    }
-    if items.is_empty() && !may_list("") {
+    let (names, has_more) = visible(&state, (&owner, after), limit, may_list).await?;
+    if names.is_empty() && is_first && !may_list("") {
         return Err(
             Problem::new(Code::NotFound, "there are no secrets of this owner").recorded_as(Code::Forbidden)
         );
     }
-    let next_cursor = after.filter(|_| !is_over).map(|name| to_cursor(name.as_str()));
+    let mut items = Vec::with_capacity(names.len());
+    for names in names.chunks(ROWS) {
+        let rows = state.stores.list(&owner, names).await?;
+        items.extend(rows.into_iter().map(SecretInfo::new));
+    }
+    let next_cursor = names.last().filter(|_| has_more).map(|name| to_cursor(name));
     Ok(HttpResponse::Ok().json(SecretPage { items, next_cursor }))
+}
+
+/// So many names that the caller may see, and whether there are more.
+async fn visible(
+    state: &AppState,
+    (owner, after): (&Owner, Option<SecretName>),
+    limit: usize,
+    may_list: impl Fn(&str) -> bool,
+) -> Result<(Vec<String>, bool), Problem> {
+    let mut names = Vec::new();
+    let mut after = after.map(|name| name.as_str().to_owned());
+    let mut slice = Slice::begin();
+    for _ in 0..CHUNKS {
+        let found = state.stores.names(owner, after, NAMES).await?;
+        let is_over = found.len() < NAMES;
+        after = found.last().cloned();
+        for name in found {
+            slice.rest().await;
+            if !may_list(&name) {
+                continue;
+            }
+            if names.len() == limit {
+                return Ok((names, true));
+            }
+            names.push(name);
+        }
+        if is_over {
+            return Ok((names, false));
+        }
+    }
+    if names.is_empty() {
+        // A cursor would name one that the caller may not see.
+        let detail = "too many secrets of this owner are not yours to list; read those that you know by name";
+        return Err(Problem::new(Code::Overloaded, detail));
+    }
+    Ok((names, true))
 }
