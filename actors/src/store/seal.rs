@@ -115,7 +115,10 @@ impl Database {
         record: &str,
     ) -> Result<bool, StoreError> {
         let transaction = self.connection.begin_with_options(Self::writing()).await?;
+        // Some were sealed anew, or removed, by whoever had to do with them; nobody counted those.
+        let rest = Expr::col(rekey::Column::Total).sub(Expr::col(rekey::Column::Failed));
         let finished = rekey::Entity::update_many()
+            .col_expr(rekey::Column::Done, rest)
             .col_expr(rekey::Column::FinishedAt, Expr::value(Some(rows::millis(now))))
             .col_expr(rekey::Column::UpdatedAt, Expr::value(rows::millis(now)))
             .filter(rekey::Column::DataKey.eq(target.to_string()))
