@@ -82,18 +82,16 @@ async fn pass(
     let _named = route.map(|route| context.route.set(route.pattern));
     let span = state.spans.begin(context, route);
 
+    let nowhere = |response: HttpResponse, request: ServiceRequest| {
+        state.metrics.answered(&state, None, &Subject::default(), &response, began.elapsed());
+        (response, Some(request.into_parts().0))
+    };
     let (mut response, request) = match found {
         Found::Nothing => {
-            let response =
-                Problem::new(Code::NotFound, "there is nothing at this path").response(Some(&context.id));
-            state.metrics.answered(&state, None, &Subject::default(), &response, began.elapsed());
-            (response, Some(request.into_parts().0))
+            let nothing = Problem::new(Code::NotFound, "there is nothing at this path");
+            nowhere(nothing.response(Some(&context.id)), request)
         }
-        Found::OtherMethod(pattern) => {
-            let response = other_method(pattern, &context.id);
-            state.metrics.answered(&state, None, &Subject::default(), &response, began.elapsed());
-            (response, Some(request.into_parts().0))
-        }
+        Found::OtherMethod(pattern) => nowhere(other_method(pattern, &context.id), request),
         Found::Route(route) => serve(&state, request, &handlers, Arrival::new(route, context), began).await,
     };
     finish(&state, &mut response, &context.id);

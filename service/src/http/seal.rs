@@ -65,7 +65,7 @@ pub struct RekeyView {
     state: &'static str,
     /// Rows to move, as counted at the start.
     total: u64,
-    /// Rows moved.
+    /// Rows moved; at the end also those that others have sealed anew or removed meanwhile.
     done: u64,
     /// Rows that could not be opened; they were left alone.
     failed: u64,

@@ -88,15 +88,19 @@ async fn active(state: &AppState, caller: &Caller, token: &str) -> Result<Known,
     }
 }
 
+/// `None` for what the caller may not ask about: nothing is told of it.
+fn permitted<T>(asked: Result<T, Problem>) -> Result<Option<T>, Problem> {
+    match asked {
+        Err(problem) if matches!(problem.code, Code::Forbidden | Code::KeyNotFound) => Ok(None),
+        asked => asked.map(Some),
+    }
+}
+
 fn of_access(state: &AppState, caller: &Caller, token: &str) -> Result<Known, Problem> {
     let snapshot = state.ring.snapshot();
     // A key that the caller may see but not ask about is no better than one that they may not see.
-    let opened = match opened::open(state, &snapshot, caller, token, Permission::TokenIntrospect) {
-        Ok(Some(opened)) => opened,
-        Ok(None) => return Ok(None),
-        Err(problem) if matches!(problem.code, Code::Forbidden | Code::KeyNotFound) => return Ok(None),
-        Err(problem) => return Err(problem),
-    };
+    let opened = opened::open(state, &snapshot, caller, token, Permission::TokenIntrospect);
+    let Some(opened) = permitted(opened)?.flatten() else { return Ok(None) };
     if opened.usable.key.record.temporary.is_some() {
         let detail = "the key is a temporary one, whose uses are counted; verify the token instead";
         return Err(Problem::new(Code::UnsupportedOperation, detail));
@@ -147,10 +151,9 @@ async fn of_refresh(state: &AppState, caller: &Caller, token: &RefreshToken) -> 
     let Ok(name) = found.grant.key.parse::<KeyName>() else { return Ok(None) };
     let (snapshot, now) = (state.ring.snapshot(), state.clock.now());
     let Ok(key) = snapshot.key(&name) else { return Ok(None) };
-    match authority::on_key(state, &snapshot, caller, Permission::TokenIntrospect, &key.record) {
-        Ok(()) => {}
-        Err(problem) if matches!(problem.code, Code::Forbidden | Code::KeyNotFound) => return Ok(None),
-        Err(problem) => return Err(problem),
+    let may = authority::on_key(state, &snapshot, caller, Permission::TokenIntrospect, &key.record);
+    if permitted(may)?.is_none() {
+        return Ok(None);
     }
     let family = found.family.to_string();
     let id = found.id.to_string();
