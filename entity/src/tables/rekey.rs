@@ -1,4 +1,5 @@
-//! How far sealed rows have moved to a data-encryption key. Figures only: the rows themselves say what is left to do.
+//! How far sealed rows have moved to a data-encryption key. The rows themselves say what is left to do: a row of this table that was edited is
+//! made anew from them.
 
 use sea_orm::entity::prelude::*;
 
@@ -21,6 +22,8 @@ pub struct Model {
     pub updated_at: i64,
     /// When nothing was left.
     pub finished_at: Option<i64>,
+    /// Authenticates the row; NULL = written by a release that did not.
+    pub mac: Option<Vec<u8>>,
 }
 
 /// No relation is ever loaded through the ORM.

@@ -21,6 +21,8 @@ pub struct Model {
     pub created_at: i64,
     /// The database's number of the transaction, by which others find the row; 0 where nobody else looks.
     pub xid: i64,
+    /// The key that it counts for; NULL = none in particular, or written by a release that did not count. The MAC does not cover it.
+    pub key_id: Option<String>,
     /// Authenticates the row.
     pub mac: Vec<u8>,
 }
