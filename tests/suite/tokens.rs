@@ -1,6 +1,7 @@
 //! Tokens, the JWKS and discovery.
 
 mod feed;
+mod floods;
 mod pairs;
 mod revocation;
 mod spread;

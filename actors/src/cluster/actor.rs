@@ -73,6 +73,14 @@ pub(super) struct Shared {
     pub(super) latency_us: AtomicU64,
 }
 
+/// What came of a question.
+enum Standing {
+    /// This node has what the database had when it was asked.
+    Current,
+    /// There is more to read than one question may take.
+    Behind,
+}
+
 /// Ask the database.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -125,15 +133,17 @@ impl ClusterLink {
                 shared.tokens.doubt();
                 tracing::warn!(%error, "the database was not reached");
             }
+            let is_current = matches!(answer, Ok(Standing::Current));
             for waiting in waiting {
                 // Whoever waited may have given up.
-                let _gone = waiting.send(answer.is_ok());
+                let _gone = waiting.send(is_current);
             }
             tokio::time::sleep(PAUSE).await;
+            matches!(answer, Ok(Standing::Behind))
         };
-        context.spawn(work.into_actor(self).map(|(), link, context| {
+        context.spawn(work.into_actor(self).map(|is_behind, link, context| {
             link.asking = false;
-            if !link.waiting.is_empty() {
+            if is_behind || !link.waiting.is_empty() {
                 link.ask(context);
             }
         }));
@@ -161,7 +171,7 @@ impl Shared {
     }
 
     /// One question, from the row of this node to the ring that follows from the answer.
-    async fn look(&self) -> Result<(), RingFailure> {
+    async fn look(&self) -> Result<Standing, RingFailure> {
         let failed = RingFailure::Storage;
         let database = self.ring.database();
         self.renew().await.map_err(failed)?;
@@ -189,8 +199,12 @@ impl Shared {
             self.ring.catch_up().await?;
         }
         // A node that does not know what is revoked is no more to be believed than one that does not know the ring.
-        self.tokens.follow(feed).await.map_err(failed)?;
-        // The ring now has at least what the database had when it was asked.
+        let Some(known) = self.tokens.follow(feed, asked).await.map_err(failed)? else {
+            self.renew().await.map_err(failed)?;
+            return Ok(Standing::Behind);
+        };
+        // The ring now has at least what the database had when it was asked; of revocations, what there was when their reading began.
+        let asked = asked.min(known);
         let renewed = self.renewed.load(Ordering::Acquire);
         let renewed = (renewed > 0).then(|| Duration::from_millis(renewed));
         let is_member = !database.is_shared() || core::confirms(asked, renewed);
@@ -203,7 +217,8 @@ impl Shared {
         while self.ring.settled() < epoch && uptime().saturating_sub(since) < SETTLE_MAX {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        self.renew().await.map_err(failed)
+        self.renew().await.map_err(failed)?;
+        Ok(Standing::Current)
     }
 
     /// Renews the row of this node, if it is time to.

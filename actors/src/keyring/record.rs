@@ -55,8 +55,19 @@ pub struct KeyRecord {
     pub revision: u64,
     /// Number of the newest version, so that a missing row is noticed.
     pub latest_version: VersionNumber,
-    /// The longest lifetime that its tokens may have, where one of before was longer than `claims.max_ttl` is now.
+    /// The longest lifetime that its tokens may have had up to now; absent on keys of a release that did not take it down.
     pub longest_ttl: Option<HumanDuration>,
+}
+
+impl KeyRecord {
+    /// The longest lifetime that any of its tokens may have; `None` when nobody knows, since a release that took nothing down may have lowered it.
+    #[must_use]
+    pub fn longest_ttl(&self) -> Option<HumanDuration> {
+        match self.longest_ttl {
+            Some(longest) => Some(longest.max(self.claims.max_ttl())),
+            None => (self.revision <= 1).then(|| self.claims.max_ttl()),
+        }
+    }
 }
 
 /// A temporary key's policy and what is left of it.

@@ -30,7 +30,7 @@ pub struct LoadedRing {
     pub access: Access,
 }
 
-const EDITED: &str = "row was changed outside the service";
+pub(super) const EDITED: &str = "row was changed outside the service";
 const MISSING: &str = "row is missing";
 const STRAY: &str = "row is not the one that was written last";
 const ORPHAN: &str = "row belongs to no key";

@@ -24,7 +24,7 @@ fn after(seconds: i64) -> Time {
 
 fn revocation(cutoff: Option<i64>, until: Time) -> Revocation {
     let mark = Marker::new(b"k").mark(Kind::Family, "f");
-    Revocation { kind: Kind::Family, mark, cutoff, expires_at: until.timestamp_millis() }
+    Revocation { kind: Kind::Family, mark, cutoff, expires_at: until.timestamp_millis(), of: None }
 }
 
 #[test]

@@ -1,31 +1,38 @@
 //! The door to what is known of tokens after their issue.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, watch};
 use uuid::Uuid;
 
 use super::{
     figures::{Figures, Outcome, Tally},
     keeper::TokenKeeper,
     mark::Marker,
-    revocations::{Facts, Revocation, Revocations},
+    revocations::{Facts, LIVE_MAX, Revocation, Revocations},
 };
 use crate::{
     audit::{AuditRecord, Subject, event_of},
     clock::{Clock as _, ClusterClock},
     keyring::{ChangeContext, KeyRingHandle, Snapshot, internal, record::Time},
     seal::Keychain,
-    store::{Database, FeedSight, StoreError},
+    store::{Database, FeedReading, FeedSight, StoreError},
 };
 
 /// Changes that may wait for the database; beyond it callers are refused.
 const WAITING: usize = 1_024;
 /// How far before the last look the feed is read again when something went wrong since: longer than any transaction may last.
 const OVERLAP_MS: i64 = 300_000;
+/// Rows of the feed that are read at once.
+const PAGE: u64 = 5_000;
+/// How long one poll reads them; whatever is left is read by the next one, from where this one stopped.
+const READ_MAX: Duration = Duration::from_secs(2);
 
 /// Revokes and refreshes tokens, and knows which are revoked. Cheap to clone.
 #[derive(Clone)]
@@ -45,8 +52,21 @@ pub(super) struct Shared {
     horizon: AtomicI64,
     /// When it was last read, in milliseconds.
     read_at: AtomicI64,
-    /// It was not read to its end the last time.
+    /// The database was not reached since, or did not say whether it took something.
     is_doubtful: AtomicBool,
+    /// The reading under way.
+    reading: Mutex<Option<Reading>>,
+    /// Revocations that there may be.
+    max: AtomicUsize,
+}
+
+/// A reading of the feed that takes more than one poll.
+struct Reading {
+    feed: FeedReading,
+    /// When the poll that began it had asked, as uptime: once it is over, all that was revoked by then is known.
+    asked: Duration,
+    /// The same moment by the clock, in milliseconds.
+    at: i64,
 }
 
 /// What a node has read of revocations before it serves.
@@ -64,8 +84,15 @@ pub enum TokenFailure {
     #[error("too many changes of tokens are waiting; try again")]
     Overloaded,
     /// There are as many revocations as a node can hold.
-    #[error("there are 5,000,000 live revocations, which is the most; revoke a subject or suspend the key")]
+    #[error(
+        "there are as many live revocations as tokens.max_revocations allows; revoke a subject or a kid, or suspend the key"
+    )]
     Full,
+    /// There are as many of one key as are left to all others.
+    #[error(
+        "this key has as many live revocations as are left to all other keys; revoke by kid, or let somebody with token.revoke_any revoke"
+    )]
+    Crowded,
     /// The database did not take the change, or may have.
     #[error("the database did not confirm the change; try again with the same Idempotency-Key")]
     Storage(#[source] StoreError),
@@ -110,10 +137,17 @@ impl TokensHandle {
             horizon: horizon.into(),
             read_at: at.into(),
             is_doubtful: false.into(),
+            reading: Mutex::default(),
+            max: LIVE_MAX.into(),
         });
         shared.tally.damaged.fetch_add(damaged, Ordering::Relaxed);
         TokenKeeper::keep(Arc::clone(&shared));
         Self(shared)
+    }
+
+    /// Sets how many revocations there may be.
+    pub fn allow(&self, max: usize) {
+        self.0.max.store(max, Ordering::Relaxed);
     }
 
     /// A token is revoked, by itself or with others. From memory; what another node has revoked is known as soon as the feed was read.
@@ -175,54 +209,97 @@ impl TokensHandle {
         self.0.is_doubtful.store(true, Ordering::Release);
     }
 
-    /// Takes in what others have revoked, as far as a look from [`Self::horizon`] has shown that there is something.
+    /// Takes in what others have revoked, as far as a look from [`Self::horizon`] has shown that there is something. Answers with the uptime
+    /// of a moment of which everything is known; `None` while there is more to read than one poll can.
     ///
     /// # Errors
     /// The database failed; what was missed is read the next time.
-    pub(crate) async fn follow(&self, sight: Option<FeedSight>) -> Result<(), StoreError> {
+    pub(crate) async fn follow(
+        &self,
+        sight: Option<FeedSight>,
+        asked: Duration,
+    ) -> Result<Option<Duration>, StoreError> {
         let shared = &*self.0;
-        let now = shared.clock.now().timestamp_millis();
-        let horizon = self.horizon();
-        let is_doubtful = shared.is_doubtful.load(Ordering::Acquire);
-        match sight {
-            // Nobody else writes to a file; but a write of our own may have come to no clear end.
-            None if !is_doubtful => return Ok(()),
-            Some(sight) if !is_doubtful && !sight.has_more && sight.horizon >= horizon => {
-                shared.horizon.store(sight.horizon, Ordering::Release);
-                shared.read_at.store(now, Ordering::Release);
-                return Ok(());
-            }
-            None | Some(_) => {}
+        let mut under_way = shared.reading.lock().await;
+        let mut reading = match under_way.take() {
+            Some(reading) => reading,
+            None if shared.knows_all(sight) => return Ok(Some(asked)),
+            None => shared.begin_reading(asked).await?,
+        };
+        if shared.is_doubtful.load(Ordering::Acquire) && reading.feed.look_back(shared.in_doubt_since()) {
+            shared.is_doubtful.store(false, Ordering::Release);
         }
+        let began = tokio::time::Instant::now();
         let (database, keychain) = (shared.ring.database(), shared.keychain());
-        // Also when this is given up half way.
-        let was_doubtful = shared.is_doubtful.swap(true, Ordering::AcqRel);
-        let since = was_doubtful.then(|| shared.read_at.load(Ordering::Acquire) - OVERLAP_MS);
-        let feed = database.follow_revocations(&keychain, horizon, since).await?;
-        if feed.horizon < horizon {
-            tracing::warn!("the database counts transactions anew; all revocations are read again");
-            let loaded = database.load_revocations(&keychain, shared.clock.now(), |revocation| {
-                shared.revocations.add(&revocation);
-            });
-            loaded.await?;
-        }
-        shared.tally.damaged.fetch_add(feed.damaged, Ordering::Relaxed);
-        let read_at = shared.clock.now();
-        for (revocation, made_at) in feed.revocations {
-            if revocation.expires_at > now && !shared.revocations.has(&revocation) {
-                shared.revocations.add(&revocation);
-                let lag = read_at.timestamp_millis().saturating_sub(made_at);
-                shared.tally.lag.observe(std::time::Duration::from_millis(u64::try_from(lag).unwrap_or(0)));
+        // Kept in its place, so that whoever gives this up half way leaves it where the last page ended.
+        let reading = under_way.insert(reading);
+        while !reading.feed.is_over() {
+            if began.elapsed() >= READ_MAX {
+                return Ok(None);
             }
+            let page = database.read_feed(&keychain, &mut reading.feed, PAGE).await?;
+            shared.tally.damaged.fetch_add(page.damaged, Ordering::Relaxed);
+            shared.take_in_page(&page.revocations);
         }
-        shared.horizon.store(feed.horizon, Ordering::Release);
-        shared.read_at.store(now, Ordering::Release);
-        shared.is_doubtful.store(false, Ordering::Release);
-        Ok(())
+        shared.horizon.store(reading.feed.horizon(), Ordering::Release);
+        shared.read_at.store(reading.at, Ordering::Release);
+        let asked = reading.asked;
+        *under_way = None;
+        Ok(Some(asked))
     }
 }
 
 impl Shared {
+    /// Nothing was revoked elsewhere since the last look.
+    fn knows_all(&self, sight: Option<FeedSight>) -> bool {
+        if self.is_doubtful.load(Ordering::Acquire) {
+            return false;
+        }
+        match sight {
+            // Nobody else writes to a file.
+            None => {}
+            Some(sight) if !sight.has_more && sight.horizon >= self.horizon.load(Ordering::Acquire) => {
+                self.horizon.store(sight.horizon, Ordering::Release);
+            }
+            Some(_) => return false,
+        }
+        self.read_at.store(self.clock.now().timestamp_millis(), Ordering::Release);
+        true
+    }
+
+    /// From where to read by the clock when something went wrong.
+    fn in_doubt_since(&self) -> i64 {
+        self.read_at.load(Ordering::Acquire) - OVERLAP_MS
+    }
+
+    async fn begin_reading(&self, asked: Duration) -> Result<Reading, StoreError> {
+        let at = self.clock.now().timestamp_millis();
+        // Should this fail, whoever asked says so, and it is in doubt again.
+        let was_doubtful = self.is_doubtful.swap(false, Ordering::AcqRel);
+        let since = was_doubtful.then(|| self.in_doubt_since());
+        let horizon = self.horizon.load(Ordering::Acquire);
+        let feed = self.ring.database().begin_feed(horizon, since).await?;
+        if feed.is_anew() {
+            tracing::warn!("the database counts transactions anew; all revocations are read again");
+        }
+        Ok(Reading { feed, asked, at })
+    }
+
+    fn take_in_page(&self, revocations: &[(Revocation, i64)]) {
+        let now = self.clock.now().timestamp_millis();
+        for (revocation, made_at) in revocations {
+            if revocation.expires_at > now && !self.revocations.has(revocation) {
+                self.revocations.add(revocation);
+                let lag = now.saturating_sub(*made_at);
+                self.tally.lag.observe(Duration::from_millis(u64::try_from(lag).unwrap_or(0)));
+            }
+        }
+    }
+
+    pub(super) fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
+    }
+
     pub(super) fn marker(&self, snapshot: &Snapshot) -> Option<&Marker> {
         if let Some(marker) = self.marker.get() {
             return Some(marker);

@@ -16,6 +16,7 @@ mod revocations;
 #[cfg(test)]
 mod revocations_tests;
 mod revoke;
+mod shares;
 
 pub(crate) use self::handle::Loaded;
 pub use self::{

@@ -211,6 +211,7 @@ impl TokensHandle {
             mark: marks.first().copied().ok_or(TokenFailure::Primitive)?,
             cutoff: None,
             expires_at: successor.family_until.max(found.expires_at).timestamp_millis(),
+            of: Some(found.key),
         };
         let about = Subject { key: successor.subject.key.clone(), ..Subject::default() };
         let about = Subject { family: successor.subject.family.clone(), ..about };

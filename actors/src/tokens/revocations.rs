@@ -13,9 +13,12 @@ use std::{
 
 use uuid::Uuid;
 
-use super::mark::{ByMark, Kind, Mark, Marker};
+use super::{
+    mark::{ByMark, Kind, Mark, Marker},
+    shares::{Share, Shares},
+};
 
-/// Live revocations at most; beyond it a further one is refused.
+/// Live revocations at most, unless said otherwise; beyond it a further one is refused.
 pub const LIVE_MAX: usize = 5_000_000;
 /// Parts of a map.
 const PARTS: usize = 64;
@@ -33,6 +36,8 @@ pub struct Revocation {
     pub cutoff: Option<i64>,
     /// When nothing that it concerns can be valid any more, in milliseconds.
     pub expires_at: i64,
+    /// The key whose tokens it concerns, and for which it is counted; `None` = those of any.
+    pub of: Option<Uuid>,
 }
 
 /// What of a token decides whether it is revoked.
@@ -72,6 +77,13 @@ struct Cutoff {
     kind: Kind,
     before: i64,
     until: u32,
+    share: Share,
+}
+
+#[derive(Clone, Copy)]
+struct Single {
+    until: u32,
+    share: Share,
 }
 
 /// A map in parts.
@@ -130,8 +142,10 @@ impl<V: Copy> Parts<V> {
 /// Every revocation that still matters.
 pub struct Revocations {
     /// Seconds until which a token is remembered.
-    tokens: Parts<u32>,
+    tokens: Parts<Single>,
     cutoffs: Parts<Cutoff>,
+    /// How many are of which key.
+    shares: Shares,
     /// Cut-offs of each kind, so that a kind without any costs nothing.
     kinds: [AtomicUsize; Kind::ALL.len()],
 }
@@ -141,6 +155,7 @@ impl Default for Revocations {
         Self {
             tokens: Parts::new(),
             cutoffs: Parts::new(),
+            shares: Shares::default(),
             kinds: std::array::from_fn(|_| AtomicUsize::new(0)),
         }
     }
@@ -159,22 +174,49 @@ impl Revocations {
         self.len() == 0
     }
 
+    /// How many are of one key.
+    #[must_use]
+    pub fn of_key(&self, key: Uuid) -> usize {
+        self.shares.count(key)
+    }
+
     /// Takes one in; the same twice, or in another order, is the same. Tells whether nothing of the kind was there.
     pub fn add(&self, revocation: &Revocation) -> bool {
         let until = seconds_after(revocation.expires_at);
-        if revocation.kind == Kind::Token {
-            return self.tokens.merge(revocation.mark, until, u32::max);
-        }
-        let cutoff = Cutoff { kind: revocation.kind, before: revocation.cutoff.unwrap_or(i64::MAX), until };
-        let is_new = self.cutoffs.merge(revocation.mark, cutoff, |one, other| Cutoff {
-            kind: one.kind,
-            before: one.before.max(other.before),
-            until: one.until.max(other.until),
-        });
-        if is_new && let Some(count) = self.kinds.get(revocation.kind as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
+        let share = self.shares.share(revocation.of);
+        let is_new = if revocation.kind == Kind::Token {
+            // It stays with the key for which it was counted first.
+            self.tokens.merge(revocation.mark, Single { until, share }, |one, other| Single {
+                until: one.until.max(other.until),
+                share: one.share,
+            })
+        } else {
+            let before = revocation.cutoff.unwrap_or(i64::MAX);
+            let cutoff = Cutoff { kind: revocation.kind, before, until, share };
+            self.cutoffs.merge(revocation.mark, cutoff, |one, other| Cutoff {
+                before: one.before.max(other.before),
+                until: one.until.max(other.until),
+                ..one
+            })
+        };
+        if is_new {
+            self.shares.grow(share);
+            if revocation.kind != Kind::Token
+                && let Some(count) = self.kinds.get(revocation.kind as usize)
+            {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
         }
         is_new
+    }
+
+    /// Something of it is known here, if not for as long: it takes no further room.
+    #[must_use]
+    pub fn knows(&self, revocation: &Revocation) -> bool {
+        match revocation.kind {
+            Kind::Token => self.tokens.get(revocation.mark).is_some(),
+            Kind::Family | Kind::Subject | Kind::Version => self.cutoffs.get(revocation.mark).is_some(),
+        }
     }
 
     /// It is known here, and for as long.
@@ -182,7 +224,7 @@ impl Revocations {
     pub fn has(&self, revocation: &Revocation) -> bool {
         let until = seconds_after(revocation.expires_at);
         if revocation.kind == Kind::Token {
-            return self.tokens.get(revocation.mark).is_some_and(|known| known >= until);
+            return self.tokens.get(revocation.mark).is_some_and(|known| known.until >= until);
         }
         let before = revocation.cutoff.unwrap_or(i64::MAX);
         self.cutoffs.get(revocation.mark).is_some_and(|known| known.until >= until && known.before >= before)
@@ -199,7 +241,7 @@ impl Revocations {
             let mark = marker.mark(Kind::Token, facts.jti);
             [mark, mark.within(facts.key)]
                 .into_iter()
-                .any(|mark| self.tokens.get(mark).is_some_and(|until| is_live(until, now)))
+                .any(|mark| self.tokens.get(mark).is_some_and(|single| is_live(single.until, now)))
         };
         self.tokens.len() > 0 && is_revoked()
             || self.any(Kind::Family)
@@ -221,12 +263,22 @@ impl Revocations {
     pub fn forget(&self, now: i64) -> usize {
         let cutoffs = self.cutoffs.forget(|cutoff| {
             let keep = is_live(cutoff.until, now);
-            if !keep && let Some(count) = self.kinds.get(cutoff.kind as usize) {
-                count.fetch_sub(1, Ordering::Relaxed);
+            if !keep {
+                self.shares.shrink(cutoff.share);
+                if let Some(count) = self.kinds.get(cutoff.kind as usize) {
+                    count.fetch_sub(1, Ordering::Relaxed);
+                }
             }
             keep
         });
-        cutoffs + self.tokens.forget(|until| is_live(*until, now))
+        let tokens = self.tokens.forget(|single| {
+            let keep = is_live(single.until, now);
+            if !keep {
+                self.shares.shrink(single.share);
+            }
+            keep
+        });
+        cutoffs + tokens
     }
 }
 

@@ -33,7 +33,13 @@ fn facts<'a>(jti: &'a str, begun: i64) -> Facts<'a> {
 }
 
 fn revocation(kind: Kind, value: &str, cutoff: Option<i64>, seconds: i64) -> Revocation {
-    Revocation { kind, mark: marker().mark(kind, value), cutoff, expires_at: (NOW + seconds) * 1_000 }
+    Revocation {
+        kind,
+        mark: marker().mark(kind, value),
+        cutoff,
+        expires_at: (NOW + seconds) * 1_000,
+        of: None,
+    }
 }
 
 #[test]
@@ -139,6 +145,7 @@ fn a_million_are_light_and_fast() {
             mark,
             cutoff: None,
             expires_at: (NOW + 60) * 1_000,
+            of: None,
         });
     }
     assert_eq!(revocations.len(), LIVE);

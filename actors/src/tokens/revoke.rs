@@ -5,7 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 use uuid::Uuid;
 
-use super::{Kind, Revocation, TokenFailure, TokensHandle, revocations::LIVE_MAX};
+use super::{
+    Kind, Revocation, TokenFailure, TokensHandle,
+    shares::{Room, room},
+};
 use crate::{
     audit::Subject,
     clock::Clock as _,
@@ -25,6 +28,8 @@ pub struct Revoke<'a> {
     pub value: &'a str,
     /// Among the tokens of this key only.
     pub key: Option<Uuid>,
+    /// The key whose tokens it concerns, and for which it counts; `None` = those of any.
+    pub of: Option<Uuid>,
     /// When nothing that it concerns can be valid any more.
     pub until: Time,
 }
@@ -59,14 +64,26 @@ impl TokensHandle {
             Kind::Token | Kind::Family => None,
             Kind::Subject | Kind::Version => Some(now.timestamp_millis() + error),
         };
-        let revocation =
-            Revocation { kind: revoke.kind, mark, cutoff, expires_at: revoke.until.timestamp_millis() };
+        let revocation = Revocation {
+            kind: revoke.kind,
+            mark,
+            cutoff,
+            expires_at: revoke.until.timestamp_millis(),
+            of: revoke.of,
+        };
         let revoked = Revoked { before: cutoff.and_then(DateTime::from_timestamp_millis) };
         if shared.revocations.has(&revocation) {
-            return Ok(revoked);
-        }
-        if revoke.kind == Kind::Token && shared.revocations.len() >= LIVE_MAX {
-            return Err(TokenFailure::Full);
+            // What only memory knows is gone with the process: the database may have been put back to what it was before.
+            if self.is_kept(&revocation).await? {
+                return Ok(revoked);
+            }
+        } else if !shared.revocations.knows(&revocation) {
+            let of_key = revoke.of.map_or(0, |key| shared.revocations.of_key(key));
+            match room(&revocation, (shared.revocations.len(), of_key), shared.max()) {
+                Room::Some => {}
+                Room::NotForKey => return Err(TokenFailure::Crowded),
+                Room::None => return Err(TokenFailure::Full),
+            }
         }
         let record = shared.record("token.revoke", context, subject, now);
         let keychain = shared.keychain();
@@ -82,6 +99,13 @@ impl TokensHandle {
             self.outlive(before, error).await;
         }
         Ok(revoked)
+    }
+
+    async fn is_kept(&self, revocation: &Revocation) -> Result<bool, TokenFailure> {
+        let (keychain, revocation) = (self.0.keychain(), *revocation);
+        let look =
+            move |database: Database| async move { database.has_revocation(&keychain, &revocation).await };
+        self.0.ring.database().at_home(look).await.map_err(TokenFailure::Storage)
     }
 
     /// Waits until what is issued now is later than a moment, as far as clocks can tell.

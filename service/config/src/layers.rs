@@ -57,6 +57,7 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("tokens.access_ttl", Plain),
     ("tokens.refresh_ttl", Plain),
     ("tokens.reuse_leeway", Plain),
+    ("tokens.max_revocations", Plain),
     ("issuers", Plain),
     ("tls.cert", Plain),
     ("tls.key", Plain),

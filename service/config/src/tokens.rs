@@ -1,10 +1,10 @@
-//! How long tokens live.
+//! How long tokens live, and how many may be revoked.
 
 use claviger_entity::HumanDuration;
 
-use crate::settings::{Judge, SECONDS};
+use crate::settings::{Judge, SECONDS, bounded};
 
-/// How long tokens live, unless a request or the claims of a key say otherwise.
+/// How long tokens live, unless a request or the claims of a key say otherwise; and how many may be revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenTimes {
     /// Access tokens.
@@ -13,8 +13,11 @@ pub struct TokenTimes {
     pub refresh: HumanDuration,
     /// How long the second use of a refresh token gets the same pair instead of ending the family.
     pub reuse_leeway: HumanDuration,
+    /// Live revocations that a node holds at most.
+    pub max_revocations: usize,
 }
 
+const REVOCATIONS: &str = "must be a whole number from 1000 to 50000000";
 /// Longest leeway: what a client that tries again needs.
 const LEEWAY_MAX: HumanDuration = HumanDuration::from_secs(300);
 
@@ -29,6 +32,9 @@ impl Judge<'_> {
             reuse_leeway: self
                 .parse("tokens.reuse_leeway", rule, leeway)
                 .unwrap_or(HumanDuration::from_secs(0)),
+            max_revocations: self
+                .parse("tokens.max_revocations", REVOCATIONS, |text| bounded(text, 1_000, 50_000_000))
+                .unwrap_or(5_000_000),
         }
     }
 }

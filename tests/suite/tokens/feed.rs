@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use claviger_actors::{
     clock::{Clock as _, SystemClock},
     seal::{Keychain, MasterKeys},
-    store::{Database, Place, Pool},
+    store::{Database, FeedReading, Place, Pool},
     tokens::{Kind, Marker, Revocation},
 };
 use claviger_crypto::secret::SecretBytes;
@@ -17,6 +17,8 @@ use tokio::task::JoinHandle;
 use crate::tampered;
 
 const WRITERS: usize = 16;
+/// Few, so that what is new takes many of them.
+const PAGE: u64 = 50;
 
 /// A deployment without a service.
 struct Bare {
@@ -43,16 +45,26 @@ impl Bare {
     async fn revoke(&self, name: &str) {
         let expires_at = SystemClock.now().timestamp_millis() + 3_600_000;
         let mark = Marker::new(b"k").mark(Kind::Token, name);
-        let revocation = Revocation { kind: Kind::Token, mark, cutoff: None, expires_at };
+        let revocation = Revocation { kind: Kind::Token, mark, cutoff: None, expires_at, of: None };
         let record = (SystemClock.now(), String::new());
         self.database.revoke(&self.keychain, &revocation, record).await.unwrap();
     }
 
-    /// What the feed has since a horizon, and the next one.
+    /// What the feed has since a horizon, and the next one; page by page.
     async fn read(&self, horizon: i64, since: Option<i64>) -> (Marks, i64) {
-        let feed = self.database.follow_revocations(&self.keychain, horizon, since).await.unwrap();
-        assert!(feed.horizon >= horizon && feed.damaged == 0);
-        (feed.revocations.iter().map(|(revocation, _)| mark(revocation)).collect(), feed.horizon)
+        let mut reading = self.database.begin_feed(horizon, since).await.unwrap();
+        assert!(reading.horizon() >= horizon && !reading.is_anew());
+        let mut read = Marks::new();
+        while !reading.is_over() {
+            read.extend(self.page(&mut reading).await);
+        }
+        (read, reading.horizon())
+    }
+
+    async fn page(&self, reading: &mut FeedReading) -> Vec<Vec<u8>> {
+        let page = self.database.read_feed(&self.keychain, reading, PAGE).await.unwrap();
+        assert!(page.damaged == 0 && page.revocations.len() <= usize::try_from(PAGE).unwrap());
+        page.revocations.iter().map(|(revocation, _)| mark(revocation)).collect()
     }
 
     /// What a node reads that starts now, and from where it reads on.
@@ -129,5 +141,81 @@ fn p4_no_revocation_is_missed_among_many_writers() {
         let forgotten = bare.database.forget_revocations(later).await.unwrap();
         assert_eq!(usize::try_from(forgotten).unwrap(), WRITERS * each);
         assert!(bare.load().await.0.is_empty());
+    });
+}
+
+/// A reading has an end although others go on writing, goes on where whoever gave up has stopped, and leaves nothing out.
+#[test]
+fn p4_a_large_backlog_is_read_by_pages_that_come_to_an_end() {
+    let postgres = Postgres::start();
+    let url = postgres.url();
+    let of = |number: usize| Marker::new(b"k").mark(Kind::Token, &format!("{number}")).as_bytes().to_vec();
+    tampered::run(async {
+        let bare = Bare::open(&url).await;
+        let (_, horizon) = bare.load().await;
+        for number in 0..200 {
+            bare.revoke(&format!("{number}")).await;
+        }
+        let mut reading = bare.database.begin_feed(horizon, None).await.unwrap();
+        let (mut seen, mut pages) = (Marks::new(), 0);
+        while !reading.is_over() {
+            // Each page is followed by more than one page of new ones: whoever reads to the end of the table never gets there.
+            for number in 0..60 {
+                bare.revoke(&format!("{}", 1_000 * (pages + 1) + number)).await;
+            }
+            // Whoever is cut off keeps what it had.
+            let kept = reading.clone();
+            let again = bare.page(&mut reading).await;
+            reading = kept;
+            assert_eq!(bare.page(&mut reading).await, again);
+            seen.extend(again);
+            pages += 1;
+            assert!(pages <= 6, "it does not end");
+        }
+        assert!(pages >= 4 && (0..200).all(|number| seen.contains(&of(number))));
+        let (rest, horizon) = bare.read(reading.horizon(), None).await;
+        assert!((1..=pages).all(|page| (0..60).all(|number| rest.contains(&of(1_000 * page + number)))));
+        // A look back that comes in the middle is taken up, and one that comes too late is for the next reading.
+        let mut reading = bare.database.begin_feed(horizon, None).await.unwrap();
+        assert!(reading.look_back(0));
+        let mut seen = Marks::new();
+        while !reading.is_over() {
+            seen.extend(bare.page(&mut reading).await);
+        }
+        assert!((0..200).all(|number| seen.contains(&of(number))) && !reading.look_back(0));
+        // A database that counts from somewhere before is read as a whole.
+        let anew = bare.database.begin_feed(i64::MAX, None).await.unwrap();
+        assert!(anew.is_anew() && !anew.is_over());
+    });
+}
+
+/// What goes beyond an older revocation leaves it where it is while somebody may be in the middle of reading it.
+#[test]
+fn what_is_gone_beyond_stays_for_those_who_are_reading() {
+    let postgres = Postgres::start();
+    let url = postgres.url();
+    tampered::run(async {
+        let bare = Bare::open(&url).await;
+        let now = SystemClock.now();
+        let mark = Marker::new(b"k").mark(Kind::Subject, "alice");
+        let until = |at: chrono::DateTime<chrono::Utc>| (at + TimeDelta::hours(1)).timestamp_millis();
+        let rows = |minutes: i64| {
+            let at = now + TimeDelta::minutes(minutes);
+            let cutoff = Some(at.timestamp_millis());
+            let revocation =
+                Revocation { kind: Kind::Subject, mark, cutoff, expires_at: until(at), of: None };
+            let bare = &bare;
+            async move {
+                bare.database.revoke(&bare.keychain, &revocation, (at, String::new())).await.unwrap();
+                assert!(bare.database.has_revocation(&bare.keychain, &revocation).await.unwrap());
+                let later = Revocation { cutoff: cutoff.map(|cutoff| cutoff + 1), ..revocation };
+                assert!(!bare.database.has_revocation(&bare.keychain, &later).await.unwrap());
+                let mut live = 0;
+                let count = bare.database.load_revocations(&bare.keychain, now, |_| live += 1);
+                count.await.unwrap();
+                live
+            }
+        };
+        assert_eq!((rows(0).await, rows(1).await, rows(2).await, rows(20).await), (1, 2, 3, 1));
     });
 }

@@ -24,7 +24,7 @@ pub(super) fn revoke(client: &Client, body: Value) -> Value {
 }
 
 /// A token as another system signs it.
-fn signed(kid: &str, secret: &str, claims: Value) -> Value {
+pub(super) fn signed(kid: &str, secret: &str, claims: Value) -> Value {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed =

@@ -50,6 +50,7 @@ pub(super) fn new_record(ring: &Ring, spec: CreateKey, now: Time) -> Result<KeyR
         (Some(_), _) => Tier::Temporary,
         (None, tier) => tier.unwrap_or_else(|| spec.key_type.default_tier()),
     };
+    let longest_ttl = Some(spec.claims.max_ttl());
     let record = KeyRecord {
         id: spec.id,
         name: spec.name,
@@ -71,7 +72,7 @@ pub(super) fn new_record(ring: &Ring, spec: CreateKey, now: Time) -> Result<KeyR
         deleted_at: None,
         revision: 1,
         latest_version: VersionNumber::FIRST,
-        longest_ttl: None,
+        longest_ttl,
     };
     validate(&record)?;
     Ok(record)

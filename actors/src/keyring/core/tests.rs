@@ -104,6 +104,36 @@ fn rotation_waits_for_the_lead_unless_forced_with_a_reason() {
     assert_eq!(world.rotate(true).unwrap().version.number(), 3);
 }
 
+/// How long a revocation must be remembered: by the longest lifetime that there ever was, and if nobody took it down, nobody knows it.
+#[test]
+fn the_longest_lifetime_is_taken_down_or_unknown() {
+    let hours = |hours: u64| Some(HumanDuration::from_secs(hours * 3_600));
+    let limit = |world: &mut World, ttl: &str| {
+        let patch = serde_json::json!({"claims": {"max_ttl": ttl}});
+        let patch = patch.as_object().unwrap().clone();
+        world.run(Command::Update(UpdateKey { name: name(), patch, if_match: None })).unwrap();
+    };
+    let longest = |world: &World| world.ring.key(&name()).unwrap().record.longest_ttl();
+    let mut world = World::with(spec(KeyType::Es256));
+    assert_eq!(longest(&world), hours(24));
+    for (ttl, expected) in [("1h", 24), ("48h", 48), ("2h", 48)] {
+        limit(&mut world, ttl);
+        assert_eq!(longest(&world), hours(expected), "{ttl}");
+    }
+    // As the release before left it: never changed, and changed in a way that nobody knows.
+    for (revision, expected) in [(1, hours(24)), (2, None)] {
+        let mut world = World::with(spec(KeyType::Es256));
+        let mut key = Key::clone(world.ring.key(&name()).unwrap());
+        (key.record.longest_ttl, key.record.revision) = (None, revision);
+        world.ring.replace(key);
+        assert_eq!(longest(&world), expected);
+        limit(&mut world, "1h");
+        assert_eq!(longest(&world), expected, "it stays so");
+        world.rotate(true).unwrap();
+        assert_eq!(longest(&world), expected);
+    }
+}
+
 /// P2: of two who saw the same primary, one rotates.
 #[test]
 fn p2_a_due_rotation_happens_once() {

@@ -63,10 +63,8 @@ pub(super) fn decide(ring: &Ring, update: &UpdateKey, now: Time) -> Result<Chang
     }
     record.rotation = changed.rotation;
     record.labels = changed.labels;
-    if changed.claims.max_ttl() < record.claims.max_ttl() {
-        // A revocation is remembered for as long as what was issued before may live.
-        record.longest_ttl = record.longest_ttl.max(Some(record.claims.max_ttl()));
-    }
+    // A revocation is remembered for as long as what was issued before may live. What nobody knows stays unknown.
+    record.longest_ttl = record.longest_ttl().map(|longest| longest.max(changed.claims.max_ttl()));
     record.claims = changed.claims;
     record.description = changed.description;
     record.deletion_allowed = changed.deletion_allowed;

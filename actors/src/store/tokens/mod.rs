@@ -4,4 +4,4 @@ mod refresh;
 mod revocations;
 
 pub use refresh::{Exchange, Outcome, RefreshRecord};
-pub use revocations::Feed;
+pub use revocations::{Feed, FeedPage, FeedReading};

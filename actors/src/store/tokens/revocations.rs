@@ -3,12 +3,16 @@
 //! Rows commit in another order than they were numbered in, so whoever asks for "what is later than the last one I saw" misses some. The
 //! feed asks for everything from the oldest transaction that was still open the last time: rows are read again until nothing before them
 //! can still come, and taking one in twice is the same as once. What is visible is taken at once, whatever is still open.
+//!
+//! It is read by pages, each a short statement of its own. A reading knows at its start which transactions it has to have seen at its end, so it
+//! ends, however many write meanwhile, and whoever gave up in the middle goes on from there.
 
+use claviger_crypto::digest;
 use claviger_entity::tables::revocation::{self, Column};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Statement,
-    TransactionTrait as _,
+    FromQueryResult as _, IdenStatic as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, QueryTrait as _, Statement, TransactionTrait as _,
 };
 use uuid::Uuid;
 
@@ -21,22 +25,98 @@ use crate::{
 
 /// Rows that are read at once.
 const PAGE: u64 = 10_000;
+/// What goes beyond an older revocation replaces it once nobody can be in the middle of reading the older one, in milliseconds.
+const REPLACED_AFTER_MS: i64 = 600_000;
 /// Rows that one statement deletes.
 const FORGET_ROWS: u64 = 1_000;
 /// Statements of one round of forgetting.
 const FORGET_ROUNDS: u32 = 50;
 /// The number of one's own transaction.
 const OWN: &str = "pg_current_xact_id()::text::bigint";
+/// The first transaction that this statement can't see anything of, since it has not begun.
+const END: &str = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
 
-/// What was read.
+/// The column that came later, and only counts. Nodes of the release before check the MAC without it, and a revocation must be in force there.
+const UNSIGNED: &[&str] = &["key_id"];
+
+/// What was read of all there is.
 #[derive(Debug, Default)]
 pub struct Feed {
-    /// Revocations, each with the moment at which it was made, in milliseconds.
-    pub revocations: Vec<(Revocation, i64)>,
     /// Rows that were edited; whom they concerned nobody knows.
     pub damaged: u64,
     /// From where to read the next time.
     pub horizon: i64,
+}
+
+/// A part of what is new.
+#[derive(Debug, Default)]
+pub struct FeedPage {
+    /// Revocations, each with the moment at which it was made, in milliseconds.
+    pub revocations: Vec<(Revocation, i64)>,
+    /// Rows that were edited; whom they concerned nobody knows.
+    pub damaged: u64,
+}
+
+/// A reading of what is new, under way. Once it is over, everything has been read that was visible when it began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedReading {
+    /// No transaction from here on was visible when it began.
+    end: i64,
+    /// From where to read the next time.
+    horizon: i64,
+    /// What was made since then is read too, in milliseconds.
+    since: Option<i64>,
+    stage: Stage,
+    /// The database counts from somewhere before: all of it is read.
+    is_anew: bool,
+}
+
+/// How far a reading is: the last row, by what the rows are ordered by, and by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    ByTransaction(i64, String),
+    ByTime(i64, String),
+    Over,
+}
+
+impl FeedReading {
+    /// Nothing is left to read.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// From where to read the next time.
+    #[must_use]
+    pub const fn horizon(&self) -> i64 {
+        self.horizon
+    }
+
+    /// The database counts from somewhere before the horizon.
+    #[must_use]
+    pub const fn is_anew(&self) -> bool {
+        self.is_anew
+    }
+
+    /// Also reads what was made since a moment; `false` when it is too late for that.
+    pub fn look_back(&mut self, since: i64) -> bool {
+        let is_in_time = matches!(self.stage, Stage::ByTransaction(..));
+        if is_in_time {
+            self.since = Some(self.since.map_or(since, |earlier| earlier.min(since)));
+        }
+        is_in_time
+    }
+
+    /// Where it goes on after a page.
+    fn after(&self, last: Option<Stage>) -> Stage {
+        match (last, &self.stage, self.since) {
+            (Some(stage), ..) => stage,
+            (None, Stage::ByTransaction(..), Some(since)) => Stage::ByTime(since, String::new()),
+            (None, Stage::ByTransaction(..), None) | (None, Stage::ByTime(..) | Stage::Over, _) => {
+                Stage::Over
+            }
+        }
+    }
 }
 
 impl Database {
@@ -51,7 +131,7 @@ impl Database {
         mut take: impl FnMut(Revocation),
     ) -> Result<Feed, StoreError> {
         let transaction = self.reading().await?;
-        let mut read = Feed { horizon: self.number(&transaction, HORIZON).await?, ..Feed::default() };
+        let mut read = Feed { horizon: self.number(&transaction, HORIZON).await?, damaged: 0 };
         let mut last = String::new();
         loop {
             let page = revocation::Entity::find()
@@ -75,34 +155,79 @@ impl Database {
         Ok(read)
     }
 
-    /// Revocations since a horizon and, where that is in doubt, all that were made since a moment.
+    /// Begins to read revocations since a horizon and, where that is in doubt, all that were made since a moment.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn follow_revocations(
-        &self,
-        keychain: &Keychain,
-        horizon: i64,
-        since: Option<i64>,
-    ) -> Result<Feed, StoreError> {
-        let transaction = self.reading().await?;
-        let mut read = Feed { horizon: self.number(&transaction, HORIZON).await?, ..Feed::default() };
-        let wanted = Condition::any()
-            .add(Column::Xid.gte(horizon))
-            .add_option(since.map(|since| Column::CreatedAt.gte(since)));
-        let query = revocation::Entity::find().filter(wanted);
-        let found = transaction.query_all_raw(query.build(transaction.get_database_backend())).await?;
-        for row in &found {
-            match revocation_of(keychain, row) {
-                Ok(revocation) => read.revocations.push(revocation),
-                Err(finding) => read.damaged += damaged(row, finding),
-            }
+    pub async fn begin_feed(&self, horizon: i64, since: Option<i64>) -> Result<FeedReading, StoreError> {
+        if !self.is_shared() {
+            // Nobody else writes here; only what was made lately may be unknown.
+            let stage = since.map_or(Stage::Over, |since| Stage::ByTime(since, String::new()));
+            return Ok(FeedReading { end: 0, horizon, since, stage, is_anew: false });
         }
-        transaction.rollback().await?;
-        Ok(read)
+        let sql = format!("SELECT {HORIZON} AS oldest, {END} AS latest");
+        let row = self.connection.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+        let row = row.ok_or(StoreError::MetaDamaged)?;
+        let (oldest, end): (i64, i64) = (row.try_get("", "oldest")?, row.try_get("", "latest")?);
+        let is_anew = oldest < horizon;
+        let stage = Stage::ByTransaction(if is_anew { 0 } else { horizon }, String::new());
+        Ok(FeedReading { end, horizon: oldest, since, stage, is_anew })
     }
 
-    /// Writes a revocation, with the record of whoever asked for it. What it goes beyond is not needed any more.
+    /// Reads the next rows, at most so many.
+    ///
+    /// # Errors
+    /// The database failed; the reading is where it was.
+    pub async fn read_feed(
+        &self,
+        keychain: &Keychain,
+        reading: &mut FeedReading,
+        limit: u64,
+    ) -> Result<FeedPage, StoreError> {
+        let after = |column: Column, at: i64, id: &str| {
+            Condition::all()
+                .add(column.gte(at))
+                .add(Condition::any().add(column.gt(at)).add(Column::Id.gt(id)))
+        };
+        let (query, column) = match &reading.stage {
+            Stage::ByTransaction(xid, id) => {
+                let new = after(Column::Xid, *xid, id).add(Column::Xid.lt(reading.end));
+                (revocation::Entity::find().filter(new), Column::Xid)
+            }
+            Stage::ByTime(at, id) => {
+                (revocation::Entity::find().filter(after(Column::CreatedAt, *at, id)), Column::CreatedAt)
+            }
+            Stage::Over => return Ok(FeedPage::default()),
+        };
+        let query = query.order_by_asc(column).order_by_asc(Column::Id).limit(limit);
+        let found =
+            self.connection.query_all_raw(query.build(self.connection.get_database_backend())).await?;
+        let mut page = FeedPage::default();
+        for row in &found {
+            match revocation_of(keychain, row) {
+                Ok(revocation) => page.revocations.push(revocation),
+                Err(finding) => page.damaged += damaged(row, finding),
+            }
+        }
+        let is_full = u64::try_from(found.len()).unwrap_or(u64::MAX) >= limit;
+        let last = match found.last().filter(|_| is_full) {
+            Some(row) => {
+                let id = row.try_get("", "id")?;
+                let at: i64 = row.try_get("", column.as_str())?;
+                Some(if column.as_str() == Column::Xid.as_str() {
+                    Stage::ByTransaction(at, id)
+                } else {
+                    Stage::ByTime(at, id)
+                })
+            }
+            None => None,
+        };
+        reading.stage = reading.after(last);
+        Ok(page)
+    }
+
+    /// Writes a revocation, with the record of whoever asked for it. What it goes beyond is not needed any more, once it is so old that nobody
+    /// is in the middle of reading it.
     ///
     /// # Errors
     /// The database failed. Of an error at the very end nobody can know whether they were written.
@@ -120,6 +245,7 @@ impl Database {
                     .filter(Column::Mark.eq(revocation.mark.as_bytes().to_vec()))
                     .filter(Column::Cutoff.lte(cutoff))
                     .filter(Column::ExpiresAt.lte(revocation.expires_at))
+                    .filter(Column::CreatedAt.lt(rows::millis(at) - REPLACED_AFTER_MS))
                     .exec(&transaction)
                     .await?;
             }
@@ -129,6 +255,27 @@ impl Database {
         });
         slow::commit(transaction.await?).await?;
         Ok(())
+    }
+
+    /// The database has a revocation that goes as far and is not damaged.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn has_revocation(
+        &self,
+        keychain: &Keychain,
+        revocation: &Revocation,
+    ) -> Result<bool, StoreError> {
+        let mark = revocation.mark.as_bytes().to_vec();
+        let query = revocation::Entity::find().filter(Column::Mark.eq(mark));
+        let found =
+            self.connection.query_all_raw(query.build(self.connection.get_database_backend())).await?;
+        let (before, until) = (revocation.cutoff.unwrap_or(i64::MAX), revocation.expires_at);
+        Ok(found.iter().filter_map(|row| revocation_of(keychain, row).ok()).any(|(known, _)| {
+            known.kind == revocation.kind
+                && known.cutoff.unwrap_or(i64::MAX) >= before
+                && known.expires_at >= until
+        }))
     }
 
     /// Removes revocations of tokens that have expired, a bounded number of them; answers with how many.
@@ -181,9 +328,10 @@ pub(super) async fn insert(
         expires_at: revocation.expires_at,
         created_at: rows::millis(at),
         xid: database.number(transaction, OWN).await?,
+        key_id: revocation.of.map(|key| key.to_string()),
         mac: Vec::new(),
     };
-    row.mac = mac_of_row(keychain, "revocations", &row, &[]).to_vec();
+    row.mac = mac_of_row(keychain, "revocations", &row, UNSIGNED).to_vec();
     revocation::Entity::insert(row.into_active_model()).exec_without_returning(transaction).await?;
     Ok(())
 }
@@ -209,10 +357,14 @@ pub(super) async fn find(
 }
 
 fn revocation_of(keychain: &Keychain, row: &sea_orm::QueryResult) -> Result<(Revocation, i64), &'static str> {
-    let row = load::authentic::<revocation::Model>(keychain, "revocations", row, |row| &row.mac)?;
+    let row = revocation::Model::from_query_result(row, "").map_err(|_| rows::UNREADABLE)?;
+    if !digest::ct_eq(&mac_of_row(keychain, "revocations", &row, UNSIGNED), &row.mac) {
+        return Err(load::EDITED);
+    }
+    let of = row.key_id.as_deref().and_then(|key| Uuid::try_parse(key).ok());
     let (kind, mark) = (Kind::from_row(&row.kind), Mark::from_row(&row.mark));
     let (kind, mark) = kind.zip(mark).ok_or(rows::UNREADABLE)?;
-    let revocation = Revocation { kind, mark, cutoff: row.cutoff, expires_at: row.expires_at };
+    let revocation = Revocation { kind, mark, cutoff: row.cutoff, expires_at: row.expires_at, of };
     Ok((revocation, row.created_at))
 }
 

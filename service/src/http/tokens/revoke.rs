@@ -16,7 +16,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{facts, form::FormOrJson, opened};
+use super::{
+    facts,
+    form::FormOrJson,
+    opened::{self, Opened},
+};
 use crate::http::{
     authority::{self, forbidden},
     door::unsure,
@@ -27,8 +31,8 @@ use crate::http::{
 
 /// Longest `jti` and `sub`.
 const TEXT_MAX: usize = 1_024;
-/// How long the tokens of an imported key may live: nobody here has set it.
-const IMPORTED: HumanDuration = HumanDuration::from_days(366);
+/// How long tokens may live where nobody here has set it, or has taken down what it was.
+const UNKNOWN: HumanDuration = HumanDuration::from_days(366);
 /// For clocks, and for what is being issued just now.
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
 
@@ -79,7 +83,7 @@ const NOTHING: RevokeAnswer = RevokeAnswer { revoked: false, before: None };
 /// need the permission `token.revoke_any` beside `token.revoke`.
 ///
 /// # Errors
-/// `invalid_request`, `forbidden`, `key_not_found`.
+/// `invalid_request`, `forbidden`, `key_not_found`, `overloaded` when a key has as many live revocations as are left to all others.
 #[utoipa::path(post, path = "/v1/tokens/revoke", tag = "tokens",
     request_body(content((RevokeRequest = "application/json"), (RevokeRequest = "application/x-www-form-urlencoded"))), responses(
     (status = 200, description = "What was revoked", body = RevokeAnswer),
@@ -165,33 +169,40 @@ async fn token_of_any_kind(
         };
     }
     let mut found = access_token(state, caller, token)?;
-    if found.is_none() && state.cluster.is_shared() {
+    if found.is_empty() && state.cluster.is_shared() {
         // Another node may have made its key a moment ago.
         if !state.cluster.refresh().await {
             return Err(unsure());
         }
         found = access_token(state, caller, token)?;
     }
-    let Some((jti, key, until, subject)) = found else { return Ok(NOTHING) };
-    let revoke = Revoke { kind: Kind::Token, value: &jti, key: Some(key), until };
-    done(request, state, caller, revoke, subject).await
+    let mut answer = NOTHING;
+    for (jti, key, until, subject) in found {
+        let revoke = Revoke { kind: Kind::Token, value: &jti, key: Some(key), of: Some(key), until };
+        answer = done(request, state, caller, revoke, subject).await?;
+    }
+    Ok(answer)
 }
 
-/// Name, key and end of an access token that is not over yet. Only its key's tokens go by that name: what another key makes may carry any.
+/// Name, key and end of an access token that is not over yet, by each key that opens it. Only the tokens of these keys go by that name: what
+/// another key makes may carry any.
 fn access_token(
     state: &AppState,
     caller: &Caller,
     token: &str,
-) -> Result<Option<(String, Uuid, Time, Subject)>, Problem> {
+) -> Result<Vec<(String, Uuid, Time, Subject)>, Problem> {
     let snapshot = state.ring.snapshot();
-    let opened = opened::open(state, &snapshot, caller, token, Permission::TokenRevoke)?;
-    let Some(opened) = opened else { return Ok(None) };
+    let opened = opened::open_by_all(state, &snapshot, caller, token, Permission::TokenRevoke)?;
+    Ok(opened.iter().filter_map(|opened| to_revoke(state, opened, token)).collect())
+}
+
+fn to_revoke(state: &AppState, opened: &Opened<'_>, token: &str) -> Option<(String, Uuid, Time, Subject)> {
     let end = opened.claims.get("exp").map_or(Some(Time::MAX_UTC), |exp| {
         // One that has a fraction ends within the next second.
         let fraction = i64::from(exp.as_i64().is_none());
         facts::seconds(exp).and_then(|exp| DateTime::from_timestamp(exp.checked_add(fraction)?, 0))
     });
-    let Some(end) = end.filter(|end| *end > state.clock.now()) else { return Ok(None) };
+    let end = end.filter(|end| *end > state.clock.now())?;
     let record = &opened.usable.key.record;
     let subject = Subject {
         key: Some(record.name.to_string()),
@@ -200,7 +211,7 @@ fn access_token(
         jti: facts::text(&opened.claims, "jti").filter(|jti| jti.len() <= TEXT_MAX).map(str::to_owned),
         ..Subject::default()
     };
-    Ok(Some((facts::name(&opened.claims, token).into_owned(), record.id, end, subject)))
+    Some((facts::name(&opened.claims, token).into_owned(), record.id, end, subject))
 }
 
 async fn whole_family(
@@ -221,7 +232,7 @@ async fn whole_family(
         found = of_family(state, caller, (key, end), &value)?;
     }
     let Some((until, subject)) = found else { return Ok(NOTHING) };
-    let revoke = Revoke { kind: Kind::Family, value: &value, key: None, until };
+    let revoke = Revoke { kind: Kind::Family, value: &value, key: None, of: Some(key), until };
     done(request, state, caller, revoke, subject).await
 }
 
@@ -294,7 +305,7 @@ async fn by_value(
         let latest = state.tokens.latest_end().await?;
         until = until.max(next_refresh(state)).max(latest.unwrap_or(until));
     }
-    let revoke = Revoke { kind, value, key, until: later(until) };
+    let revoke = Revoke { kind, value, key, of: key, until: later(until) };
     done(request, state, caller, revoke, subject).await
 }
 
@@ -304,7 +315,7 @@ async fn version(
     caller: &Caller,
     kid: &Kid,
 ) -> Result<RevokeAnswer, Problem> {
-    let (until, subject) = {
+    let (until, of, subject) = {
         let snapshot = state.ring.snapshot();
         let missing = || Problem::new(Code::KeyNotFound, "there is no such kid");
         let (key, version) = snapshot.ring().by_kid(kid).ok_or_else(missing)?;
@@ -319,9 +330,9 @@ async fn version(
             kid: Some(kid.to_string()),
             ..Subject::default()
         };
-        (longest([key.as_ref()], state), subject)
+        (longest([key.as_ref()], state), Some(key.record.id), subject)
     };
-    let revoke = Revoke { kind: Kind::Version, value: kid.as_str(), key: None, until: later(until) };
+    let revoke = Revoke { kind: Kind::Version, value: kid.as_str(), key: None, of, until: later(until) };
     done(request, state, caller, revoke, subject).await
 }
 
@@ -338,9 +349,10 @@ fn longest<'a>(keys: impl IntoIterator<Item = &'a Key>, state: &AppState) -> Tim
         if rules.allow_missing_exp {
             return Time::MAX_UTC;
         }
-        longest = longest.max(rules.max_ttl()).max(key.record.longest_ttl.unwrap_or(longest));
+        // Of a key of a release that did not take it down, nobody knows how long tokens may live any more than of one from elsewhere.
+        longest = longest.max(rules.max_ttl()).max(key.record.longest_ttl().unwrap_or(UNKNOWN));
         if key.versions.values().any(|version| version.origin == Origin::Imported) {
-            longest = longest.max(IMPORTED);
+            longest = longest.max(UNKNOWN);
         }
     }
     state.clock.now() + longest.to_delta()

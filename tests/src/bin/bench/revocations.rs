@@ -29,6 +29,7 @@ pub(crate) fn measure(settings: &Settings, lines: &mut Lines, judge: &mut Judge)
             mark,
             cutoff: None,
             expires_at: (NOW + 60) * 1_000,
+            of: None,
         });
     }
     let weight = proc::resident(process::id()) - before;
