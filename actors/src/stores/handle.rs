@@ -10,6 +10,7 @@ use claviger_crypto::secret::SecretBytes;
 use claviger_entity::{KeyName, Kid, Owner, SecretName};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
@@ -17,11 +18,12 @@ use super::{
     crypt::{self, CryptError},
     item::{About, Item, Place, Revision},
     migration::Migration,
+    refused::Refused,
     values::{SEALED_MAX, TokenPair, text_of_bytes},
 };
 use crate::{
     audit::event,
-    clock::Clock,
+    clock::{Clock, uptime},
     keyring::{ChangeContext, KeyRingHandle, Snapshot, Unusable, record::Time},
     store::{Database, Found, IdempotencyRecord, StoreError, StoresTurn},
 };
@@ -38,6 +40,8 @@ pub struct StoresHandle {
     clock: Arc<dyn Clock>,
     node: Arc<str>,
     migration: Arc<Migration>,
+    /// Whoever waits for it finds what the one before has found.
+    refused: Arc<Mutex<Refused>>,
 }
 
 /// A value, open.
@@ -238,7 +242,7 @@ impl StoresHandle {
     #[must_use]
     pub fn start(ring: KeyRingHandle, clock: Arc<dyn Clock>, node: &str, pace: super::Pace) -> Self {
         let migration = Migration::start(ring.clone(), pace);
-        Self { ring, clock, node: node.into(), migration }
+        Self { ring, clock, node: node.into(), migration, refused: Arc::default() }
     }
 
     /// How far rows are from the present version of the key.
@@ -497,14 +501,30 @@ impl StoresHandle {
         };
         let mut value = crypt::open(&self.ring.snapshot(), &item);
         if matches!(value, Err(CryptError::UnknownVersion | CryptError::Unusable(_))) {
-            // Another node may have made the version a moment ago.
-            self.catch_up().await?;
-            value = crypt::open(&self.ring.snapshot(), &item);
+            value = self.opened_anew(&item).await?;
         }
         let value = value.map_err(failure)?;
         let revision = item.revision();
         let Item { about, created_at, updated_at, .. } = *item;
         Ok(Some(Opened { revision, value, about, created_at, updated_at }))
+    }
+
+    /// Another node may have made the version, or resumed it, a moment ago. Of all who wonder one looks, once a second for each version.
+    async fn opened_anew(&self, item: &Item) -> Result<Result<SecretBytes, CryptError>, StoresFailure> {
+        let mut refused = self.refused.lock().await;
+        let snapshot = self.ring.snapshot();
+        let opened = crypt::open(&snapshot, item);
+        if opened.is_ok() || refused.knows(&item.kid, snapshot.epoch, uptime()) {
+            return Ok(opened);
+        }
+        drop(snapshot);
+        self.catch_up().await?;
+        let snapshot = self.ring.snapshot();
+        let opened = crypt::open(&snapshot, item);
+        if opened.is_err() {
+            refused.note(&item.kid, snapshot.epoch, uptime());
+        }
+        Ok(opened)
     }
 
     async fn catch_up(&self) -> Result<(), StoresFailure> {

@@ -8,6 +8,7 @@ mod crypt;
 mod handle;
 mod item;
 mod migration;
+mod refused;
 mod tokens;
 mod values;
 
