@@ -15,3 +15,4 @@ pub mod seal;
 pub mod store;
 pub mod stores;
 pub mod tokens;
+pub mod uses;

@@ -5,7 +5,7 @@ use aes_gcm::{
     aead::{Aead as _, KeyInit as _, Payload},
 };
 
-use crate::{CryptoError, random, secret::SecretBytes};
+use crate::{CryptoError, random, secret::SecretBytes, uses::Uses};
 
 /// Bytes of a nonce.
 pub const NONCE_BYTES: usize = 12;
@@ -13,7 +13,10 @@ pub const NONCE_BYTES: usize = 12;
 pub const TAG_BYTES: usize = 16;
 
 /// A prepared key.
-pub struct Aead(Aes256Gcm);
+pub struct Aead {
+    cipher: Aes256Gcm,
+    uses: Uses,
+}
 
 impl Aead {
     /// Expands a key of 32 bytes.
@@ -22,14 +25,20 @@ impl Aead {
     /// Another length.
     pub fn new(key: &SecretBytes) -> Result<Self, CryptoError> {
         Aes256Gcm::new_from_slice(key.expose())
-            .map(Self)
+            .map(|cipher| Self { cipher, uses: Uses::default() })
             .map_err(|_| CryptoError::Malformed("an AES-256 key has 32 bytes"))
+    }
+
+    /// How often it has encrypted.
+    #[must_use]
+    pub const fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// Encrypts under a fresh nonce: nonce ‖ ciphertext ‖ tag.
     ///
     /// # Errors
-    /// The random generator failed, or the plaintext is too long for GCM.
+    /// The random generator failed, the plaintext is too long for GCM, or the key has encrypted as often as it may.
     pub fn seal(&self, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoError> {
         let mut nonce = [0; NONCE_BYTES];
         random::fill(&mut nonce)?;
@@ -41,14 +50,15 @@ impl Aead {
     /// Encrypts under a given nonce, which the caller must never use again: ciphertext ‖ tag.
     ///
     /// # Errors
-    /// The plaintext is too long for GCM.
+    /// The plaintext is too long for GCM, or the key has encrypted as often as it may.
     pub fn seal_with(
         &self,
         nonce: &[u8; NONCE_BYTES],
         aad: &[u8],
         plaintext: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
-        self.0.encrypt(nonce.into(), Payload { msg: plaintext, aad }).map_err(|_| CryptoError::Primitive)
+        self.uses.take()?;
+        self.cipher.encrypt(nonce.into(), Payload { msg: plaintext, aad }).map_err(|_| CryptoError::Primitive)
     }
 
     /// Decrypts nonce ‖ ciphertext ‖ tag.
@@ -71,7 +81,7 @@ impl Aead {
         ciphertext: &[u8],
     ) -> Result<SecretBytes, CryptoError> {
         let payload = Payload { msg: ciphertext, aad };
-        self.0.decrypt(nonce.into(), payload).map(SecretBytes::new).map_err(|_| CryptoError::Refused)
+        self.cipher.decrypt(nonce.into(), payload).map(SecretBytes::new).map_err(|_| CryptoError::Refused)
     }
 }
 

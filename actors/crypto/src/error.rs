@@ -15,6 +15,12 @@ pub enum CryptoError {
     /// The random generator or a primitive failed; not the caller's fault.
     #[error("a cryptographic primitive failed")]
     Primitive,
+    /// The key has encrypted as often as it may.
+    #[error("this version of the key has encrypted 2^32 times and may not any more; rotate the key")]
+    Spent,
+    /// The key has encrypted for long without being counted.
+    #[error("encryptions of this key can't be counted, since the database does not answer; try again")]
+    Uncounted,
 }
 
 /// Material that can't become a key.

@@ -23,5 +23,6 @@ pub mod random;
 pub mod secret;
 pub mod stored;
 pub mod token;
+pub mod uses;
 
 pub use error::{CryptoError, MaterialError, TokenError};

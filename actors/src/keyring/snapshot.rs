@@ -382,6 +382,12 @@ impl Snapshot {
         self.aliases.get(alias_hash).map_or(&[], Vec::as_slice)
     }
 
+    /// Opened material of a version that has been used already.
+    #[must_use]
+    pub(crate) fn prepared(&self, kid: &Kid) -> Option<Arc<PreparedKey>> {
+        self.slots.get(kid)?.get().cloned()
+    }
+
     /// Opened material, parsed once.
     ///
     /// # Errors

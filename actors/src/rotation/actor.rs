@@ -7,6 +7,7 @@ use std::{
 
 use actix::prelude::*;
 use claviger_crypto::random;
+use claviger_entity::{KeyName, VersionNumber};
 use tokio::sync::watch;
 
 use super::{
@@ -21,6 +22,7 @@ use crate::{
         core::{Command, RingError, Rotate},
     },
     store::StoreError,
+    uses,
 };
 
 /// Things done in one round; the rest follows in the next, so that changes asked for by callers come in between.
@@ -91,7 +93,11 @@ impl RotationScheduler {
         let now = self.clock.now();
         self.rounds = self.rounds.wrapping_add(1);
         let sweep = self.rounds.is_multiple_of(SWEEP_ROUNDS);
-        let (due, _) = self.agenda.due(self.ring.snapshot().ring(), now, ROUND_MAX);
+        let snapshot = self.ring.snapshot();
+        let (mut due, _) = self.agenda.due(snapshot.ring(), now, ROUND_MAX);
+        let worn = uses::worn(&snapshot, now).into_iter().map(|(name, primary)| Due::Worn(name, primary));
+        due.extend(worn.take(ROUND_MAX));
+        drop(snapshot);
         if due.is_empty() && !sweep {
             return;
         }
@@ -130,10 +136,11 @@ async fn carry_out(ring: &KeyRingHandle, due: Due) -> (Outcome, Option<(&'static
         Due::Standby(name) => ("key.publish_standby", ring.replenish(context, name).await),
         Due::Rotation(name, primary) => {
             let reason = Some("schedule".to_owned());
-            (
-                "key.rotate",
-                ring.rotate(context, Rotate { name, force: false, reason, expected: Some(primary) }).await,
-            )
+            ("key.rotate", ring.rotate(context, rotation(name, reason, primary)).await)
+        }
+        Due::Worn(name, primary) => {
+            let reason = Some("encrypted 2^31 times".to_owned());
+            ("key.rotate", ring.rotate(context, rotation(name, reason, primary)).await)
         }
         Due::Retirement(name) => ("key.retire", ring.apply(context, Command::Retire { name }).await),
         Due::EndOfLife(name) => ("key.destroy", ring.apply(context, Command::EndOfLife { name }).await),
@@ -149,6 +156,10 @@ async fn carry_out(ring: &KeyRingHandle, due: Due) -> (Outcome, Option<(&'static
             (Outcome::Failed, None)
         }
     }
+}
+
+fn rotation(name: KeyName, reason: Option<String>, primary: VersionNumber) -> Rotate {
+    Rotate { name, force: false, reason, expected: Some(primary) }
 }
 
 /// The change has its record in its transaction already, so a log that can't be written holds nothing up.

@@ -17,6 +17,8 @@ pub enum Due {
     Standby(KeyName),
     /// Replace this primary.
     Rotation(KeyName, VersionNumber),
+    /// Replace this primary, which has encrypted so often.
+    Worn(KeyName, VersionNumber),
     /// Erase versions whose grace is over.
     Retirement(KeyName),
     /// Destroy the key.

@@ -52,7 +52,7 @@ fn settle(ring: &mut Ring, agenda: &mut Agenda, now: Time) -> Option<Time> {
         for due in due {
             let command = match due {
                 Due::Standby(name) => Command::Replenish { name, spare: Box::new(material()) },
-                Due::Rotation(name, primary) => {
+                Due::Rotation(name, primary) | Due::Worn(name, primary) => {
                     let rotate = Rotate { name, force: false, reason: None, expected: Some(primary) };
                     Command::Rotate(rotate, Some(Box::new(material())))
                 }

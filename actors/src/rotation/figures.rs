@@ -45,7 +45,7 @@ impl Tally {
 pub(super) const fn place(due: &Due) -> usize {
     match due {
         Due::Standby(_) => 0,
-        Due::Rotation(..) => 1,
+        Due::Rotation(..) | Due::Worn(..) => 1,
         Due::Retirement(_) => 2,
         Due::EndOfLife(_) => 3,
     }

@@ -21,6 +21,7 @@ mod seal;
 mod slow;
 mod stores;
 mod tokens;
+mod uses;
 
 pub use audit::{Before, EventFilter, EventRow, NodeAnchor, NodeSettings, Starting};
 pub use change::{ChangeSet, LogLine, PolicyWrite, Turn, VersionWrite};
@@ -35,4 +36,4 @@ pub use nodes::{FeedSight, NodeRow, Sight};
 pub use reseal::{Cursor, Resealed, SealedTable};
 pub use seal::{Rekey, SealView};
 pub(crate) use stores::{Batch, Found, Moved, Scope, StoresTurn};
-pub use tokens::{Exchange, Feed, Outcome as ExchangeOutcome, RefreshRecord};
+pub use tokens::{Exchange, Feed, FeedPage, FeedReading, Outcome as ExchangeOutcome, RefreshRecord};

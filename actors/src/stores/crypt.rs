@@ -1,6 +1,6 @@
 //! Sealing and opening, on a snapshot.
 
-use claviger_crypto::secret::SecretBytes;
+use claviger_crypto::{CryptoError, secret::SecretBytes};
 use claviger_entity::{KeyName, KeyState, Kid};
 
 use super::item::{About, Item, Place, Revision};
@@ -39,13 +39,24 @@ pub(super) fn seal(
     let usable = snapshot.primary(&KeyName::stores()).map_err(CryptError::Unusable)?;
     let aad = binding(snapshot, &place, revision);
     let aead = usable.material.aead().map_err(|_| CryptError::Unusable(Unusable::Material))?;
-    let sealed = aead.seal(aad.as_bytes(), value.expose());
+    let sealed = aead.seal(aad.as_bytes(), value.expose()).map_err(|error| match error {
+        CryptoError::Spent => Unusable::NoPrimary(
+            "the active version of stores has encrypted 2^32 times and may not any more; rotate the key",
+        ),
+        CryptoError::Uncounted => Unusable::NoPrimary(
+            "encryptions under stores can't be counted, since the database does not answer",
+        ),
+        CryptoError::Unsupported(_)
+        | CryptoError::Malformed(_)
+        | CryptoError::Refused
+        | CryptoError::Primitive => Unusable::Material,
+    });
     Ok(Item {
         id: revision.id,
         place,
         version: revision.version,
         kid: usable.version.kid.clone(),
-        sealed: sealed.map_err(|_| CryptError::Unusable(Unusable::Material))?,
+        sealed: sealed.map_err(CryptError::Unusable)?,
         about,
         created_at,
         updated_at,

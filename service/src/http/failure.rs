@@ -56,7 +56,9 @@ impl From<RingFailure> for Problem {
 impl From<TokenFailure> for Problem {
     fn from(failure: TokenFailure) -> Self {
         match failure {
-            TokenFailure::Overloaded | TokenFailure::Full => Self::new(Code::Overloaded, failure.to_string()),
+            TokenFailure::Overloaded | TokenFailure::Full | TokenFailure::Crowded => {
+                Self::new(Code::Overloaded, failure.to_string())
+            }
             TokenFailure::Storage(ref cause) => {
                 tracing::error!(error = %failure, ?cause, "a change of tokens was not confirmed");
                 Self::new(Code::Overloaded, failure.to_string())
@@ -136,6 +138,8 @@ impl From<CryptoError> for Problem {
             CryptoError::Unsupported(_) => Self::new(Code::UnsupportedOperation, detail),
             CryptoError::Malformed(_) => Self::invalid(detail),
             CryptoError::Refused => Self::new(Code::DecryptionFailed, detail),
+            CryptoError::Spent => Self::new(Code::KeyStateConflict, detail),
+            CryptoError::Uncounted => Self::new(Code::Overloaded, detail),
             CryptoError::Primitive => {
                 tracing::error!("a cryptographic primitive failed");
                 Self::new(Code::Internal, "the service failed; its log says why")

@@ -8,6 +8,7 @@ mod migration;
 mod secrets;
 mod thief;
 mod tokens;
+mod uses;
 
 use std::{
     io::{Read as _, Write as _},

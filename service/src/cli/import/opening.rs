@@ -58,7 +58,7 @@ impl LegacyKeys {
                 "not_encrypted",
                 "the value is in none of the formats; --clear if the table is not encrypted",
             ),
-            CryptoError::Refused | CryptoError::Primitive => {
+            CryptoError::Refused | CryptoError::Primitive | CryptoError::Spent | CryptoError::Uncounted => {
                 error("decryption_failed", "no secret of --secret-file opens the value")
             }
         })?;
