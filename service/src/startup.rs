@@ -26,6 +26,7 @@ use claviger_actors::{
     seal::MasterKeys,
     store::{Database, Place, Pool, StoreError},
     stores::{Pace, StoresHandle},
+    uses,
 };
 use claviger_crypto::secret::SecretBytes;
 use tokio::sync::Semaphore;
@@ -208,6 +209,8 @@ fn state(
     (audit, keeper): (AuditHandle, AuditKeeper),
     (clock, issuer, issuers, spans): (Arc<dyn Clock>, String, Issuers, Spans),
 ) -> AppState {
+    tokens.allow(settings.token_times.max_revocations);
+    uses::keep(ring.clone(), Arc::clone(&clock));
     AppState {
         rotation: RotationHandle::start(
             ring.clone(),
@@ -339,7 +342,11 @@ const fn master_settings(settings: &Settings) -> MasterSettings {
     MasterSettings { rotate_every: settings.master_rotate_every, rekey_rate: settings.rekey_rate }
 }
 
-fn masters(settings: &Settings, folder: &Path) -> io::Result<GivenMasters> {
+/// The masters that a node is given, newest first.
+///
+/// # Errors
+/// The key file can't be read or made.
+pub fn masters(settings: &Settings, folder: &Path) -> io::Result<GivenMasters> {
     let none = || io::Error::from(io::ErrorKind::InvalidData);
     if let Some(masters) = &settings.masters {
         let keys = MasterKeys::new(masters.as_slice().to_vec()).ok_or_else(none)?;

@@ -417,3 +417,34 @@ fn damaged_rows_are_counted_and_left_alone() {
     assert_eq!(rekey["done"].as_u64().unwrap() + 2, rekey["total"].as_u64().unwrap(), "{status}");
     node.client().post("/v1/tokens", &json!({"key": "other"})).expect(201);
 }
+
+/// A row of `rekeys` that was edited is named, and does not say whether a rotation is done.
+#[test]
+fn a_move_that_was_edited_to_be_done_is_not() {
+    let node = Node::within(Node::start().into_folder(), &[(KEY, &both())]);
+    rotate(&node.client()).expect(200);
+    done(&node.client());
+    let edits = [
+        "UPDATE rekeys SET done = 7",
+        "UPDATE rekeys SET finished_at = 1",
+        "DELETE FROM rekeys",
+        "UPDATE rekeys SET mac = NULL",
+    ];
+    let mut folder = node.into_folder();
+    for edit in edits {
+        let path = folder.path().join("data/claviger.db");
+        run(async {
+            use sea_orm::ConnectionTrait as _;
+            let connection = crate::tampered::open(&path).await;
+            assert_eq!(connection.execute_unprepared(edit).await.unwrap().rows_affected(), 1, "{edit}");
+            connection.close().await.unwrap();
+        });
+        let node = Node::within(folder, &[(KEY, &both())]);
+        // All rows are looked at again, and then it is done, by its own word.
+        let status = done(&node.client());
+        assert_eq!(status["rekey"]["done"], 0, "{edit}: {status}");
+        let names = node.log().contains("a row of rekeys");
+        assert_eq!(names, !edit.contains("NULL"), "{edit}: {}", node.log());
+        folder = node.into_folder();
+    }
+}

@@ -53,6 +53,8 @@ pub fn event_of(operation: &str) -> &'static str {
         "api_key.delete" | "api_key.deleted" => "api_key_deleted",
         "seal.rotate" => "master_rotated",
         "seal.rekeyed" => "data_key_replaced",
+        "seal.reveal_old" => "old_master_revealed",
+        "seal.remove_old" => "old_master_removed",
         "policy.write" | "policy.written" | "policy.delete" | "policy.deleted" => "policy_changed",
         "secret.read" => "secret_read",
         "secret.write" => "secret_written",

@@ -233,18 +233,18 @@ impl Shared {
         let mut to = masters.newest(keychain.deployment()).map_err(StoreError::from)?;
         if to.fingerprint() == from.fingerprint() {
             let turn = database.take_turn(keychain).await?;
-            if turn.is_rekeying().await? {
+            if turn.is_rekeying(keychain).await? {
                 return Err(MasterFailure::UnderWay);
             }
             drop(turn);
-            to = self.renewed(secret).await?;
+            to = self.renewed(secret.clone()).await?;
         }
         let turn = database.take_turn(keychain).await?;
         if !turn.is_under(&from) {
             // Another node was first.
             return Err(MasterFailure::UnderWay);
         }
-        if turn.is_rekeying().await? {
+        if turn.is_rekeying(keychain).await? {
             return Err(MasterFailure::UnderWay);
         }
         let now = self.clock.now();
@@ -258,7 +258,7 @@ impl Shared {
             "previous_fingerprint": from.fingerprint(),
         });
         let record = self.record("seal.rotate", context, now, more);
-        turn.rotate_master(keychain, (&from, &to), (now, record.to_string())).await?;
+        turn.rotate_master(keychain, (&from, &secret, &to), (now, record.to_string())).await?;
         tracing::info!(fingerprint = to.fingerprint(), "another master is in use");
         self.held.adopt(database).await?;
         Ok(record)

@@ -158,9 +158,10 @@ impl Shared {
                 tokio::time::sleep_until(began + earliest).await;
             }
         }
+        let keychain = Arc::clone(&self.held.keychain);
         let search = move |database: Database| async move {
             let left = database.sealed_elsewhere(target).await?;
-            database.rekey_failed(target, failed).await?;
+            database.rekey_failed(&keychain, target, failed).await?;
             Ok(left)
         };
         Ok(Round { failed, left: self.ring.database().at_home(search).await? })
@@ -185,7 +186,10 @@ impl Shared {
         });
         let record = self.record("seal.rekeyed", &ChangeContext::system("rekey"), now, more);
         let text = record.to_string();
-        let work = move |database: Database| async move { database.finish_rekey(target, now, &text).await };
+        let keychain = Arc::clone(&self.held.keychain);
+        let work = move |database: Database| async move {
+            database.finish_rekey(&keychain, target, (now, &text)).await
+        };
         if self.ring.database().at_home(work).await? {
             tracing::info!(failed = round.failed, "all rows are sealed under the new data-encryption key");
             self.tell(&record).await;

@@ -61,6 +61,21 @@ impl Binding {
         Self::of(&[deployment.as_bytes(), id.as_bytes(), purpose.as_bytes(), b"data key"])
     }
 
+    /// A master of before.
+    pub(super) fn old_master(
+        deployment: Uuid,
+        fingerprint: &str,
+        (version, replaced_at): (i64, i64),
+    ) -> Self {
+        Self::of(&[
+            deployment.as_bytes(),
+            fingerprint.as_bytes(),
+            &version.to_be_bytes(),
+            &replaced_at.to_be_bytes(),
+            b"old master",
+        ])
+    }
+
     /// The key-check value.
     pub(super) fn key_check(deployment: Uuid) -> Self {
         Self::of(&[deployment.as_bytes(), b"key check"])

@@ -3,7 +3,7 @@
 use claviger_crypto::{aead::Aead, digest, secret::SecretBytes};
 use uuid::Uuid;
 
-use super::{Binding, DataKey, SealError};
+use super::{Binding, DataKey, OldMaster, SealError};
 
 const INFO: &[u8] = b"claviger seal v1";
 const FINGERPRINT: &[u8] = b"claviger master fingerprint v1";
@@ -104,6 +104,34 @@ impl Kek {
         Ok(DataKey { wrapped: to.wrap(&binding, secret.expose())?, ..row.clone() })
     }
 
+    /// A master of before, for its row.
+    ///
+    /// # Errors
+    /// The random generator failed.
+    pub(crate) fn keep_old(
+        &self,
+        (secret, fingerprint): (&SecretBytes, &str),
+        (version, replaced_at): (i64, i64),
+    ) -> Result<OldMaster, SealError> {
+        let binding = Binding::old_master(self.deployment, fingerprint, (version, replaced_at));
+        let sealed = self.wrap(&binding, secret.expose())?;
+        Ok(OldMaster { fingerprint: fingerprint.to_owned(), version, replaced_at, sealed })
+    }
+
+    /// The master of a row, if this key has sealed it and it is the one that the row names.
+    ///
+    /// # Errors
+    /// The row was altered, or is under another master.
+    pub fn old_master(&self, row: &OldMaster) -> Result<SecretBytes, SealError> {
+        let binding = Binding::old_master(self.deployment, &row.fingerprint, (row.version, row.replaced_at));
+        let secret = self.unwrap(&binding, &row.sealed)?;
+        if fingerprint(&secret, self.deployment) == row.fingerprint {
+            Ok(secret)
+        } else {
+            Err(SealError::Damaged)
+        }
+    }
+
     /// A value that only this key opens; it tells a wrong master at once.
     ///
     /// # Errors
@@ -158,5 +186,22 @@ mod tests {
         assert!(Keychain::open(&to, &moved, &standing).is_ok());
         assert!(matches!(Keychain::open(&from, &moved, &standing), Err(SealError::Damaged)));
         assert!(matches!(to.rewrap(&from, &rows[0]), Err(SealError::Damaged)));
+    }
+
+    #[test]
+    fn an_old_master_opens_under_the_new_one_and_in_its_row_only() {
+        let kek = |byte| MasterKeys::new(vec![secret(byte)]).unwrap().newest(Uuid::nil()).unwrap();
+        let (from, to) = (kek(1), kek(2));
+        let row = to.keep_old((&secret(1), from.fingerprint()), (1, 5)).unwrap();
+        assert!(to.old_master(&row).is_ok_and(|old| old.ct_eq(secret(1).expose())));
+        for edited in [
+            OldMaster { version: 2, ..row.clone() },
+            OldMaster { replaced_at: 6, ..row.clone() },
+            OldMaster { fingerprint: to.fingerprint().to_owned(), ..row.clone() },
+            to.keep_old((&secret(3), from.fingerprint()), (1, 5)).unwrap(),
+        ] {
+            assert!(matches!(to.old_master(&edited), Err(SealError::Damaged)));
+        }
+        assert!(from.old_master(&row).is_err());
     }
 }

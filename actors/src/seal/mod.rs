@@ -10,6 +10,8 @@ mod keychain;
 mod row_mac;
 
 pub use binding::Binding;
+/// A master of before, as its row holds it.
+pub use claviger_entity::tables::old_master::Model as OldMaster;
 pub use kek::{Kek, MasterKeys};
 pub(crate) use keychain::fresh;
 pub use keychain::{DataKey, DataKeyPurpose, Keychain, Standing};

@@ -87,7 +87,7 @@ impl Database {
             SealedTable::RefreshTokens => batch.refresh_tokens().await?,
             SealedTable::Answers => batch.answers().await?,
         };
-        seal::moved(&transaction, target, (now, batch.moved)).await?;
+        seal::moved(&transaction, keychain, target, (now, batch.moved)).await?;
         slow::commit(transaction).await?;
         Ok(batch)
     }

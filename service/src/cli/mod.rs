@@ -17,6 +17,7 @@ mod import;
 mod input;
 mod keys;
 mod migrate;
+mod old_masters;
 mod output;
 mod policies;
 mod seal;
@@ -58,7 +59,7 @@ enum Command {
     Audit(audit::Audit),
     /// The nodes of a deployment, and how far each has come.
     Cluster(cluster::Cluster),
-    /// The master key: status, rotate.
+    /// The master key: status, rotate, and masters of before.
     Seal(seal::Seal),
     /// Keys: create, look, rotate, use.
     Keys(keys::Keys),

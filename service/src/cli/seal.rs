@@ -1,4 +1,4 @@
-//! `claviger seal`: which master is in use, and its rotation.
+//! `claviger seal`: which master is in use, its rotation, and those of before.
 
 use std::process::ExitCode;
 
@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{client::Client, failure::Failure, output, target::Target};
+use super::{client::Client, failure::Failure, old_masters::OldMasters, output, target::Target};
 
-/// The master key: status, rotate.
+/// The master key: status, rotate, and masters of before.
 #[derive(Debug, Args)]
 pub(super) struct Seal {
     #[command(flatten)]
@@ -23,6 +23,8 @@ enum Command {
     Status,
     /// Put the newest master in use, and seal everything anew in the background.
     Rotate,
+    /// Masters of before, which are kept sealed under the one in use: list, reveal, remove. On the database itself, with the master in use.
+    OldMasters(OldMasters),
 }
 
 impl Seal {
@@ -31,10 +33,11 @@ impl Seal {
     /// # Errors
     /// See [`Failure`].
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let client = Client::authenticated(&self.target)?;
-        let answer = match self.command {
-            Command::Status => client.call(Method::GET, &["v1", "seal"], &[], None).await?,
-            Command::Rotate => client.post(&["v1", "seal", "rotate"], &json!({})).await?,
+        let client = || Client::authenticated(&self.target);
+        let answer = match &self.command {
+            Command::Status => client()?.call(Method::GET, &["v1", "seal"], &[], None).await?,
+            Command::Rotate => client()?.post(&["v1", "seal", "rotate"], &json!({})).await?,
+            Command::OldMasters(old_masters) => return old_masters.run().await,
         };
         output::json(&answer)?;
         Ok(ExitCode::SUCCESS)

@@ -185,6 +185,7 @@ mod tests {
             started_at: 1_000,
             updated_at: 3_000,
             finished_at,
+            mac: None,
         };
         let standing = Standing { revision: 1, current: None };
         SealView { standing, next, master_version: 2, master_since: 0, data_keys: 2, rekey: Some(rekey) }

@@ -7,6 +7,7 @@ mod connection;
 mod doctor;
 mod keys;
 mod local;
+mod old_masters;
 mod secrets;
 mod tokens;
 
