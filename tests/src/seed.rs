@@ -8,16 +8,21 @@ use claviger_actors::{
         core::{Event, Subject},
         record::{KeyRecord, Origin, VersionRecord},
     },
-    seal::{Binding, Keychain, MasterKeys},
+    seal::{Binding, Keychain, MasterKeys, mac_of_row},
     store::{ChangeSet, Database, LogLine, Place, VersionWrite},
+    tokens::{Kind, Marker},
 };
 use claviger_crypto::{material::Material, secret::SecretBytes};
 use claviger_entity::{
-    KeyName, KeyState, KeyType, RotationPolicy, VersionNumber, domain::claims::ClaimRules,
+    KeyName, KeyState, KeyType, RotationPolicy, VersionNumber, domain::claims::ClaimRules, tables::revocation,
 };
+use sea_orm::{EntityTrait as _, IntoActiveModel as _};
 use uuid::Uuid;
 
 use crate::node::MASTER;
+
+/// Rows of one statement.
+const ROWS: usize = 500;
 
 /// Writes `keys` keys of three versions: 70 % symmetric, 25 % elliptic-curve, 5 % RSA.
 pub async fn seed(path: &Path, keys: usize, now: DateTime<Utc>) {
@@ -42,6 +47,37 @@ pub async fn seed_at(place: Place<'_>, keys: usize, now: DateTime<Utc>) {
         turn.commit(&deployment.keychain, &set).await.unwrap();
     }
     database.close().await;
+}
+
+/// Live revocations of nobody's tokens, half of them of single ones and half of subjects.
+pub async fn revocations(path: &Path, live: usize, now: DateTime<Utc>) {
+    let database = Database::open(Place::File(path)).await.unwrap();
+    let masters = MasterKeys::new(vec![SecretBytes::new(MASTER.as_bytes().to_vec())]).unwrap();
+    let keychain = database.open_deployment(&masters, now).await.unwrap().keychain;
+    database.close().await;
+    let connection = sea_orm::Database::connect(format!("sqlite://{}", path.display())).await.unwrap();
+    let marker = Marker::new(b"nobody's");
+    let row = |number: usize| {
+        let kind = if number.is_multiple_of(2) { Kind::Token } else { Kind::Subject };
+        let mut row = revocation::Model {
+            id: Uuid::now_v7().to_string(),
+            kind: kind.as_str().to_owned(),
+            mark: marker.mark(kind, &number.to_string()).as_bytes().to_vec(),
+            cutoff: (kind == Kind::Subject).then(|| now.timestamp_millis()),
+            expires_at: (now + chrono::TimeDelta::days(1)).timestamp_millis(),
+            created_at: now.timestamp_millis(),
+            xid: 0,
+            key_id: None,
+            mac: Vec::new(),
+        };
+        row.mac = mac_of_row(&keychain, "revocations", &row, &["key_id"]).to_vec();
+        row.into_active_model()
+    };
+    for first in (0..live).step_by(ROWS) {
+        let rows = (first..live.min(first + ROWS)).map(row);
+        revocation::Entity::insert_many(rows).exec_without_returning(&connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
 }
 
 fn change_set(

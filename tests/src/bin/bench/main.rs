@@ -26,6 +26,7 @@ mod peer;
 mod proc;
 mod rest;
 mod revocations;
+mod revoked;
 mod rounds;
 mod settings;
 mod signature;
@@ -42,8 +43,8 @@ use settings::Settings;
 use table::{Judge, Lines};
 
 /// Names of what is measured on one machine, beside the operations.
-const PARTS: [&str; 7] =
-    ["start", "ring", "authorization", "revocations", "audit-verify", "memory", "stores"];
+const PARTS: [&str; 8] =
+    ["start", "ring", "authorization", "revocations", "revoked", "audit-verify", "memory", "stores"];
 
 fn main() {
     let settings = Settings::of_environment();
@@ -74,6 +75,9 @@ fn one_machine(settings: &Settings, programs: &Programs, machine: &str) {
     }
     if settings.wants("revocations") {
         revocations::measure(settings, &mut lines, &mut judge);
+    }
+    if settings.wants("revoked") {
+        revoked::measure(settings, &programs.claviger, &mut lines, &mut judge);
     }
     if settings.wants("audit-verify") {
         verification::measure(settings, &mut lines, &mut judge);

@@ -37,6 +37,11 @@ impl Settings {
         self.only.is_empty() || self.only.iter().any(|word| name.starts_with(word.as_str()))
     }
 
+    /// The same, of these alone.
+    pub(crate) fn only<const N: usize>(&self, names: [&str; N]) -> Self {
+        Self { only: names.map(str::to_owned).into(), ..*self }
+    }
+
     /// The same, of everything.
     pub(crate) fn everything(&self) -> Self {
         Self { only: Vec::new(), ..*self }

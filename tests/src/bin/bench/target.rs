@@ -69,7 +69,11 @@ pub(crate) struct Target {
 impl Target {
     /// Claviger on SQLite, with an API key of an application and about a hundred keys.
     pub(crate) fn claviger(kind: Kind, binary: &Path, settings: &Settings) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::claviger_in(tempfile::tempdir().unwrap(), kind, binary, settings)
+    }
+
+    /// The same, in a folder that may hold a database already.
+    pub(crate) fn claviger_in(folder: TempDir, kind: Kind, binary: &Path, settings: &Settings) -> Self {
         let mut command = launch::command(binary);
         command.arg("serve").env("CLAVIGER_SERVER__WORKERS", settings.workers.to_string());
         let launched = Launched::start(&mut command, folder.path());
@@ -122,6 +126,11 @@ impl Target {
     /// A client with the credential of the measurement.
     pub(crate) fn client(&self) -> Client {
         Client::new(format!("http://{}", self.address()), self.token.clone())
+    }
+
+    /// A client with all rights.
+    pub(crate) fn admin(&self) -> Client {
+        Client::new(format!("http://{}", self.address()), Some(node::TOKEN.to_owned()))
     }
 
     /// How it is asked for an operation, if it knows it.
