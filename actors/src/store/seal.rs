@@ -162,7 +162,7 @@ impl Database {
     /// # Errors
     /// The database failed.
     pub async fn record_old_master(&self, record: String) -> Result<(), StoreError> {
-        Ok(audit::insert(&self.connection, EventRow::read(record).as_slice()).await?)
+        audit::insert(&self.connection, EventRow::read(record).as_slice()).await
     }
 
     /// Removes a master of before; `false` when it is not kept.
