@@ -48,10 +48,9 @@ fn made_elsewhere(node: Node, kid: &str, uses: u64) -> Node {
 fn primary(node: &Node, key: &str) -> (u64, String) {
     let key = node.client().get(&format!("/v1/keys/{key}")).expect(200);
     let version = key["primary_version"].as_u64().unwrap();
-    let versions = key["versions"].as_array().unwrap().iter();
-    let kid =
-        versions.filter(|known| known["version"] == version).map(|known| known["kid"].as_str().unwrap());
-    (version, kid.last().unwrap().to_owned())
+    let mut versions = key["versions"].as_array().unwrap().iter();
+    let primary = versions.find(|known| known["version"] == version).unwrap();
+    (version, primary["kid"].as_str().unwrap().to_owned())
 }
 
 /// Design §3: writes of the stores count, and a key that has encrypted 2^31 times rotates by itself.
