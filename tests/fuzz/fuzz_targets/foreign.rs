@@ -40,7 +40,9 @@ fn run(data: &[u8]) {
 fn shown(text: &str) {
     let Ok(token) = ForeignToken::parse(text) else { return };
     assert!(text.len() <= MAX_TOKEN_BYTES && text.split('.').count() == 3);
-    assert!((1..=256).contains(&token.kid().len()) && token.kid().bytes().all(|byte| byte.is_ascii_graphic()));
+    assert!(
+        (1..=256).contains(&token.kid().len()) && token.kid().bytes().all(|byte| byte.is_ascii_graphic())
+    );
     let issuer = token.issuer().to_owned();
     // Nobody has signed it by this key, unless it is the token of the corpus.
     if let Ok(claims) = token.verify(&own().public) {
@@ -81,7 +83,8 @@ fn signed(header: &str, payload: &str) {
 fn fits(header: &str) -> bool {
     json::parse_object(header.as_bytes(), 8).is_ok_and(|header| {
         let text = |name: &str| header.get(name).and_then(Value::as_str);
-        let kid = |kid: &str| (1..=256).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_graphic());
+        let kid =
+            |kid: &str| (1..=256).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_graphic());
         let typ = |typ: &str| {
             let typ = typ.to_ascii_lowercase();
             ["jwt", "at+jwt", "application/jwt", "application/at+jwt"].contains(&typ.as_str())
@@ -102,4 +105,3 @@ fn own() -> &'static ForeignKey {
     });
     &OWN
 }
-
