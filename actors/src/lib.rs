@@ -12,6 +12,7 @@ pub mod keyring;
 pub mod masters;
 pub mod rotation;
 pub mod seal;
+pub mod session;
 pub mod store;
 pub mod stores;
 pub mod tokens;
