@@ -7,6 +7,7 @@ pub mod access;
 pub mod audit;
 pub mod clock;
 pub mod cluster;
+pub mod events;
 pub mod figures;
 pub mod keyring;
 pub mod masters;

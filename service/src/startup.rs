@@ -182,6 +182,8 @@ impl Application {
         stop.await;
         self.state.draining.store(true, Ordering::Relaxed);
         self.state.cluster.drain();
+        // Whoever listens goes elsewhere at once: nobody is to wait for a stream to end.
+        self.state.events.close();
         tracing::info!("stopping");
         // Whoever balances the load looks at /readyz now and then; until it has, requests still come.
         actix_web::rt::time::sleep(self.drain_delay).await;
@@ -204,7 +206,7 @@ impl Application {
 
 fn state(
     settings: &Settings,
-    Started { ring, tokens, cluster, masters }: Started,
+    Started { ring, tokens, cluster, events, masters }: Started,
     (audit, keeper): (AuditHandle, AuditKeeper),
     (clock, issuer, issuers, spans): (Arc<dyn Clock>, String, Issuers, Spans),
 ) -> AppState {
@@ -231,6 +233,7 @@ fn state(
         tokens,
         token_times: settings.token_times,
         cluster,
+        events,
         max_staleness: settings.max_staleness,
         audit,
         audit_dir: settings.audit.dir.clone(),

@@ -11,6 +11,7 @@ mod error;
 mod follow;
 mod idempotency;
 mod legacy;
+mod lines;
 mod load;
 mod meta;
 mod nodes;

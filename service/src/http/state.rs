@@ -16,6 +16,7 @@ use claviger_actors::{
     audit::{AuditHandle, Floods, Subject, keeper::AuditKeeper},
     clock::Clock,
     cluster::ClusterHandle,
+    events::EventsHandle,
     keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot, StillMay},
     masters::MastersHandle,
     rotation::RotationHandle,
@@ -50,6 +51,8 @@ pub struct AppState {
     pub token_times: TokenTimes,
     /// The other nodes.
     pub cluster: ClusterHandle,
+    /// What happens, and who is connected.
+    pub events: EventsHandle,
     /// Longest time without word from the database for which this node goes on.
     pub max_staleness: std::time::Duration,
     /// Who may do what.
