@@ -7,6 +7,7 @@ pub mod access;
 pub mod audit;
 pub mod clock;
 pub mod cluster;
+pub mod devices;
 pub mod figures;
 pub mod keyring;
 pub mod masters;
