@@ -8,6 +8,7 @@ pub mod audit;
 pub mod clock;
 pub mod cluster;
 pub mod events;
+pub mod devices;
 pub mod figures;
 pub mod keyring;
 pub mod masters;

@@ -135,6 +135,12 @@ permissions! {
     ApiKeyRotate = "api_key.rotate" ApiKey,
     /// Delete API keys.
     ApiKeyDelete = "api_key.delete" ApiKey,
+    /// See devices, and those that wait for an approval.
+    DeviceRead = "device.read" Deployment,
+    /// Approve, reject and remove devices.
+    DevicePair = "device.pair" Deployment,
+    /// Give a device a new token, or take it.
+    DeviceToken = "device.token" Deployment,
     /// See policies.
     PolicyRead = "policy.read" Policy,
     /// Write policies.

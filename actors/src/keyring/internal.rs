@@ -64,6 +64,12 @@ pub fn token_hash(snapshot: &Snapshot, token: &[u8]) -> Option<[u8; 32]> {
     keyed_hash(snapshot, b"token v1:", token)
 }
 
+/// Keyed hash of a device token; `None` when the hashing key is quarantined.
+#[must_use]
+pub fn device_token_hash(snapshot: &Snapshot, token: &[u8]) -> Option<[u8; 32]> {
+    keyed_hash(snapshot, b"device token v1:", token)
+}
+
 /// Keyed hash of an id that a replaced system used.
 #[must_use]
 pub fn alias_hash(snapshot: &Snapshot, id: &[u8]) -> Option<[u8; 32]> {

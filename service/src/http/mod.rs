@@ -9,6 +9,7 @@ mod authority;
 pub mod body;
 pub mod cluster;
 pub mod crypto;
+pub mod devices;
 pub mod discovery;
 mod dispatch;
 pub mod door;
@@ -95,6 +96,13 @@ routes! {
     get "/v1/api-keys/{id}" => api_keys::show,
     delete "/v1/api-keys/{id}" => api_keys::delete,
     post "/v1/api-keys/{id}/rotate" => api_keys::rotate,
+    get "/v1/devices" => devices::list,
+    delete "/v1/devices/{id}" => devices::remove,
+    post "/v1/devices/{id}/tokens/{role}/rotate" => devices::rotate,
+    post "/v1/devices/{id}/tokens/{role}/revoke" => devices::revoke,
+    get "/v1/devices/requests" => devices::requests::list,
+    post "/v1/devices/requests/{id}/approve" => devices::requests::approve,
+    post "/v1/devices/requests/{id}/reject" => devices::requests::reject,
     get "/v1/policies" => policies::list,
     get "/v1/policies/{name}" => policies::show,
     put "/v1/policies/{name}" => policies::put,

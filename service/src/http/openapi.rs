@@ -14,7 +14,8 @@ use self::{
     schemas::{Flattened, OptionalBodies},
 };
 use super::{
-    api_keys, audit, cluster, crypto, discovery, health, keys, metrics, policies, seal, stores, tokens,
+    api_keys, audit, cluster, crypto, devices, discovery, health, keys, metrics, policies, seal, stores,
+    tokens,
 };
 
 /// The document.
@@ -32,6 +33,8 @@ use super::{
         crypto::sign::sign, crypto::verify::verify, crypto::sign::hmac, crypto::random::random,
         tokens::issue::issue, tokens::verify::verify, tokens::introspect::introspect, tokens::refresh::refresh, tokens::revoke::revoke,
         api_keys::create, api_keys::list, api_keys::show, api_keys::delete, api_keys::rotate,
+        devices::list, devices::remove, devices::rotate, devices::revoke,
+        devices::requests::list, devices::requests::approve, devices::requests::reject,
         policies::list, policies::show, policies::put, policies::delete,
         stores::secrets::list, stores::secrets::show, stores::secrets::put, stores::secrets::delete,
         stores::secrets::versions, stores::secret_batch::batch,

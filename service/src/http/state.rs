@@ -123,6 +123,13 @@ impl AppState {
         if self.cluster.refresh().await { Ok(self.ring.snapshot()) } else { Err(unsure()) }
     }
 
+    /// Takes in what other nodes have changed, as far as it can: a change is judged in its turn all the same.
+    pub async fn catch_up(&self) {
+        if self.cluster.is_shared() {
+            self.cluster.refresh().await;
+        }
+    }
+
     /// What this ring says still holds, as far as this node can know.
     ///
     /// # Errors
@@ -299,6 +306,7 @@ impl Caller {
             actor: self.identity.name().to_owned(),
             actor_id: Some(self.identity.id().simple().to_string()),
             api_key: self.identity.api_key().map(|principal| principal.record.id),
+            device: self.identity.acting_device(),
             still_may: self.still_may.clone(),
             request_id: self.request_id.to_string(),
             idempotency: self.idempotency.clone(),

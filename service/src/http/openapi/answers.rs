@@ -91,13 +91,21 @@ fn may_answer(route: &Route, permission: Permission, operation: &Operation, stat
                 Permission::TokenRefresh,
                 Permission::TokenRevoke,
                 Permission::SecretList,
+                Permission::DevicePair,
+                Permission::DeviceToken,
             ];
             in_path || in_body.contains(&permission)
         }
         // Even a look at a key has no answer while its row is damaged.
         409 if permission.target() == Target::Key => in_path || route.kind != Kind::Read,
         409 if permission.target().is_stored() => true,
-        409 => [Permission::ApiKeyDelete, Permission::SealRotate].contains(&permission),
+        409 => [
+            Permission::ApiKeyDelete,
+            Permission::SealRotate,
+            Permission::DevicePair,
+            Permission::DeviceToken,
+        ]
+        .contains(&permission),
         413 => operation.request_body.is_some() || route.is_retried(),
         _ => false,
     }
