@@ -104,7 +104,7 @@ impl Entrance {
             refusal.failure = refusal.failure.with("expectedProtocol", PROTOCOL_VERSION);
             return Err(refusal);
         }
-        let role = Role::parse(&connect.role).ok_or_else(|| Refusal::invalid("invalid role"))?;
+        let role: Role = connect.role.parse().map_err(|_| Refusal::invalid("invalid role"))?;
         let is_page = matches!(connect.client.mode.as_str(), "ui" | "webchat");
         let is_right = match &self.origin {
             Some(origin) => origin::is_allowed(origin, self.host.as_deref(), allowed_origins),
@@ -211,7 +211,7 @@ impl Conversation {
     }
 
     fn forbid(&mut self, id: &str, method: &Method) -> Reaction {
-        let needed = method.scope.as_str();
+        let needed = method.needed_by(self.role).as_str();
         let failure = Failure::new("forbidden", format!("this needs the scope {needed}"));
         let text = frame::failure(id, &failure);
         self.forbidden_in_a_row += 1;

@@ -1,12 +1,13 @@
 //! What a device signs, and whether it did.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use claviger_crypto::digest;
+use claviger_entity::DeviceId;
 
 use super::{
     close::Refusal,
     connect::{Connect, DeviceClaim},
 };
+use crate::devices::device_id;
 
 /// How far a signature's time may lie from now, in milliseconds.
 const SIGNED_WITHIN_MS: u64 = 120_000;
@@ -25,8 +26,8 @@ pub enum PayloadForm {
 /// A device that has proved to hold its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proven {
-    /// Lowercase hex of the SHA-256 of the public key.
-    pub id: String,
+    /// SHA-256 of the public key.
+    pub id: DeviceId,
     /// Ed25519.
     pub public_key: [u8; 32],
 }
@@ -77,15 +78,6 @@ pub fn payload(form: PayloadForm, connect: &Connect, device: &DeviceClaim) -> St
     fields.join("|")
 }
 
-/// The id of a public key.
-#[must_use]
-pub fn id_of(public_key: &[u8; 32]) -> String {
-    digest::sha256(public_key).iter().fold(String::with_capacity(64), |mut text, byte| {
-        text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
-        text
-    })
-}
-
 /// The device is who it says, and says so now, to this connection.
 ///
 /// # Errors
@@ -98,7 +90,7 @@ pub fn prove(
 ) -> Result<Proven, Refusal> {
     let public_key = URL_SAFE_NO_PAD.decode(&device.public_key).ok();
     let public_key: Option<[u8; 32]> = public_key.and_then(|key| key.try_into().ok());
-    let public_key = public_key.filter(|key| id_of(key) == device.id);
+    let public_key = public_key.filter(|key| device_id(key).to_string() == device.id);
     let public_key = public_key.ok_or_else(|| Refusal::invalid("device identity mismatch"))?;
     if here.now_ms.abs_diff(device.signed_at) > SIGNED_WITHIN_MS {
         return Err(Refusal::invalid("device signature expired"));
@@ -122,7 +114,7 @@ pub fn prove(
     if signature.len() != 64 || !forms.iter().any(signs) {
         return Err(Refusal::invalid("device signature invalid"));
     }
-    Ok(Proven { id: device.id.clone(), public_key })
+    Ok(Proven { id: device_id(&public_key), public_key })
 }
 
 #[cfg(test)]
@@ -145,7 +137,7 @@ mod tests {
     }
 
     fn id() -> String {
-        id_of(pair().public_key().as_ref().try_into().unwrap())
+        device_id(pair().public_key().as_ref().try_into().unwrap()).to_string()
     }
 
     fn params() -> Value {
@@ -194,7 +186,7 @@ mod tests {
         assert_eq!(payload(PayloadForm::V2, &connect, &device), expected);
         params["device"]["signature"] =
             json!("gKKR6M858mnNyHpjAiZP5wuDc86R9NwanTC-uqaCxJL7I4DymmXof_Z_chaoVAswqAbZRIKdiViO77VmrlqCBg");
-        assert_eq!(judge(&params, false, NOW).map(|proven| proven.id), Ok(id()));
+        assert_eq!(judge(&params, false, NOW).map(|proven| proven.id.to_string()), Ok(id()));
     }
 
     #[test]

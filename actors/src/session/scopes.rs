@@ -1,80 +1,17 @@
-//! Roles and scopes: they narrow what a principal's policies give, and never widen it.
+//! Roles and scopes of a session: they narrow what a principal's policies give, and never widen it.
 
-/// What a client is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// A person, or an application that operates.
-    Operator,
-    /// A workload that mirrors public key state.
-    Node,
-}
+use std::collections::BTreeSet;
 
-impl Role {
-    /// By its name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Operator, Self::Node].into_iter().find(|role| role.as_str() == name)
-    }
+pub use claviger_entity::{DeviceRole as Role, Scope};
 
-    /// Its name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-            Self::Node => "node",
-        }
-    }
-}
-
-/// What a session may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
-    /// Look.
-    Read,
-    /// Use keys.
-    Write,
-    /// Change what exists.
-    Admin,
-    /// Approve devices.
-    Pairing,
-    /// Mirror public key state.
-    Sync,
-}
-
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 5] = [Self::Read, Self::Write, Self::Admin, Self::Pairing, Self::Sync];
-
-    /// Its name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "operator.read",
-            Self::Write => "operator.write",
-            Self::Admin => "operator.admin",
-            Self::Pairing => "operator.pairing",
-            Self::Sync => "node.sync",
-        }
-    }
-
-    /// Scopes are of one role.
-    #[must_use]
-    pub const fn role(self) -> Role {
-        match self {
-            Self::Read | Self::Write | Self::Admin | Self::Pairing => Role::Operator,
-            Self::Sync => Role::Node,
-        }
-    }
-
-    /// Scopes that have what this one needs: `operator.write` adds to `operator.read`, `operator.admin` to both.
-    const fn is_in(self) -> &'static [Self] {
-        match self {
-            Self::Read => &[Self::Read, Self::Write, Self::Admin],
-            Self::Write => &[Self::Write, Self::Admin],
-            Self::Admin => &[Self::Admin],
-            Self::Pairing => &[Self::Pairing],
-            Self::Sync => &[Self::Sync],
-        }
+/// Scopes that have what this one needs: `operator.write` adds to `operator.read`, `operator.admin` to both.
+const fn held_by(scope: Scope) -> &'static [Scope] {
+    match scope {
+        Scope::OperatorRead => &[Scope::OperatorRead, Scope::OperatorWrite, Scope::OperatorAdmin],
+        Scope::OperatorWrite => &[Scope::OperatorWrite, Scope::OperatorAdmin],
+        Scope::OperatorAdmin => &[Scope::OperatorAdmin],
+        Scope::OperatorPairing => &[Scope::OperatorPairing],
+        Scope::NodeSync => &[Scope::NodeSync],
     }
 }
 
@@ -86,14 +23,13 @@ impl Scopes {
     /// Those of a role.
     #[must_use]
     pub fn of_role(role: Role) -> Self {
-        Scope::ALL.into_iter().filter(|scope| scope.role() == role).collect()
+        Scope::ALL.iter().copied().filter(|scope| scope.role() == role).collect()
     }
 
     /// Those that are known, of a list of names. What is not known can't be granted.
     #[must_use]
     pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let find = |name: &str| Scope::ALL.into_iter().find(|scope| scope.as_str() == name);
-        names.into_iter().filter_map(find).collect()
+        names.into_iter().filter_map(|name| name.parse::<Scope>().ok()).collect()
     }
 
     /// Granted = approved ∩ requested.
@@ -111,12 +47,18 @@ impl Scopes {
     /// May do what needs this scope.
     #[must_use]
     pub fn covers(self, scope: Scope) -> bool {
-        scope.is_in().iter().any(|held| self.holds(*held))
+        held_by(scope).iter().any(|held| self.holds(*held))
     }
 
     /// Those that it holds.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
-        Scope::ALL.into_iter().filter(move |scope| self.holds(*scope))
+        Scope::ALL.iter().copied().filter(move |scope| self.holds(*scope))
+    }
+
+    /// The same as a set.
+    #[must_use]
+    pub fn set(self) -> BTreeSet<Scope> {
+        self.iter().collect()
     }
 
     /// Holds none.
@@ -141,15 +83,16 @@ mod tests {
         let requested = Scopes::named(["operator.read", "operator.admin", "node.sync", "root"]);
         let granted = Scopes::of_role(Role::Operator).and(requested);
         assert_eq!(granted.iter().map(Scope::as_str).collect::<Vec<_>>(), ["operator.read", "operator.admin"]);
+        assert_eq!(granted.set().len(), 2);
         assert!(Scopes::of_role(Role::Operator).and(Scopes::named([])).is_empty(), "none requested, none granted");
         assert!(Scopes::of_role(Role::Node).and(Scopes::named(["operator.read"])).is_empty());
     }
 
     #[test]
     fn greater_scopes_add_to_lesser_ones() {
-        let covers = |name: &str| {
+        let covers = |name: &str| -> Vec<bool> {
             let scopes = Scopes::named([name]);
-            Scope::ALL.map(|scope| scopes.covers(scope))
+            Scope::ALL.iter().map(|scope| scopes.covers(*scope)).collect()
         };
         assert_eq!(covers("operator.read"), [true, false, false, false, false]);
         assert_eq!(covers("operator.write"), [true, true, false, false, false]);

@@ -139,6 +139,12 @@ impl TokensHandle {
         !self.0.revocations.is_empty()
     }
 
+    /// Moves whenever something was revoked, here or elsewhere.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.0.revocations.revision()
+    }
+
     /// A fresh `jti` or family: a UUIDv7 whose moment is not after the true one, as exactly as the database's clock is known here.
     #[must_use]
     pub fn new_id(&self) -> Uuid {

@@ -70,6 +70,26 @@ impl Identity {
         Self::Subject { id, issuer, subject, name, roles }
     }
 
+    /// Whom a trusted proxy has recognised. No issuer is called `proxy`.
+    #[must_use]
+    pub fn proxied(user: String) -> Self {
+        let name = format!("proxy:{user}");
+        Self::of("proxy".to_owned(), user, name, Vec::new())
+    }
+
+    /// Whoever knows the password. No issuer is called `password`.
+    #[must_use]
+    pub fn by_password() -> Self {
+        Self::of("password".to_owned(), "password".to_owned(), "password".to_owned(), Vec::new())
+    }
+
+    /// A member of the mesh, as it names them. No issuer is called `mesh`.
+    #[must_use]
+    pub fn of_mesh(login: String, roles: Vec<RoleName>) -> Self {
+        let name = format!("mesh:{login}");
+        Self::of("mesh".to_owned(), login, name, roles)
+    }
+
     /// A device that presented a token of its own, found by [`Devices::by_token`](claviger_actors::devices::Devices::by_token).
     #[must_use]
     pub fn device(device: Arc<Device>, role: DeviceRole, token: [u8; 32]) -> Self {

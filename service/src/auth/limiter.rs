@@ -182,10 +182,16 @@ impl Limiter {
         Self { core: Mutex::new(Core::new(limit)), known: AtomicUsize::new(0), refused: AtomicUsize::new(0) }
     }
 
+    /// Somebody has failed.
+    #[must_use]
+    pub fn knows_any(&self) -> bool {
+        self.known.load(Ordering::Relaxed) > 0
+    }
+
     /// How long attempts from there still fail at once.
     #[must_use]
     pub fn locked(&self, scope: LimitScope, address: IpAddr) -> Option<Duration> {
-        if self.known.load(Ordering::Relaxed) == 0 {
+        if !self.knows_any() {
             return None;
         }
         self.core().locked(scope, address, now()).map(Duration::from_millis)
@@ -204,7 +210,7 @@ impl Limiter {
 
     /// An attempt has succeeded.
     pub fn succeeded(&self, scope: LimitScope, address: IpAddr) {
-        if self.known.load(Ordering::Relaxed) == 0 {
+        if !self.knows_any() {
             return;
         }
         let mut core = self.core();
