@@ -70,7 +70,7 @@ pub fn event_of(operation: &str) -> &'static str {
         "node.start" => "node_started",
         "node.stop" => "node_stopped",
         "key.read" | "key.read_public" | "api_key.read" | "policy.read" | "cluster.read" | "audit.read"
-        | "metrics.read" | "seal.read" => "read",
+        | "metrics.read" | "seal.read" | "events.read" => "read",
         "audit.verify" => "log_verified",
         "audit.hash" => "hash",
         _ => OTHER,

@@ -8,8 +8,10 @@ mod authenticate;
 mod authorize;
 mod identity;
 mod issuers;
+mod sight;
 
 pub use authenticate::{Known, Refusal, authenticate, learn};
 pub use authorize::{Authorizer, facts};
 pub use identity::Identity;
 pub use issuers::{IssuerFigures, Issuers, Learned, reach};
+pub use sight::sight;

@@ -12,6 +12,7 @@ pub mod crypto;
 pub mod discovery;
 mod dispatch;
 pub mod door;
+pub mod events;
 mod failure;
 pub mod health;
 mod idempotency;
@@ -76,6 +77,7 @@ routes! {
     get "/openapi.json" => openapi::serve,
     get "/.well-known/openid-configuration" => discovery::metadata,
     get "/v1/cluster" => cluster::show,
+    get "/v1/events" => events::stream,
     get "/v1/seal" => seal::show,
     post "/v1/seal/rotate" => seal::rotate,
     get "/v1/audit" => audit::list::list,
