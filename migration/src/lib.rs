@@ -9,6 +9,7 @@ mod m20261125_000006_tokens;
 mod m20261125_000007_stores;
 mod m20261125_000008_seal;
 mod m20261129_000009_devices;
+mod m20261129_000010_events;
 
 use sea_orm_migration::prelude::*;
 
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000007_stores::Migration),
             Box::new(m20261125_000008_seal::Migration),
             Box::new(m20261129_000009_devices::Migration),
+            Box::new(m20261129_000010_events::Migration),
         ]
     }
 }

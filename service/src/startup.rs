@@ -42,6 +42,7 @@ use crate::{
         state::AppState,
     },
     internal::{self, InternalServer},
+    jammed,
     lifecycle,
     lock::DatabaseLock,
     metrics::Metrics,
@@ -114,6 +115,7 @@ impl Application {
             files::private_file(file).map_err(at("database.url"))?;
         }
         let listener = TcpListener::bind(settings.listen).map_err(at("server.listen"))?;
+        jammed::are_let_go(&listener);
         let address = listener.local_addr().map_err(at("server.listen"))?;
         let spans = Spans::start(&settings.watching, &settings.node)?;
         let internal = internal::bind(&settings).map_err(at("server.internal_listen"))?;
@@ -145,6 +147,7 @@ impl Application {
         lifecycle::started(&state, &settings).await;
         state.issuers.keep();
         actix_web::rt::spawn(tell_counted(state.clone()));
+        actix_web::rt::spawn(http::health::tell_changes(state.clone()));
         let server = serve(&settings, listener, state.clone())?;
         let internal = internal.map(|listener| InternalServer::new(&settings, listener, state.clone()));
         let internal = internal.transpose().map_err(at("server.internal_listen"))?;

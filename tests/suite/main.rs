@@ -15,6 +15,7 @@ mod cluster;
 mod configuration;
 mod crypto_ops;
 mod doors;
+mod events;
 mod fuzz;
 mod harness;
 mod idempotency;

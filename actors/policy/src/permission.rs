@@ -115,6 +115,8 @@ permissions! {
     RandomGenerate = "random.generate" Deployment,
     /// See the nodes.
     ClusterRead = "cluster.read" Deployment,
+    /// Be told of what happens: of each key to whoever may see it.
+    EventsRead = "events.read" Deployment,
     /// See which master is in use, and how far a rotation is.
     SealRead = "seal.read" Deployment,
     /// Rotate the master.

@@ -79,7 +79,7 @@ pub fn event_of(operation: &str) -> &'static str {
         "node.start" => "node_started",
         "node.stop" => "node_stopped",
         "key.read" | "key.read_public" | "api_key.read" | "device.read" | "policy.read" | "cluster.read"
-        | "audit.read" | "metrics.read" | "seal.read" => "read",
+        | "audit.read" | "metrics.read" | "seal.read" | "events.read" => "read",
         "audit.verify" => "log_verified",
         "audit.hash" => "hash",
         _ => OTHER,

@@ -8,7 +8,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    core::{Event, Topics},
+    core::{Event, EventName, Topics},
     figures::Figures,
     hub::{Hub, Shared},
     line::Place,
@@ -21,6 +21,7 @@ use crate::{
     clock::ClusterClock,
     cluster::{ClusterHandle, RedisLink},
     keyring::{Epoch, KeyRingHandle},
+    tokens::TokensHandle,
 };
 
 /// Subscribers of one node at most.
@@ -44,13 +45,17 @@ pub enum EventsError {
 impl EventsHandle {
     /// Starts the actors.
     pub(crate) fn start(
-        (ring, cluster): (KeyRingHandle, ClusterHandle),
+        (ring, tokens, cluster): (KeyRingHandle, &TokensHandle, ClusterHandle),
         clock: Arc<ClusterClock>,
         redis: Option<(RedisLink, Uuid)>,
     ) -> Self {
         let sharing = redis.map(|(link, deployment)| Sharing::new(link, deployment, cluster.boot_id()));
         let shared = Arc::new(Shared::new((ring, cluster), Registry::default(), SUBSCRIBERS));
         Hub::keep(Arc::clone(&shared));
+        let teller = Arc::clone(&shared);
+        tokens.tell(move |telling| {
+            teller.announce(Arc::new(Event::announced(EventName::TokenRevoked, None, telling)));
+        });
         Pruner::keep(Arc::clone(&shared), Arc::clone(&clock));
         if let Some(sharing) = sharing {
             sharing.keep(Arc::clone(&shared), clock);
@@ -102,7 +107,7 @@ impl EventsHandle {
             return Ok(subscription);
         }
         (subscription.at, subscription.whole) = (Place::end_of(since), since);
-        subscription.behind = (since < told.epoch || !told.is_end()).then_some(told.epoch);
+        subscription.behind = (since < now).then_some(now);
         Ok(subscription)
     }
 

@@ -63,27 +63,65 @@ impl Subscription {
     /// See [`Gone`].
     pub async fn next(&mut self) -> Result<Arc<Event>, Gone> {
         loop {
-            if let Some(event) = self.hand_out() {
+            if let Some(event) = self.missed().await? {
                 return Ok(event);
             }
-            if let Some(until) = self.behind {
-                self.read_on(until).await?;
-                continue;
-            }
             match self.receiver.recv().await {
-                Ok(Told::Change(batch)) => self.take(&batch),
-                Ok(Told::Announced(event)) if self.topics.matches(&event) => {
-                    self.waiting.push_back((event, None));
-                }
-                Ok(Told::Announced(_)) => {}
-                Ok(Told::Broken) => self.start_anew(),
-                Err(broadcast::error::RecvError::Lagged(_)) => {
-                    self.shared.tally.lagged.fetch_add(1, Ordering::Relaxed);
-                    self.behind = Some(self.shared.told().epoch);
-                }
+                Ok(told) => self.hear(&told),
+                Err(broadcast::error::RecvError::Lagged(_)) => self.fell_behind(),
                 Err(broadcast::error::RecvError::Closed) => return Err(Gone::Stopping),
             }
         }
+    }
+
+    /// The next event of those that had happened before the subscription, or that it fell behind; `None` when it has caught up.
+    ///
+    /// # Errors
+    /// See [`Gone`].
+    pub async fn missed(&mut self) -> Result<Option<Arc<Event>>, Gone> {
+        loop {
+            if let Some(event) = self.hand_out() {
+                return Ok(Some(event));
+            }
+            let Some(until) = self.behind else { return Ok(None) };
+            self.read_on(until).await?;
+        }
+    }
+
+    /// The next event, if it is at hand.
+    pub fn at_hand(&mut self) -> Option<Arc<Event>> {
+        loop {
+            if let Some(event) = self.hand_out() {
+                return Some(event);
+            }
+            if self.behind.is_some() {
+                return None;
+            }
+            match self.receiver.try_recv() {
+                Ok(told) => self.hear(&told),
+                Err(broadcast::error::TryRecvError::Lagged(_)) => self.fell_behind(),
+                // Whoever waits for the next one learns of the end.
+                Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => {
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, told: &Told) {
+        match told {
+            Told::Change(batch) => self.take(batch),
+            Told::Announced(event) if self.topics.matches(event) => {
+                self.waiting.push_back((Arc::clone(event), None));
+            }
+            Told::Announced(_) => {}
+            Told::Broken => self.start_anew(),
+        }
+    }
+
+    fn fell_behind(&mut self) {
+        self.shared.tally.lagged.fetch_add(1, Ordering::Relaxed);
+        self.behind = Some(self.shared.told().epoch);
     }
 
     /// Hands out what may be seen by now: policies may have changed since it was taken.
@@ -122,10 +160,13 @@ impl Subscription {
 
     /// Reads what was missed, from memory where it is still there.
     async fn read_on(&mut self, until: Epoch) -> Result<(), Gone> {
-        if let Some((batches, at)) = self.shared.recent(self.at) {
+        if self.at >= Place::end_of(until) {
+            self.behind = None;
+            return Ok(());
+        }
+        if let Some((batches, at)) = self.shared.recent(self.at).filter(|(_, at)| *at > self.at) {
             batches.iter().for_each(|batch| self.take(batch));
             self.move_to(at);
-            self.behind = None;
             return Ok(());
         }
         let mut failures = 0;
@@ -149,9 +190,6 @@ impl Subscription {
             Some((batches, at)) => {
                 batches.iter().for_each(|batch| self.take(batch));
                 self.move_to(at);
-                if self.at >= Place::end_of(until) {
-                    self.behind = None;
-                }
             }
             None => self.start_anew(),
         }

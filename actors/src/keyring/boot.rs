@@ -251,7 +251,8 @@ impl Booted {
         let cluster = ClusterHandle::start(known, Arc::clone(&self.clock), self.row, hints);
         let known = (ring.clone(), cluster.clone());
         let redis = redis.map(|link| (link, deployment));
-        let events = EventsHandle::start(known.clone(), Arc::clone(&self.clock), redis);
+        let told = (ring.clone(), &tokens, cluster.clone());
+        let events = EventsHandle::start(told, Arc::clone(&self.clock), redis);
         let masters = MastersHandle::new(self.held, known, self.clock, node, masters);
         Started { ring, tokens, cluster, events, masters }
     }

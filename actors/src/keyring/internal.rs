@@ -87,6 +87,11 @@ pub fn request_hash(snapshot: &Snapshot, digest: &[u8; 32]) -> Option<[u8; 32]> 
     keyed_hash(snapshot, b"retried request v1:", digest)
 }
 
+/// The secret under which it is sealed what subscribers are told of a revocation.
+pub(crate) fn telling_secret(snapshot: &Snapshot) -> Option<[u8; 32]> {
+    keyed_hash(snapshot, b"revocation tellings v1:", &[])
+}
+
 /// The secret under which revoked things are marked.
 pub(crate) fn mark_secret(snapshot: &Snapshot) -> Option<[u8; 32]> {
     keyed_hash(snapshot, b"revocation marks v1:", &[])

@@ -13,6 +13,7 @@ mod limiter;
 mod mesh;
 mod password;
 mod standing;
+mod sight;
 
 pub use address::{Addresses, Whence};
 pub use authenticate::{Known, Refusal, authenticate, credential, learn};
@@ -23,3 +24,4 @@ pub use limiter::{LimitScope, Limiter};
 pub use mesh::{MeshIdentity, Tailscale};
 pub use password::Password;
 pub use standing::{InSession, Standing};
+pub use sight::sight;

@@ -13,6 +13,7 @@ pub mod devices;
 pub mod discovery;
 mod dispatch;
 pub mod door;
+pub mod events;
 mod failure;
 pub mod health;
 mod idempotency;
@@ -77,6 +78,7 @@ routes! {
     get "/openapi.json" => openapi::serve,
     get "/.well-known/openid-configuration" => discovery::metadata,
     get "/v1/cluster" => cluster::show,
+    get "/v1/events" => events::stream,
     get "/v1/seal" => seal::show,
     post "/v1/seal/rotate" => seal::rotate,
     get "/v1/audit" => audit::list::list,

@@ -97,6 +97,7 @@ pub static ROUTES: &[Route] = &[
     public("/.well-known/jwks.json", "jwks"),
     public("/.well-known/openid-configuration", "discovery"),
     route(Method::GET, "/v1/cluster", Permission::ClusterRead, Kind::Read),
+    route(Method::GET, "/v1/events", Permission::EventsRead, Kind::Read),
     route(Method::GET, "/v1/seal", Permission::SealRead, Kind::Read),
     route(Method::POST, "/v1/seal/rotate", Permission::SealRotate, Kind::Change),
     route(Method::GET, "/v1/audit", Permission::AuditRead, Kind::Read),
