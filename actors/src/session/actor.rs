@@ -19,7 +19,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::{
-    close::{Close, CloseCode},
+    close::{Close, CloseCode, Failure},
     core::{Conversation, FIRST_FRAME_MAX_BYTES, FRAME_MAX_BYTES, Reaction, Turned},
     frame,
     methods::Method,
@@ -202,12 +202,7 @@ impl WsSession {
         });
     }
 
-    fn converse(
-        &self,
-        text: &[u8],
-        conversation: &Rc<RefCell<Conversation>>,
-        context: &mut Context<Self>,
-    ) {
+    fn converse(&self, text: &[u8], conversation: &Rc<RefCell<Conversation>>, context: &mut Context<Self>) {
         let reaction = conversation.borrow_mut().frame(text);
         match reaction {
             Reaction::Answer(text) => {
@@ -218,13 +213,20 @@ impl WsSession {
                 self.end(context, close);
             }
             Reaction::Call { id, method, params } => {
-                let (voice, working) = (self.voice.clone(), Working(Rc::clone(conversation)));
+                if !self.voice.outbox.begin() {
+                    conversation.borrow_mut().answered();
+                    let failure = Failure::new("overloaded", "the node is leaving; connect to another one");
+                    self.voice.say(frame::failure(&id, &failure.after(1_000)));
+                    return;
+                }
+                let working = Working(Rc::clone(conversation), Arc::clone(&self.voice.outbox));
+                let voice = self.voice.clone();
                 let call = Rc::clone(&self.behind).call(id, method, params);
                 // A task of its own, so that none waits for another and none is looked at in vain.
                 actix::spawn(async move {
                     let answer = call.await;
-                    drop(working);
                     voice.say(answer);
+                    drop(working);
                 });
             }
         }
@@ -232,11 +234,12 @@ impl WsSession {
 }
 
 /// A call that is in work.
-struct Working(Rc<RefCell<Conversation>>);
+struct Working(Rc<RefCell<Conversation>>, Arc<Outbox>);
 
 impl Drop for Working {
     fn drop(&mut self) {
         self.0.borrow_mut().answered();
+        self.1.done();
     }
 }
 

@@ -183,8 +183,7 @@ impl Refusal {
     /// There were too many wrong ones.
     #[must_use]
     pub fn locked_out(retry_after_ms: u64) -> Self {
-        let mut refusal =
-            Self::new("rate_limited", Close::policy("unauthorized: too many failed attempts"));
+        let mut refusal = Self::new("rate_limited", Close::policy("unauthorized: too many failed attempts"));
         refusal.failure = refusal.failure.after(retry_after_ms);
         refusal
     }

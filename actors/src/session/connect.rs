@@ -246,8 +246,8 @@ impl<'a> Reader<'a> {
     fn scopes(&self) -> Result<Vec<String>, SchemaError> {
         let Some(value) = self.member("scopes") else { return Ok(Vec::new()) };
         let list = value.as_array().filter(|list| list.len() <= SCOPES_MAX);
-        let list =
-            list.ok_or_else(|| self.wrong("scopes", format!("must be a list of at most {SCOPES_MAX} texts")))?;
+        let list = list
+            .ok_or_else(|| self.wrong("scopes", format!("must be a list of at most {SCOPES_MAX} texts")))?;
         let each = list.iter().enumerate().map(|(place, scope)| {
             let text = scope.as_str().filter(|scope| scope.len() <= TEXT_MAX_BYTES);
             text.map(str::to_owned).ok_or_else(|| self.wrong(&format!("scopes/{place}"), "must be a text"))
@@ -316,7 +316,9 @@ mod tests {
             *params.pointer_mut(path).unwrap() = value;
             assert_eq!(error(&params), expected);
         }
-        for (member, expected) in [("role", "at /role: must be a text"), ("locale", "at /locale: must be a text")] {
+        for (member, expected) in
+            [("role", "at /role: must be a text"), ("locale", "at /locale: must be a text")]
+        {
             let mut params = good();
             params[member] = json!(1);
             assert_eq!(error(&params), expected);
@@ -328,7 +330,9 @@ mod tests {
     #[test]
     fn what_is_signed_must_not_be_ambiguous() {
         let ambiguous = "must not hold |, a comma or a control character";
-        for path in ["/client/id", "/client/mode", "/client/platform", "/auth/token", "/device/nonce", "/scopes/0"] {
+        for path in
+            ["/client/id", "/client/mode", "/client/platform", "/auth/token", "/device/nonce", "/scopes/0"]
+        {
             for text in ["a|b", "a,b", "a\nb", "a\u{7f}b"] {
                 let mut params = good();
                 *params.pointer_mut(path).unwrap() = json!(text);

@@ -108,9 +108,8 @@ pub fn prove(
         &[PayloadForm::V3, PayloadForm::V2]
     };
     let signature = URL_SAFE_NO_PAD.decode(&device.signature).unwrap_or_default();
-    let signs = |form: &PayloadForm| {
-        verify(&public_key, payload(*form, connect, device).as_bytes(), &signature)
-    };
+    let signs =
+        |form: &PayloadForm| verify(&public_key, payload(*form, connect, device).as_bytes(), &signature);
     if signature.len() != 64 || !forms.iter().any(signs) {
         return Err(Refusal::invalid("device signature invalid"));
     }
@@ -179,10 +178,8 @@ mod tests {
         assert_eq!(params["device"]["publicKey"], "A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg");
         assert_eq!(id(), "56475aa75463474c0285df5dbf2bcab73da651358839e9b77481b2eab107708c");
         let (connect, device) = connect(&params);
-        let expected = format!(
-            "v2|{}|cli|cli|operator|operator.read,operator.write|1700000000000|secret|{NONCE}",
-            id()
-        );
+        let expected =
+            format!("v2|{}|cli|cli|operator|operator.read,operator.write|1700000000000|secret|{NONCE}", id());
         assert_eq!(payload(PayloadForm::V2, &connect, &device), expected);
         params["device"]["signature"] =
             json!("gKKR6M858mnNyHpjAiZP5wuDc86R9NwanTC-uqaCxJL7I4DymmXof_Z_chaoVAswqAbZRIKdiViO77VmrlqCBg");
@@ -196,7 +193,10 @@ mod tests {
         params["client"]["deviceFamily"] = json!("Desk\u{c9}");
         let (connect, device) = connect(&params);
         let text = payload(PayloadForm::V3, &connect, &device);
-        assert!(text.starts_with("v3|") && text.ends_with(&format!("|{NONCE}|linux x86|desk\u{c9}")), "{text}");
+        assert!(
+            text.starts_with("v3|") && text.ends_with(&format!("|{NONCE}|linux x86|desk\u{c9}")),
+            "{text}"
+        );
         sign(&mut params, PayloadForm::V3);
         assert!(judge(&params, false, NOW).is_ok());
     }
@@ -216,10 +216,16 @@ mod tests {
         assert_eq!(reason(&|params| params["device"]["publicKey"] = json!("!"), NOW), mismatch);
         assert_eq!(reason(&|_| {}, NOW + 120_001), "device signature expired");
         assert_eq!(reason(&|_| {}, NOW - 120_001), "device signature expired");
-        assert_eq!(reason(&|params| params["device"]["signedAt"] = json!(i64::MIN), NOW), "device signature expired");
+        assert_eq!(
+            reason(&|params| params["device"]["signedAt"] = json!(i64::MIN), NOW),
+            "device signature expired"
+        );
         assert_eq!(reason(&|params| params["device"]["nonce"] = Value::Null, NOW), "device nonce required");
         assert_eq!(reason(&|params| params["device"]["nonce"] = json!(""), NOW), "device nonce required");
-        assert_eq!(reason(&|params| params["device"]["nonce"] = json!("other"), NOW), "device nonce mismatch");
+        assert_eq!(
+            reason(&|params| params["device"]["nonce"] = json!("other"), NOW),
+            "device nonce mismatch"
+        );
         assert_eq!(reason(&|params| params["auth"]["nonce"] = json!("other"), NOW), "device nonce mismatch");
         let invalid = "device signature invalid";
         let changes: [&dyn Fn(&mut Value); 8] = [
@@ -255,6 +261,9 @@ mod tests {
         }
         params["device"]["nonce"] = json!(NONCE);
         sign(&mut params, PayloadForm::V1);
-        assert_eq!(judge(&params, true, NOW).expect_err("a nonce must be signed"), "device signature invalid");
+        assert_eq!(
+            judge(&params, true, NOW).expect_err("a nonce must be signed"),
+            "device signature invalid"
+        );
     }
 }

@@ -166,14 +166,23 @@ mod tests {
 
     #[test]
     fn frames_have_the_members_of_the_protocol() {
-        assert_eq!(success("a\"", Some("{\"x\":1}")), r#"{"type":"res","id":"a\"","ok":true,"payload":{"x":1}}"#);
+        assert_eq!(
+            success("a\"", Some("{\"x\":1}")),
+            r#"{"type":"res","id":"a\"","ok":true,"payload":{"x":1}}"#
+        );
         assert_eq!(success("a", None), r#"{"type":"res","id":"a","ok":true}"#);
         assert_eq!(
             failure("a", &Failure::invalid("no")),
             r#"{"type":"res","id":"a","ok":false,"error":{"code":"invalid_request","message":"no"}}"#
         );
-        assert_eq!(event("tick", Some("{\"ts\":1}"), 4, None), r#"{"type":"event","event":"tick","payload":{"ts":1},"seq":4}"#);
-        assert_eq!(event("health", None, 5, Some(9)), r#"{"type":"event","event":"health","seq":5,"epoch":9}"#);
+        assert_eq!(
+            event("tick", Some("{\"ts\":1}"), 4, None),
+            r#"{"type":"event","event":"tick","payload":{"ts":1},"seq":4}"#
+        );
+        assert_eq!(
+            event("health", None, 5, Some(9)),
+            r#"{"type":"event","event":"health","seq":5,"epoch":9}"#
+        );
     }
 
     proptest! {

@@ -47,6 +47,11 @@ impl SessionHandle {
         self.0.close(close);
     }
 
+    /// Ends it once what is in work has been answered.
+    pub fn retire(&self, close: Close) {
+        self.0.retire(close);
+    }
+
     /// Ends it now: what is on its way is dropped.
     pub fn cut(&self, close: Close) {
         self.0.cut(close);

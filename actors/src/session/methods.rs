@@ -146,9 +146,13 @@ mod tests {
         let read = open("operator.read");
         assert!(read.contains(&"keys.verify") && !read.contains(&"keys.sign"));
         let write = open("operator.write");
-        assert!(write.contains(&"tokens.issue") && write.contains(&"keys.list") && !write.contains(&"audit.tail"));
+        assert!(
+            write.contains(&"tokens.issue") && write.contains(&"keys.list") && !write.contains(&"audit.tail")
+        );
         let admin = open("operator.admin");
-        assert!(admin.contains(&"keys.rotate") && admin.contains(&"keys.sign") && admin.contains(&"audit.tail"));
+        assert!(
+            admin.contains(&"keys.rotate") && admin.contains(&"keys.sign") && admin.contains(&"audit.tail")
+        );
         assert_eq!(Method::open_to(Role::Operator, Scopes::default()).count(), 0);
         let node: Vec<_> =
             Method::open_to(Role::Node, Scopes::named(["node.sync"])).map(|method| method.name).collect();

@@ -52,6 +52,10 @@ struct Queue {
     bytes: usize,
     /// A close is in it, or was taken: nothing is added any more.
     is_closed: bool,
+    /// Calls that are in work.
+    working: u32,
+    /// How it ends when they are answered.
+    retires: Option<Close>,
     taker: Option<Waker>,
 }
 
@@ -78,6 +82,42 @@ impl Outbox {
     pub fn close(&self, close: Close) {
         self.queue().end(close, false);
         self.ended.notify_one();
+    }
+
+    /// Ends the session once what is in work has been answered; nothing else is begun.
+    pub fn retire(&self, close: Close) {
+        let mut queue = self.queue();
+        if queue.working > 0 {
+            queue.retires.get_or_insert(close);
+            return;
+        }
+        queue.end(close, false);
+        drop(queue);
+        self.ended.notify_one();
+    }
+
+    /// A call is begun. `false` = none may be any more.
+    #[must_use]
+    pub fn begin(&self) -> bool {
+        let mut queue = self.queue();
+        if queue.is_closed || queue.retires.is_some() {
+            return false;
+        }
+        queue.working += 1;
+        true
+    }
+
+    /// It has been answered, or given up.
+    pub fn done(&self) {
+        let mut queue = self.queue();
+        queue.working = queue.working.saturating_sub(1);
+        if queue.working == 0
+            && let Some(close) = queue.retires.take()
+        {
+            queue.end(close, false);
+            drop(queue);
+            self.ended.notify_one();
+        }
     }
 
     /// Ends the session now: what waits is dropped.
@@ -201,6 +241,24 @@ mod tests {
         assert!(cut.push(text(1)));
         cut.cut(Close::revoked());
         assert_eq!(take(&cut), Poll::Ready(Some(Outgoing::Close(Close::revoked()))));
+    }
+
+    #[test]
+    fn what_is_in_work_is_answered_before_the_end() {
+        let outbox = Outbox::default();
+        assert!(outbox.begin() && outbox.begin());
+        outbox.retire(Close::restart());
+        assert!(!outbox.begin(), "nothing else is begun");
+        for _ in 0..2 {
+            assert!(outbox.push(text(1)));
+            outbox.done();
+        }
+        assert!(outbox.is_closed());
+        assert_eq!([take(&outbox), take(&outbox)], [Poll::Ready(Some(text(1))), Poll::Ready(Some(text(1)))]);
+        assert_eq!(take(&outbox), Poll::Ready(Some(Outgoing::Close(Close::restart()))));
+        let idle = Outbox::default();
+        idle.retire(Close::restart());
+        assert!(idle.is_closed());
     }
 
     proptest! {

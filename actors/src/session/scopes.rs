@@ -82,9 +82,15 @@ mod tests {
     fn what_is_granted_was_approved_and_requested() {
         let requested = Scopes::named(["operator.read", "operator.admin", "node.sync", "root"]);
         let granted = Scopes::of_role(Role::Operator).and(requested);
-        assert_eq!(granted.iter().map(Scope::as_str).collect::<Vec<_>>(), ["operator.read", "operator.admin"]);
+        assert_eq!(
+            granted.iter().map(Scope::as_str).collect::<Vec<_>>(),
+            ["operator.read", "operator.admin"]
+        );
         assert_eq!(granted.set().len(), 2);
-        assert!(Scopes::of_role(Role::Operator).and(Scopes::named([])).is_empty(), "none requested, none granted");
+        assert!(
+            Scopes::of_role(Role::Operator).and(Scopes::named([])).is_empty(),
+            "none requested, none granted"
+        );
         assert!(Scopes::of_role(Role::Node).and(Scopes::named(["operator.read"])).is_empty());
     }
 

@@ -149,12 +149,6 @@ impl TokensHandle {
         !self.0.revocations.is_empty()
     }
 
-    /// Moves whenever something was revoked, here or elsewhere.
-    #[must_use]
-    pub fn revision(&self) -> u64 {
-        self.0.revocations.revision()
-    }
-
     /// A fresh `jti` or family: a UUIDv7 whose moment is not after the true one, as exactly as the database's clock is known here.
     #[must_use]
     pub fn new_id(&self) -> Uuid {
@@ -291,7 +285,9 @@ impl Shared {
         let Some((teller, sealed)) = self.teller.get().zip(sealed) else { return };
         match Telling::open(&self.ring.snapshot(), mark, sealed) {
             Some(telling) => teller(&telling),
-            None => tracing::error!("what is told of a revocation was changed in the database; it is in force all the same"),
+            None => tracing::error!(
+                "what is told of a revocation was changed in the database; it is in force all the same"
+            ),
         }
     }
 

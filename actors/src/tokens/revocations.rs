@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -134,8 +134,6 @@ pub struct Revocations {
     cutoffs: Parts<Cutoff>,
     /// Cut-offs of each kind, so that a kind without any costs nothing.
     kinds: [AtomicUsize; Kind::ALL.len()],
-    /// Times that one was taken in.
-    revision: AtomicU64,
 }
 
 impl Default for Revocations {
@@ -144,7 +142,6 @@ impl Default for Revocations {
             tokens: Parts::new(),
             cutoffs: Parts::new(),
             kinds: std::array::from_fn(|_| AtomicUsize::new(0)),
-            revision: AtomicU64::new(0),
         }
     }
 }
@@ -166,9 +163,7 @@ impl Revocations {
     pub fn add(&self, revocation: &Revocation) -> bool {
         let until = seconds_after(revocation.expires_at);
         if revocation.kind == Kind::Token {
-            let is_new = self.tokens.merge(revocation.mark, until, u32::max);
-            self.revision.fetch_add(1, Ordering::Release);
-            return is_new;
+            return self.tokens.merge(revocation.mark, until, u32::max);
         }
         let cutoff = Cutoff { kind: revocation.kind, before: revocation.cutoff.unwrap_or(i64::MAX), until };
         let is_new = self.cutoffs.merge(revocation.mark, cutoff, |one, other| Cutoff {
@@ -179,14 +174,7 @@ impl Revocations {
         if is_new && let Some(count) = self.kinds.get(revocation.kind as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        self.revision.fetch_add(1, Ordering::Release);
         is_new
-    }
-
-    /// Moves whenever something was revoked.
-    #[must_use]
-    pub fn revision(&self) -> u64 {
-        self.revision.load(Ordering::Acquire)
     }
 
     /// It is known here, and for as long.

@@ -72,7 +72,8 @@ impl SubjectPattern {
     /// Every role that one of the patterns gives to the subject.
     pub(crate) fn roles_of(patterns: &[(Self, Vec<RoleName>)], subject: &str) -> Vec<RoleName> {
         let mut given: Vec<RoleName> = Vec::new();
-        for role in patterns.iter().filter(|(pattern, _)| pattern.fits(subject)).flat_map(|(_, roles)| roles) {
+        for role in patterns.iter().filter(|(pattern, _)| pattern.fits(subject)).flat_map(|(_, roles)| roles)
+        {
             if !given.contains(role) {
                 given.push(role.clone());
             }

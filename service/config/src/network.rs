@@ -73,9 +73,14 @@ mod tests {
         assert!(holds("10.0.0.0/8", "::ffff:10.1.1.1"), "written as IPv6");
         assert!(holds("fd00::/8", "fdab::1") && !holds("fd00::/8", "fe80::1"));
         assert!(holds("::/0", "::1") && holds("::1", "::1"));
-        for wrong in ["", "10.0.0.0/33", "10.0.0.1/8", "fd00::1/8", "::/129", "10.0.0.0/", "10.0.0.0/+8", "host"] {
+        for wrong in
+            ["", "10.0.0.0/33", "10.0.0.1/8", "fd00::1/8", "::/129", "10.0.0.0/", "10.0.0.0/+8", "host"]
+        {
             assert_eq!(Network::parse(wrong), None, "{wrong}");
         }
-        assert_eq!(Network::parse("192.0.2.7").map(|network| network.to_string()).as_deref(), Some("192.0.2.7/32"));
+        assert_eq!(
+            Network::parse("192.0.2.7").map(|network| network.to_string()).as_deref(),
+            Some("192.0.2.7/32")
+        );
     }
 }

@@ -66,16 +66,17 @@ impl Judge<'_> {
         if header.is_some() && trusted_proxies.is_empty() {
             self.problem("auth.proxy_user_header", "needs auth.trusted_proxies: nobody else may name a user");
         }
-        let mut is_true = |setting| {
-            self.parse(setting, "must be true or false", |text| text.parse().ok()).unwrap_or(false)
-        };
+        let mut is_true =
+            |setting| self.parse(setting, "must be true or false", |text| text.parse().ok()).unwrap_or(false);
         let (require_device, local_without_nonce) =
             (is_true("ws.require_device"), is_true("ws.local_without_nonce"));
         Doors {
             trusted_proxies,
             proxy_user_header: header,
             failed_attempts: self
-                .parse("auth.failed_attempts", "must be a whole number from 0 to 10", |text| bounded(text, 0, 10))
+                .parse("auth.failed_attempts", "must be a whole number from 0 to 10", |text| {
+                    bounded(text, 0, 10)
+                })
                 .unwrap_or(10),
             mesh: self.mesh(),
             cors_origins: self
@@ -141,7 +142,9 @@ fn origin(text: &str) -> Option<String> {
     let authority = authority.trim_end_matches('/');
     let fits = matches!(scheme, "http" | "https")
         && !authority.is_empty()
-        && authority.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'@' | b'*'));
+        && authority
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'@' | b'*'));
     fits.then(|| format!("{scheme}://{}", authority.to_ascii_lowercase()))
 }
 

@@ -13,8 +13,8 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Audit, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenTimes, TrustedIssuer, Watching,
-    master, postgres,
+    Audit, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenTimes, TrustedIssuer,
+    Watching, master, postgres,
 };
 
 /// All settings, judged. No `Debug`: some are secrets.

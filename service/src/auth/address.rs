@@ -97,7 +97,9 @@ fn hop_address(hop: &str) -> Option<IpAddr> {
 fn is_local_host(host: &str) -> bool {
     let host = host.trim().to_ascii_lowercase();
     let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) && !name.ends_with(':') => name,
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) && !name.ends_with(':') => {
+            name
+        }
         Some(_) | None => &host,
     };
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
@@ -138,9 +140,17 @@ mod tests {
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
         assert_eq!(client("10.0.0.1", &["127.0.0.1, 198.51.100.7, 10.0.0.2"]), "198.51.100.7", "rightmost");
-        assert_eq!(client("10.0.0.1", &["6.6.6.6", "198.51.100.7", "10.0.0.2"]), "198.51.100.7", "several lines");
+        assert_eq!(
+            client("10.0.0.1", &["6.6.6.6", "198.51.100.7", "10.0.0.2"]),
+            "198.51.100.7",
+            "several lines"
+        );
         assert_eq!(client("10.0.0.1", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3", "all are trusted");
-        assert_eq!(client("10.0.0.1", &["6.6.6.6, nonsense, 10.0.0.2"]), "10.0.0.2", "what can't be read hides");
+        assert_eq!(
+            client("10.0.0.1", &["6.6.6.6, nonsense, 10.0.0.2"]),
+            "10.0.0.2",
+            "what can't be read hides"
+        );
         assert_eq!(client("10.0.0.1", &["nonsense"]), "10.0.0.1");
         assert_eq!(client("::1", &["[2001:db8::1]:443"]), "2001:db8::1");
         assert_eq!(client("::1", &["192.0.2.1:80"]), "192.0.2.1");
@@ -152,11 +162,29 @@ mod tests {
     #[test]
     fn local_direct_requests_are_such_in_every_respect() {
         let none = addresses(&[]);
-        let local = |from: &str, pairs: &[(&'static str, &str)]| none.whence(peer(from), &headers(pairs)).is_local_direct;
-        for host in ["localhost", "localhost:7420", "LOCALHOST", "127.0.0.1:7420", "[::1]", "[::1]:7420", "box.tail1.ts.net"] {
+        let local = |from: &str, pairs: &[(&'static str, &str)]| {
+            none.whence(peer(from), &headers(pairs)).is_local_direct
+        };
+        for host in [
+            "localhost",
+            "localhost:7420",
+            "LOCALHOST",
+            "127.0.0.1:7420",
+            "[::1]",
+            "[::1]:7420",
+            "box.tail1.ts.net",
+        ] {
             assert!(local("127.0.0.1", &[("host", host)]), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", ".ts.net", "ts.net", "", "[::2]"] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            ".ts.net",
+            "ts.net",
+            "",
+            "[::2]",
+        ] {
             assert!(!local("127.0.0.1", &[("host", host)]), "{host}");
         }
         assert!(!local("127.0.0.1", &[]) && !local("192.0.2.1", &[("host", "localhost")]));

@@ -89,7 +89,8 @@ impl Core {
     /// How long attempts from there still fail at once, in milliseconds.
     #[must_use]
     pub fn locked(&self, scope: LimitScope, address: IpAddr, now: u64) -> Option<u64> {
-        let locked = |place| Some(self.entries.get(&place)?.locked_until.saturating_sub(now)).filter(|left| *left > 0);
+        let locked =
+            |place| Some(self.entries.get(&place)?.locked_until.saturating_sub(now)).filter(|left| *left > 0);
         let own = place(scope, address);
         if self.entries.contains_key(&own) { locked(own) } else { locked((scope, None)) }
     }
@@ -307,7 +308,10 @@ mod tests {
         }
         assert!(core.len() <= ENTRIES_MAX + 1, "{}", core.len());
         assert!(core.locked(LimitScope::Http, address(0), 2).is_some(), "the first is locked out still");
-        assert!(core.locked(LimitScope::Http, address(19_999), 2).is_some(), "and so are those without a place");
+        assert!(
+            core.locked(LimitScope::Http, address(19_999), 2).is_some(),
+            "and so are those without a place"
+        );
         // Once the lockouts are over, others have room.
         core.failed(LimitScope::Http, B, 400_000);
         assert!(core.locked(LimitScope::Http, B, 400_000).is_some() && core.len() <= ENTRIES_MAX + 1);

@@ -99,7 +99,8 @@ fn login(answer: &[u8]) -> Option<String> {
         return None;
     }
     let body: serde_json::Value = serde_json::from_str(body).ok()?;
-    let is_tagged = body.pointer("/Node/Tags").and_then(|tags| tags.as_array()).is_some_and(|tags| !tags.is_empty());
+    let is_tagged =
+        body.pointer("/Node/Tags").and_then(|tags| tags.as_array()).is_some_and(|tags| !tags.is_empty());
     let login = body.pointer("/UserProfile/LoginName")?.as_str()?;
     let fits = (1..=LOGIN_MAX_BYTES).contains(&login.len()) && !login.chars().any(char::is_control);
     (fits && !is_tagged).then(|| login.to_owned())
@@ -113,7 +114,8 @@ mod tests {
 
     #[test]
     fn logins_are_found_in_right_answers_only() {
-        let answer = |status: &str, body: &str| format!("HTTP/1.0 {status}\r\nX: y\r\n\r\n{body}").into_bytes();
+        let answer =
+            |status: &str, body: &str| format!("HTTP/1.0 {status}\r\nX: y\r\n\r\n{body}").into_bytes();
         let good = r#"{"Node": {"Name": "box"}, "UserProfile": {"LoginName": "ada@example.com"}}"#;
         assert_eq!(login(&answer("200 OK", good)).as_deref(), Some("ada@example.com"));
         assert_eq!(login(&answer("404 Not Found", good)), None);

@@ -12,8 +12,8 @@ mod issuers;
 mod limiter;
 mod mesh;
 mod password;
-mod standing;
 mod sight;
+mod standing;
 
 pub use address::{Addresses, Whence};
 pub use authenticate::{Known, Refusal, authenticate, credential, learn};
@@ -23,5 +23,5 @@ pub use issuers::{IssuerFigures, Issuers, Learned, reach};
 pub use limiter::{LimitScope, Limiter};
 pub use mesh::{MeshIdentity, Tailscale};
 pub use password::Password;
-pub use standing::{InSession, Standing};
 pub use sight::sight;
+pub use standing::{InSession, Standing};

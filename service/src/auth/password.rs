@@ -27,7 +27,8 @@ impl Password {
     /// It can't be read, is empty, or holds a hash of another kind.
     pub fn load(path: &Path) -> io::Result<Self> {
         let text = Zeroizing::new(std::fs::read_to_string(path)?);
-        let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+        let text =
+            text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
         let unfit = |rule: &str| io::Error::other(rule.to_owned());
         if text.is_empty() {
             return Err(unfit("the file is empty"));
@@ -82,7 +83,12 @@ mod tests {
 
     #[test]
     fn what_is_no_password_stops_the_start() {
-        for text in ["", "\n", "$argon2i$v=19$m=16,t=2,p=1$c29tZXNhbHQ$IMit9qkFULCMA/ViizL57cnTLOa5DiVM9eMwpAvPwr4", "$argon2id$nonsense"] {
+        for text in [
+            "",
+            "\n",
+            "$argon2i$v=19$m=16,t=2,p=1$c29tZXNhbHQ$IMit9qkFULCMA/ViizL57cnTLOa5DiVM9eMwpAvPwr4",
+            "$argon2id$nonsense",
+        ] {
             assert!(load(text).is_err(), "{text}");
         }
     }

@@ -49,6 +49,12 @@ impl Standing {
         Self { device: Some((device, scopes)), ..self }
     }
 
+    /// It is bound to a device.
+    #[must_use]
+    pub const fn is_bound(&self) -> bool {
+        self.device.is_some()
+    }
+
     /// The API key or token.
     #[must_use]
     pub fn credential(&self) -> Option<&str> {

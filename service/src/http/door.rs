@@ -237,7 +237,9 @@ async fn learn(state: &AppState, request: &ServiceRequest) -> Learned {
 /// session has been let in already.
 fn count_attempt(state: &AppState, request: &ServiceRequest, admitted: Admitted) -> Admitted {
     let headers = request.headers();
-    if request.extensions().get::<InSession>().is_some() || auth::credential(headers).is_none_or(str::is_empty) {
+    if request.extensions().get::<InSession>().is_some()
+        || auth::credential(headers).is_none_or(str::is_empty)
+    {
         return admitted;
     }
     let address = || state.addresses.client(request.peer_addr(), headers);
@@ -260,7 +262,8 @@ fn count_attempt(state: &AppState, request: &ServiceRequest, admitted: Admitted)
 }
 
 fn locked_out(wait: Duration) -> Problem {
-    let detail = "there were too many attempts with wrong credentials from this address; send a valid one, or wait";
+    let detail =
+        "there were too many attempts with wrong credentials from this address; send a valid one, or wait";
     Problem::new(Code::RateLimited, detail).retry_after(wait)
 }
 

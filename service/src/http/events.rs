@@ -104,7 +104,9 @@ fn since(request: &HttpRequest, listening: &Listening) -> Result<Option<Epoch>, 
     match last.map(|last| (last, last.parse())) {
         Some(("", _)) => Ok(listening.since_epoch.map(Epoch)),
         Some((_, Ok(epoch))) => Ok(Some(Epoch(epoch))),
-        Some((_, Err(_))) | None => Err(Problem::invalid("Last-Event-ID must be the id of an event, a whole number")),
+        Some((_, Err(_))) | None => {
+            Err(Problem::invalid("Last-Event-ID must be the id of an event, a whole number"))
+        }
     }
 }
 
@@ -142,7 +144,8 @@ impl Judge {
         let snapshot = state.ring.snapshot();
         let (issuer, issuers) = (state.issuer(), &state.issuers);
         let known = Known { snapshot: &snapshot, tokens: &state.tokens, issuer, issuers };
-        let Ok(identity) = auth::authenticate(known, &self.headers, state.clock.now()) else { return false };
+        let Some(credential) = auth::credential(&self.headers) else { return false };
+        let Ok(identity) = auth::authenticate(known, credential, state.clock.now()) else { return false };
         identity.id() == self.id
             && state.is_current(snapshot.confirmed()).is_ok()
             && state.authorizer.permits_deployment(&snapshot, &identity, Permission::EventsRead)

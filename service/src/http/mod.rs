@@ -32,6 +32,7 @@ pub mod table;
 pub mod tokens;
 mod tree;
 mod turn;
+pub mod ws;
 
 use actix_web::web::{self, ServiceConfig};
 
@@ -79,6 +80,10 @@ routes! {
     get "/.well-known/openid-configuration" => discovery::metadata,
     get "/v1/cluster" => cluster::show,
     get "/v1/events" => events::stream,
+    get "/v1/ws" => ws::general,
+    get "/sockets/events/{topic}" => ws::topic,
+    get "/v1/presence" => ws::ring::presence,
+    get "/v1/ring" => ws::ring::ring,
     get "/v1/seal" => seal::show,
     post "/v1/seal/rotate" => seal::rotate,
     get "/v1/audit" => audit::list::list,

@@ -14,8 +14,8 @@ use self::{
     schemas::{Flattened, OptionalBodies},
 };
 use super::{
-    api_keys, audit, cluster, crypto, devices, discovery, events, health, keys, metrics, policies, seal, stores,
-    tokens,
+    api_keys, audit, cluster, crypto, devices, discovery, events, health, keys, metrics, policies, seal,
+    stores, tokens, ws,
 };
 
 /// The document.
@@ -40,6 +40,7 @@ use super::{
         stores::secrets::versions, stores::secret_batch::batch,
         stores::auth_tokens::show, stores::auth_tokens::put, stores::auth_tokens::delete, stores::auth_token_batch::batch,
         stores::offline_tokens::show, stores::offline_tokens::put, stores::offline_tokens::delete,
+        ws::general, ws::topic, ws::ring::presence, ws::ring::ring,
         cluster::show, events::stream, seal::show, seal::rotate, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
     ),
     components(schemas(super::problem::ProblemBody)),

@@ -23,7 +23,7 @@ use claviger_actors::{
     stores::StoresHandle,
     tokens::TokensHandle,
 };
-use claviger_config::{AuditLevel, TokenTimes};
+use claviger_config::{AuditLevel, Doors, TokenTimes};
 use claviger_entity::{HumanDuration, KeyName};
 use tokio::sync::Semaphore;
 
@@ -32,9 +32,10 @@ use super::{
     problem::{Code, Problem},
     record::Tally,
     table::Route,
+    ws::Sessions,
 };
 use crate::{
-    auth::{Authorizer, Identity, Issuers},
+    auth::{Addresses, Authorizer, Identity, Issuers, Limiter, MeshIdentity, Password},
     metrics::Metrics,
     telemetry::{Context, Spans},
 };
@@ -99,6 +100,18 @@ pub struct AppState {
     pub request_timeout: std::time::Duration,
     /// No new work: the node is leaving.
     pub draining: AtomicBool,
+    /// Whom the doors recognise beside holders of credentials.
+    pub doors: Doors,
+    /// Where requests come from.
+    pub addresses: Addresses,
+    /// Who has failed too often.
+    pub limiter: Limiter,
+    /// A mesh that knows its members.
+    pub mesh: Option<Box<dyn MeshIdentity>>,
+    /// What WebSocket clients may know instead of a credential.
+    pub password: Option<Password>,
+    /// WebSocket sessions.
+    pub sessions: Sessions,
 }
 
 impl AppState {

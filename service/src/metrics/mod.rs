@@ -56,6 +56,12 @@ impl Metrics {
         self.requests.enter()
     }
 
+    /// Requests that are worked on.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.requests.in_flight()
+    }
+
     /// A request was answered.
     pub(crate) fn answered(
         &self,

@@ -34,7 +34,9 @@ impl Came {
         let mut values = named.into_iter().flat_map(|name| headers.get_all(name));
         // Two users are none.
         let user = match (values.next(), values.next()) {
-            (Some(value), None) => value.to_str().ok().map(str::trim).filter(|user| is_user(user)).map(str::to_owned),
+            (Some(value), None) => {
+                value.to_str().ok().map(str::trim).filter(|user| is_user(user)).map(str::to_owned)
+            }
             (Some(_) | None, _) => None,
         };
         Self { peer, whence, user }
@@ -128,7 +130,9 @@ async fn by_token(state: &Data<AppState>, token: &Zeroizing<String>) -> Result<S
         match auth::learn(&state.issuers, token).await {
             Learned::Nothing => {}
             Learned::Again => judged = judge(),
-            Learned::Away => judged = Err(Judged::Unknown("the issuer of the token can't be asked for its keys now")),
+            Learned::Away => {
+                judged = Err(Judged::Unknown("the issuer of the token can't be asked for its keys now"))
+            }
         }
     }
     if is_wrong(&judged) && state.cluster.is_shared() {

@@ -65,8 +65,10 @@ impl Caller {
             }
         };
         let retry_after = retry_after(&response);
-        let is_problem =
-            response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == PROBLEM.as_bytes());
+        let is_problem = response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes() == PROBLEM.as_bytes());
         let (_, response) = response.into_parts();
         let body = response_bytes(response).await.ok_or_else(broken)?;
         if is_problem { Err(of_problem(&body, retry_after)) } else { Ok(body) }
@@ -142,7 +144,8 @@ fn path(pattern: &str, params: &mut Map<String, Value>) -> Result<String, Failur
             Some(_) | None => None,
         };
         let given = given.filter(|text| !text.is_empty());
-        let given = given.ok_or_else(|| Failure::invalid(format!("params must have {name}, a text that is not empty")))?;
+        let given = given
+            .ok_or_else(|| Failure::invalid(format!("params must have {name}, a text that is not empty")))?;
         encode(&mut path, &given);
     }
     Ok(path)
@@ -190,7 +193,9 @@ mod tests {
         let params = params.as_object().unwrap().clone();
         let mut request = request(verb, pattern, params).map_err(|failure| failure.message)?;
         let target = request.uri().to_string();
-        let body = futures_util::FutureExt::now_or_never(body::to_bytes(body::BodyStream::new(request.take_payload())));
+        let body = futures_util::FutureExt::now_or_never(body::to_bytes(body::BodyStream::new(
+            request.take_payload(),
+        )));
         Ok((target, String::from_utf8(body.unwrap().unwrap().to_vec()).unwrap()))
     }
 
@@ -199,7 +204,10 @@ mod tests {
         let params = json!({"name": "a/b ä", "reason": "drill", "force": true});
         assert_eq!(
             made(Verb::Post, "/v1/keys/{name}/rotate", &params),
-            Ok(("/v1/keys/a%2Fb%20%C3%A4/rotate".to_owned(), r#"{"reason":"drill","force":true}"#.to_owned()))
+            Ok((
+                "/v1/keys/a%2Fb%20%C3%A4/rotate".to_owned(),
+                r#"{"reason":"drill","force":true}"#.to_owned()
+            ))
         );
         assert_eq!(
             made(Verb::Get, "/v1/keys", &json!({"limit": 5, "label": "a=b&c", "cursor": null})),

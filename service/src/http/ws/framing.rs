@@ -37,7 +37,8 @@ pub(super) fn upgrade(
     outbox: &Arc<Outbox>,
     socket: Socket,
 ) -> Result<HttpResponse, Problem> {
-    let wrong = |_| Problem::invalid("this path is for WebSocket clients: send an upgrade to version 13 (RFC 6455)");
+    let wrong =
+        |_| Problem::invalid("this path is for WebSocket clients: send an upgrade to version 13 (RFC 6455)");
     let mut response = handshake(request).map_err(wrong)?;
     let body = Body { outbox: Arc::clone(outbox), codec: Codec::new(), is_over: false, _socket: socket };
     Ok(response.streaming(body))
@@ -237,7 +238,14 @@ mod tests {
     fn a_close_without_reason_is_one() {
         assert_eq!(reason(&Close::new(CloseCode::Normal, "")).description, None);
         assert_eq!(reason(&Close::slow_consumer()).description.as_deref(), Some("slow consumer"));
-        for code in [CloseCode::Normal, CloseCode::Protocol, CloseCode::Unsupported, CloseCode::Policy, CloseCode::Size, CloseCode::Restart] {
+        for code in [
+            CloseCode::Normal,
+            CloseCode::Protocol,
+            CloseCode::Unsupported,
+            CloseCode::Policy,
+            CloseCode::Size,
+            CloseCode::Restart,
+        ] {
             assert_eq!(u16::from(reason(&Close::new(code, "")).code), code.number());
         }
     }

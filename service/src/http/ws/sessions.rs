@@ -10,19 +10,28 @@ use std::{
     time::Duration,
 };
 
+use actix_web::web::Data;
 use chrono::{DateTime, Utc};
 use claviger_actors::{
     access::Principal,
-    session::{SessionHandle, close::Close},
+    session::{
+        SessionHandle,
+        close::Close,
+        scopes::{Role, Scopes},
+    },
 };
 use uuid::Uuid;
 
-use crate::auth::Standing;
+use crate::{auth::Standing, http::state::AppState};
 
 /// Sockets of one address that nobody has been recognised on.
 const WAITING_OF_ADDRESS_MAX: usize = 64;
 /// The same of all addresses.
 const WAITING_MAX: usize = 1_000;
+
+/// How often it is looked, at the end, whether anything is left to wait for; and how often in a row nothing must be.
+const LOOK: Duration = Duration::from_millis(50);
+const QUIET_LOOKS: u32 = 30;
 
 /// A session that is known.
 pub(super) struct Known {
@@ -31,6 +40,8 @@ pub(super) struct Known {
     pub(super) principal: Option<Arc<Principal>>,
     /// When its credential ends by itself.
     pub(super) until: Option<DateTime<Utc>>,
+    /// What it is, and what it was granted.
+    pub(super) session: (Role, Scopes),
     /// There was something that its policies let it do.
     pub(super) has_rights: AtomicBool,
 }
@@ -48,8 +59,6 @@ pub struct Sessions {
     waiting: Mutex<Waiting>,
     /// Connections that have become sessions and are not over, in whatever state their clients are.
     sockets: Arc<AtomicUsize>,
-    /// Connections of every kind.
-    connections: Arc<AtomicUsize>,
     is_closing: AtomicBool,
 }
 
@@ -61,19 +70,12 @@ struct Waiting {
 
 /// One of those who have not been recognised, until it is dropped.
 pub(super) struct Place {
-    sessions: actix_web::web::Data<super::AppState>,
+    state: Data<AppState>,
     address: IpAddr,
 }
 
-/// A connection, until it is over.
-pub struct Socket(Arc<AtomicUsize>);
-
-impl Socket {
-    fn count(counter: &Arc<AtomicUsize>) -> Self {
-        counter.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(counter))
-    }
-}
+/// A connection that is a session, until it is over.
+pub(super) struct Socket(Arc<AtomicUsize>);
 
 impl Drop for Socket {
     fn drop(&mut self) {
@@ -82,15 +84,10 @@ impl Drop for Socket {
 }
 
 impl Sessions {
-    /// Another connection, whatever it is for.
-    #[must_use]
-    pub fn connection(&self) -> Socket {
-        Socket::count(&self.connections)
-    }
-
-    /// It has become a session.
+    /// A connection has become a session.
     pub(super) fn socket(&self) -> Socket {
-        Socket::count(&self.sockets)
+        self.sockets.fetch_add(1, Ordering::AcqRel);
+        Socket(Arc::clone(&self.sockets))
     }
 
     /// Open sessions.
@@ -109,23 +106,18 @@ impl Sessions {
     pub fn close_all(&self) {
         self.is_closing.store(true, Ordering::Release);
         for entry in self.entries() {
-            entry.handle.close(Close::restart());
+            entry.handle.retire(Close::restart());
         }
     }
 
     /// Waits until all that is left are sessions whose clients take nothing, not even their end: nothing is gained by waiting for those.
-    pub async fn only_jammed_left(&self) {
-        const LOOK: Duration = Duration::from_millis(50);
-        const PATIENCE: u32 = 40;
-        let mut looks = 0;
-        loop {
-            let (connections, sockets) =
-                (self.connections.load(Ordering::Acquire), self.sockets.load(Ordering::Acquire));
-            looks = if connections <= sockets { looks + 1 } else { 0 };
-            if looks > PATIENCE {
-                return;
-            }
+    /// `in_flight` counts the requests that are worked on.
+    pub async fn only_jammed_left(&self, in_flight: impl Fn() -> u64) {
+        let mut quiet = 0;
+        while quiet < QUIET_LOOKS {
             actix_web::rt::time::sleep(LOOK).await;
+            let is_quiet = in_flight() == 0 && self.sockets.load(Ordering::Acquire) > 0;
+            quiet = if is_quiet { quiet + 1 } else { 0 };
         }
     }
 
@@ -168,7 +160,7 @@ fn neighbourhood(address: IpAddr) -> IpAddr {
 
 impl Place {
     /// `None` = there are too many already.
-    pub(super) fn take(state: &actix_web::web::Data<super::AppState>, address: IpAddr) -> Option<Self> {
+    pub(super) fn take(state: &Data<AppState>, address: IpAddr) -> Option<Self> {
         let address = neighbourhood(address);
         let mut waiting = state.sessions.waiting();
         let here = waiting.by_address.get(&address).copied().unwrap_or(0);
@@ -178,13 +170,13 @@ impl Place {
         waiting.by_address.insert(address, here + 1);
         waiting.all += 1;
         drop(waiting);
-        Some(Self { sessions: state.clone(), address })
+        Some(Self { state: state.clone(), address })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut waiting = self.sessions.sessions.waiting();
+        let mut waiting = self.state.sessions.waiting();
         waiting.all = waiting.all.saturating_sub(1);
         if let Some(here) = waiting.by_address.get_mut(&self.address) {
             *here -= 1;
