@@ -38,3 +38,4 @@ mod tampered;
 mod tls;
 mod tokens;
 mod tracing;
+mod ws;

@@ -80,6 +80,7 @@ pub fn event_of(operation: &str) -> &'static str {
         "node.stop" => "node_stopped",
         "key.read" | "key.read_public" | "api_key.read" | "device.read" | "policy.read" | "cluster.read"
         | "audit.read" | "metrics.read" | "seal.read" | "events.read" => "read",
+        "session.open" | "session.upgrade" => "session_opened",
         "audit.verify" => "log_verified",
         "audit.hash" => "hash",
         _ => OTHER,

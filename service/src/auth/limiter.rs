@@ -72,7 +72,7 @@ struct Entry {
 
 /// The state, without clock.
 #[derive(Debug)]
-pub struct Core {
+struct Core {
     limit: usize,
     entries: HashMap<Place, Entry>,
     /// In the order in which they came.
@@ -81,14 +81,12 @@ pub struct Core {
 
 impl Core {
     /// So many failures lead to a lockout.
-    #[must_use]
-    pub fn new(limit: usize) -> Self {
+    fn new(limit: usize) -> Self {
         Self { limit: limit.min(FAILURES_MAX), entries: HashMap::new(), order: VecDeque::new() }
     }
 
     /// How long attempts from there still fail at once, in milliseconds.
-    #[must_use]
-    pub fn locked(&self, scope: LimitScope, address: IpAddr, now: u64) -> Option<u64> {
+    fn locked(&self, scope: LimitScope, address: IpAddr, now: u64) -> Option<u64> {
         let locked =
             |place| Some(self.entries.get(&place)?.locked_until.saturating_sub(now)).filter(|left| *left > 0);
         let own = place(scope, address);
@@ -97,7 +95,7 @@ impl Core {
 
     /// An attempt has failed. Answers how long others fail at once, if they do: this one has been within a lockout, or has begun one
     /// only for those after it.
-    pub fn failed(&mut self, scope: LimitScope, address: IpAddr, now: u64) -> Option<u64> {
+    fn failed(&mut self, scope: LimitScope, address: IpAddr, now: u64) -> Option<u64> {
         if self.limit == 0 {
             return None;
         }
@@ -123,7 +121,7 @@ impl Core {
     }
 
     /// An attempt has succeeded: what failed before in this scope is forgotten.
-    pub fn succeeded(&mut self, scope: LimitScope, address: IpAddr) {
+    fn succeeded(&mut self, scope: LimitScope, address: IpAddr) {
         let place = place(scope, address);
         if self.entries.remove(&place).is_some() {
             self.order.retain(|other| *other != place);
@@ -131,15 +129,8 @@ impl Core {
     }
 
     /// Addresses that are remembered.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// None are.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// The place itself, if there is room for it, or one that it shares with others when all are locked out.
@@ -296,7 +287,7 @@ mod tests {
     fn a_limit_of_none_is_none() {
         let mut core = Core::new(0);
         fail(&mut core, 100, 1);
-        assert!(core.is_empty());
+        assert_eq!(core.len(), 0);
     }
 
     #[test]

@@ -39,7 +39,7 @@ const STRETCH: usize = 256;
 pub async fn watch(state: Data<AppState>) {
     let (mut changes, mut revocations) = (state.ring.changes(), state.tokens.heard());
     let mut look = time::interval(LOOK);
-    look.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut revision = state.ring.snapshot().access_revision();
     let mut is_revoked = false;
     loop {
