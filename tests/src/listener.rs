@@ -45,7 +45,12 @@ impl Listener {
     /// # Errors
     /// The node has refused.
     #[must_use]
-    pub fn open(node: &Node, query: &str, token: &str, last: Option<u64>) -> Option<Result<Self, (u16, String)>> {
+    pub fn open(
+        node: &Node,
+        query: &str,
+        token: &str,
+        last: Option<u64>,
+    ) -> Option<Result<Self, (u16, String)>> {
         Self::at(node.address(), query, token, last)
     }
 
@@ -54,8 +59,16 @@ impl Listener {
     /// # Errors
     /// The node has refused.
     #[must_use]
-    pub fn at(address: &str, query: &str, token: &str, last: Option<u64>) -> Option<Result<Self, (u16, String)>> {
-        let http = blocking::Client::builder().tls_certs_only([]).timeout(None).connect_timeout(Duration::from_secs(5));
+    pub fn at(
+        address: &str,
+        query: &str,
+        token: &str,
+        last: Option<u64>,
+    ) -> Option<Result<Self, (u16, String)>> {
+        let http = blocking::Client::builder()
+            .tls_certs_only([])
+            .timeout(None)
+            .connect_timeout(Duration::from_secs(5));
         let mut request =
             http.build().unwrap().get(format!("http://{address}/v1/events{query}")).bearer_auth(token);
         if let Some(last) = last {

@@ -285,7 +285,9 @@ impl Shared {
         let Some((teller, sealed)) = self.teller.get().zip(sealed) else { return };
         match Telling::open(&self.ring.snapshot(), mark, sealed) {
             Some(telling) => teller(&telling),
-            None => tracing::error!("what is told of a revocation was changed in the database; it is in force all the same"),
+            None => tracing::error!(
+                "what is told of a revocation was changed in the database; it is in force all the same"
+            ),
         }
     }
 

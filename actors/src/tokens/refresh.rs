@@ -7,8 +7,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    Telling,
-    Kind, Mark, Outcome, Revocation, TokenFailure, TokensHandle, begun,
+    Kind, Mark, Outcome, Revocation, Telling, TokenFailure, TokensHandle, begun,
     core::{Grant, Verdict},
 };
 use crate::{

@@ -14,8 +14,7 @@ use crate::http::state::AppState;
 pub fn sight(state: &Data<AppState>, identity: Arc<Identity>) -> Sight {
     let state = state.clone();
     Arc::new(move |snapshot, seen| {
-        let on_deployment =
-            |permission| state.authorizer.permits_deployment(snapshot, &identity, permission);
+        let on_deployment = |permission| state.authorizer.permits_deployment(snapshot, &identity, permission);
         match seen {
             Seen::Key(key) => state.authorizer.permits_key(snapshot, &identity, Permission::KeyRead, key),
             Seen::Health => true,

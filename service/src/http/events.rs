@@ -104,7 +104,9 @@ fn since(request: &HttpRequest, listening: &Listening) -> Result<Option<Epoch>, 
     match last.map(|last| (last, last.parse())) {
         Some(("", _)) => Ok(listening.since_epoch.map(Epoch)),
         Some((_, Ok(epoch))) => Ok(Some(Epoch(epoch))),
-        Some((_, Err(_))) | None => Err(Problem::invalid("Last-Event-ID must be the id of an event, a whole number")),
+        Some((_, Err(_))) | None => {
+            Err(Problem::invalid("Last-Event-ID must be the id of an event, a whole number"))
+        }
     }
 }
 

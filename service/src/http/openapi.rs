@@ -14,7 +14,8 @@ use self::{
     schemas::{Flattened, OptionalBodies},
 };
 use super::{
-    api_keys, audit, cluster, crypto, discovery, events, health, keys, metrics, policies, seal, stores, tokens,
+    api_keys, audit, cluster, crypto, discovery, events, health, keys, metrics, policies, seal, stores,
+    tokens,
 };
 
 /// The document.

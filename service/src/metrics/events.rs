@@ -5,8 +5,16 @@ use crate::http::state::AppState;
 
 pub(super) fn write(page: &mut Page, state: &AppState) {
     let figures = state.events.figures();
-    page.gauge("claviger_event_subscribers", "Subscribers of events on this node.", figures.subscribers as f64);
-    page.gauge("claviger_sessions_present", "Sessions of this node that others know of.", figures.present as f64);
+    page.gauge(
+        "claviger_event_subscribers",
+        "Subscribers of events on this node.",
+        figures.subscribers as f64,
+    );
+    page.gauge(
+        "claviger_sessions_present",
+        "Sessions of this node that others know of.",
+        figures.present as f64,
+    );
     page.counter(
         "claviger_events_told_total",
         "Events of the change log that this node has told its subscribers, each counted once.",
@@ -22,11 +30,7 @@ pub(super) fn write(page: &mut Page, state: &AppState) {
         "Times that a subscriber fell so far behind that it had to read the change log by itself.",
         figures.lagged as f64,
     );
-    page.counter(
-        "claviger_event_replays_total",
-        "Subscriptions from an epoch on.",
-        figures.replays as f64,
-    );
+    page.counter("claviger_event_replays_total", "Subscriptions from an epoch on.", figures.replays as f64);
     page.counter(
         "claviger_event_replay_reads_total",
         "Readings of the change log for one subscriber.",

@@ -67,8 +67,14 @@ fn change(clients: &[claviger_tests::Client], random: &mut StdRng) {
     let name = format!("k{}", random.random_range(0..KEYS));
     let body = json!({"force": true, "reason": "drill"});
     let _gone = match random.random_range(0..10) {
-        0 => client.try_post("/v1/keys", &json!({"name": format!("n{}", random.random::<u32>()), "type": "hs256"})),
-        1 => client.try_send("PATCH", &format!("/v1/keys/{name}"), Some(br#"{"description": "d"}"#.to_vec()), &[]),
+        0 => client
+            .try_post("/v1/keys", &json!({"name": format!("n{}", random.random::<u32>()), "type": "hs256"})),
+        1 => client.try_send(
+            "PATCH",
+            &format!("/v1/keys/{name}"),
+            Some(br#"{"description": "d"}"#.to_vec()),
+            &[],
+        ),
         2 | 3 => {
             let primary = client.try_send("GET", &format!("/v1/keys/{name}"), None, &[]);
             primary.filter(|answer| answer.status == 200).and_then(|answer| {
@@ -116,7 +122,8 @@ fn history(with_redis: bool) {
     let postgres = Postgres::start();
     let redis = with_redis.then(|| Mutex::new(Redis::start()));
     let hints = redis.as_ref().map(|redis| redis.lock().unwrap().url());
-    let environment: Vec<(&str, &str)> = hints.iter().map(|url| ("CLAVIGER_REDIS__URL", url.as_str())).collect();
+    let environment: Vec<(&str, &str)> =
+        hints.iter().map(|url| ("CLAVIGER_REDIS__URL", url.as_str())).collect();
     let nodes = at_once(NODES, |node| cluster::settled_node(&postgres.url(), node, &environment));
     let addresses: Vec<String> = nodes.iter().map(|node| node.address().to_owned()).collect();
     let clients: Vec<_> = nodes.iter().map(Node::client).collect();
@@ -200,6 +207,7 @@ fn an_epoch_that_is_too_old_is_answered_with_the_whole_ring() {
     assert_eq!((next.event.as_str(), next.id), ("key.rotated", Some(epochs[2] + 1)));
     assert_eq!(first(epochs[0]).0.id, Some(epochs[1]));
     // A line that somebody has changed is not told as if it were true.
-    let _edited = postgres.psql(&format!("UPDATE changes SET key_name = 'other' WHERE epoch = {}", epochs[2]));
+    let _edited =
+        postgres.psql(&format!("UPDATE changes SET key_name = 'other' WHERE epoch = {}", epochs[2]));
     assert_eq!(first(epochs[0]).0.event, "key.rotated");
 }

@@ -38,7 +38,12 @@ fn seen(told: &[Told]) -> Vec<Seen> {
         epoch = told.id.or(epoch);
         if told.event.starts_with("key.") {
             let text = |member: &str| told.data[member].as_str().unwrap().to_owned();
-            seen.push((epoch.unwrap(), told.event.clone(), text("name"), told.data["version"].as_u64().unwrap()));
+            seen.push((
+                epoch.unwrap(),
+                told.event.clone(),
+                text("name"),
+                told.data["version"].as_u64().unwrap(),
+            ));
         }
     }
     seen.reverse();

@@ -44,9 +44,8 @@ fn a_thousand_readers_are_told_and_cost_little() {
     const READERS: usize = 1_000;
     let (postgres, redis) = (Postgres::start(), Redis::start());
     let (url, hints) = (postgres.url(), redis.url());
-    let nodes = cluster::at_once(2, |node| {
-        cluster::node(&url, node, &[("CLAVIGER_REDIS__URL", hints.as_str())])
-    });
+    let nodes =
+        cluster::at_once(2, |node| cluster::node(&url, node, &[("CLAVIGER_REDIS__URL", hints.as_str())]));
     nodes.iter().for_each(|node| crate::cluster::redis::status(node, "connected"));
     let client = nodes[0].client();
     create(&client, "k");

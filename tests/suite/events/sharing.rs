@@ -9,7 +9,8 @@ use super::{create, rotate};
 
 fn nodes(postgres: &Postgres, redis: Option<&Redis>) -> Vec<Node> {
     let url = redis.map(Redis::url);
-    let environment: Vec<(&str, &str)> = url.iter().map(|url| ("CLAVIGER_REDIS__URL", url.as_str())).collect();
+    let environment: Vec<(&str, &str)> =
+        url.iter().map(|url| ("CLAVIGER_REDIS__URL", url.as_str())).collect();
     let nodes = at_once(3, |node| cluster::node(&postgres.url(), node, &environment));
     if redis.is_some() {
         for node in &nodes {

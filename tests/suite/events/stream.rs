@@ -59,9 +59,14 @@ fn every_change_of_a_key_is_told_with_its_epoch() {
     // Two events of one change: whoever has got the id has got them all.
     let compromised = compromise(&client, "k", 2);
     let (first, second) = (listener.event(), listener.event());
-    assert_eq!((first.event.as_str(), first.id, &first.data["version"]), ("key.compromised", None, &json!(2)));
+    assert_eq!(
+        (first.event.as_str(), first.id, &first.data["version"]),
+        ("key.compromised", None, &json!(2))
+    );
     assert_eq!((second.event.as_str(), second.id), ("key.rotated", compromised["epoch"].as_u64()));
-    for (action, event) in [("suspend", "key.suspended"), ("resume", "key.resumed"), ("destroy", "key.destroyed")] {
+    for (action, event) in
+        [("suspend", "key.suspended"), ("resume", "key.resumed"), ("destroy", "key.destroyed")]
+    {
         client.post(&format!("/v1/keys/k/versions/1/{action}"), &json!({"reason": "drill"})).expect(200);
         assert_eq!(listener.event().event, event);
     }
@@ -83,7 +88,10 @@ fn whoever_comes_back_gets_what_they_missed_once() {
         told.iter().filter(|told| !told.event.is_empty()).filter_map(|told| told.id).collect()
     };
     assert_eq!(ids(&so_far(&node, &format!("?follow=false&since_epoch={since}"), TOKEN)), rotations);
-    assert_eq!(ids(&so_far(&node, &format!("?follow=false&since_epoch={}", rotations[2]), TOKEN)), rotations[3..]);
+    assert_eq!(
+        ids(&so_far(&node, &format!("?follow=false&since_epoch={}", rotations[2]), TOKEN)),
+        rotations[3..]
+    );
     // The header is stronger than the address, which a browser keeps.
     let query = format!("?since_epoch={since}");
     let listener = Listener::open(&node, &query, TOKEN, Some(rotations[1])).unwrap().unwrap();
@@ -109,7 +117,8 @@ fn topics_choose_and_nonsense_is_refused() {
     for name in ["a", "b"] {
         create(&client, name);
     }
-    let (of_a, of_creations) = (Listener::of(&node, "?topics=a"), Listener::of(&node, "?topics=key.created,b"));
+    let (of_a, of_creations) =
+        (Listener::of(&node, "?topics=a"), Listener::of(&node, "?topics=key.created,b"));
     rotate(&client, "a");
     rotate(&client, "b");
     create(&client, "c");
@@ -122,7 +131,15 @@ fn topics_choose_and_nonsense_is_refused() {
     };
     assert_eq!(names(&of_a), ["key.rotated a", "key.rotated a"]);
     assert_eq!(names(&of_creations), ["key.rotated b", "key.created c"]);
-    for query in ["?topics=a/b", "?topics=", "?topics=a,,b", "?since_epoch=x", "?since_epoch=-1", "?follow=x", "?other=1"] {
+    for query in [
+        "?topics=a/b",
+        "?topics=",
+        "?topics=a,,b",
+        "?since_epoch=x",
+        "?since_epoch=-1",
+        "?follow=x",
+        "?other=1",
+    ] {
         client.get(&format!("/v1/events{query}")).refused(400, "invalid_request");
     }
     for last in ["x", "1.5", "-1", "99999999999999999999"] {
@@ -223,7 +240,8 @@ fn a_jammed_reader_is_closed_not_suffered() {
     let client = node.client();
     create(&client, "k");
     let mut jammed = TcpStream::connect(node.address()).unwrap();
-    let request = format!("GET /v1/events?since_epoch=0 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+    let request =
+        format!("GET /v1/events?since_epoch=0 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
     jammed.write_all(request.as_bytes()).unwrap();
     let mut first = [0; 12];
     jammed.read_exact(&mut first).unwrap();
