@@ -113,6 +113,17 @@ struct OfKey<'a> {
     reason: Option<&'a str>,
 }
 
+/// Payload of what became of a pairing request.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfPairing<'a> {
+    request_id: &'a str,
+    device_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+    decision: &'static str,
+}
+
 impl Event {
     /// Something that no log keeps.
     #[must_use]
@@ -123,6 +134,24 @@ impl Event {
     /// The event that a line of the change log is, if it is one. What happens to the service's own keys is told to nobody.
     #[must_use]
     pub fn of_line(line: &Line) -> Option<Self> {
+        match line.kind.as_str() {
+            "device.pair.approved" => Self::of_pairing(line, "approved"),
+            "device.pair.rejected" => Self::of_pairing(line, "rejected"),
+            _ => Self::of_key(line),
+        }
+    }
+
+    fn of_pairing(line: &Line, decision: &'static str) -> Option<Self> {
+        let settled = line.settled.as_ref()?;
+        let (request_id, device_id) = (settled.request.as_str(), settled.device.as_str());
+        let payload = OfPairing { request_id, device_id, role: settled.role.as_deref(), decision };
+        Some(Self {
+            epoch: Some(line.place.epoch),
+            ..Self::announced(EventName::DevicePairResolved, None, &payload)
+        })
+    }
+
+    fn of_key(line: &Line) -> Option<Self> {
         let name = EventName::of_line(&line.kind)?;
         let key = line.key.as_deref()?;
         if key.parse::<KeyName>().is_err() {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{
     core::{BadTopic, Batch, Event, EventName, Topics, batches},
-    line::{Line, Place, Stretch},
+    line::{Line, Place, Settled, Stretch},
 };
 use crate::keyring::Epoch;
 
@@ -18,6 +18,7 @@ fn line(epoch: u64, ordinal: i32, kind: &str, key: &str) -> Line {
         state: Some("active".to_owned()),
         previous_version: None,
         reason: None,
+        settled: None,
         is_sound: true,
     }
 }
@@ -76,6 +77,22 @@ fn a_payload_says_what_the_line_says() {
         &*Event::of_line(&rotated).unwrap().payload,
         r#"{"name":"k","version":3,"kid":"kid-3","state":"active","previous_version":2,"reason":"a \"drill\"\n"}"#
     );
+}
+
+#[test]
+fn decided_pairings_are_told_with_their_request() {
+    let settled = |role: Option<&str>| Settled {
+        request: "r".to_owned(),
+        device: "d".to_owned(),
+        role: role.map(str::to_owned),
+    };
+    let line = |kind: &str, settled| Line { key: None, settled, ..line(7, 0, kind, "k") };
+    let approved = Event::of_line(&line("device.pair.approved", Some(settled(Some("node"))))).unwrap();
+    assert_eq!((approved.name.as_str(), approved.epoch), ("device.pair.resolved", Some(Epoch(7))));
+    assert_eq!(&*approved.payload, r#"{"requestId":"r","deviceId":"d","role":"node","decision":"approved"}"#);
+    let rejected = Event::of_line(&line("device.pair.rejected", Some(settled(None)))).unwrap();
+    assert_eq!(&*rejected.payload, r#"{"requestId":"r","deviceId":"d","decision":"rejected"}"#);
+    assert_eq!(Event::of_line(&line("device.pair.removed", Some(settled(None)))), None);
 }
 
 #[test]
@@ -211,7 +228,8 @@ proptest! {
         let taken = lines.remove(gone);
         // Nothing tells how many lines a change has.
         prop_assume!(!(last_of_change && taken.place.ordinal > 0));
-        prop_assert!(batches(end(0), Epoch(log.len() as u64), &Stretch { lines, next: None }).is_none());
+        let told = batches(end(0), Epoch(log.len() as u64), &whole(lines));
+        prop_assert!(told.is_none());
     }
 }
 

@@ -44,8 +44,21 @@ pub struct Line {
     pub previous_version: Option<i64>,
     /// Why.
     pub reason: Option<String>,
+    /// The pairing request that it decides.
+    pub settled: Option<Settled>,
     /// The columns name what the record names, which the hash of the log covers.
     pub is_sound: bool,
+}
+
+/// A pairing request that was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The request.
+    pub request: String,
+    /// The device that has asked.
+    pub device: String,
+    /// What it has asked to be.
+    pub role: Option<String>,
 }
 
 /// Lines in a row.

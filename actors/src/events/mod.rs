@@ -20,7 +20,7 @@ pub use self::{
     core::{BadTopic, Event, EventName, Topics},
     figures::Figures,
     handle::{EventsError, EventsHandle},
-    line::{Line, Place, Stretch},
+    line::{Line, Place, Settled, Stretch},
     presence::{Presence, Present},
     subscription::{Gone, Subscription},
     sync::{Seen, Sight},

@@ -10,7 +10,7 @@ use sea_orm::{
 
 use super::{Database, StoreError, rows};
 use crate::{
-    events::{Line, Place, Stretch},
+    events::{Line, Place, Settled, Stretch},
     keyring::{Epoch, record::Time},
 };
 
@@ -23,6 +23,17 @@ const PRUNED_LINES: u64 = 1_000;
 #[derive(serde::Deserialize)]
 struct Record {
     key: Option<String>,
+    pairing_request: Option<String>,
+    device: Option<String>,
+    asking_device: Option<String>,
+    role: Option<String>,
+}
+
+impl Record {
+    fn settled(self) -> Option<Settled> {
+        let device = self.device.or(self.asking_device);
+        Some(Settled { request: self.pairing_request?, device: device?, role: self.role })
+    }
 }
 
 impl Database {
@@ -89,10 +100,11 @@ impl Database {
 }
 
 fn line(row: change::Model) -> Line {
-    let named = serde_json::from_str::<Record>(&row.record).ok().and_then(|record| record.key);
+    let record = serde_json::from_str::<Record>(&row.record).ok();
     Line {
         place: Place { epoch: Epoch(u64::try_from(row.epoch).unwrap_or(0)), ordinal: row.ordinal },
-        is_sound: named == row.key_name,
+        is_sound: record.as_ref().is_some_and(|record| record.key == row.key_name),
+        settled: record.and_then(Record::settled),
         kind: row.kind,
         key: row.key_name,
         version: row.version,
@@ -102,3 +114,7 @@ fn line(row: change::Model) -> Line {
         reason: row.reason,
     }
 }
+
+#[cfg(test)]
+#[path = "lines_tests.rs"]
+mod tests;

@@ -209,5 +209,5 @@ fn an_epoch_that_is_too_old_is_answered_with_the_whole_ring() {
     // A line that somebody has changed is not told as if it were true.
     let _edited =
         postgres.psql(&format!("UPDATE changes SET key_name = 'other' WHERE epoch = {}", epochs[2]));
-    assert_eq!(first(epochs[0]).0.event, "key.rotated");
+    assert_eq!(first(epochs[0]).0.event, "ring.sync");
 }
