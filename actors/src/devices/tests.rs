@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
-    ActingDevice, After, Approval, ClientFacts, Device, DeviceChange, DeviceCommand, DeviceError, DeviceToken,
-    Devices, PairingRecord, PairingRequest, REQUESTS_A_PRINCIPAL, REQUESTS_AN_ADDRESS, REQUESTS_MAX, Settled,
-    device_id, has_room,
+    ActingDevice, After, Approval, ClientFacts, Device, DeviceChange, DeviceCommand, DeviceError,
+    DeviceToken, Devices, PairingRecord, PairingRequest, REQUESTS_A_PRINCIPAL, REQUESTS_AN_ADDRESS,
+    REQUESTS_MAX, Settled, device_id, has_room,
 };
 use crate::{access::NewSecret, keyring::record::Time};
 
@@ -66,7 +66,8 @@ fn take(id: DeviceId, byte: u8) -> DeviceCommand {
 
 fn rotate(devices: &Devices, id: DeviceId, byte: u8) -> DeviceCommand {
     let role = DeviceRole::Operator;
-    let judged = devices.find(&id).and_then(|device| device.grants.get(&role)).map(|grant| grant.roles.clone());
+    let judged =
+        devices.find(&id).and_then(|device| device.grants.get(&role)).map(|grant| grant.roles.clone());
     DeviceCommand::RotateToken { id, role, judged: judged.unwrap_or_default(), secret: secret(byte) }
 }
 
@@ -218,7 +219,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let key = 0_u8..3;
     prop_oneof![
-        (key.clone(), any::<bool>(), any::<u8>()).prop_map(|(key, node, scopes)| Step::Approve(key, node, scopes)),
+        (key.clone(), any::<bool>(), any::<u8>())
+            .prop_map(|(key, node, scopes)| Step::Approve(key, node, scopes)),
         key.clone().prop_map(Step::Take),
         key.clone().prop_map(Step::Rotate),
         key.clone().prop_map(Step::Revoke),

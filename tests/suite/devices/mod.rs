@@ -52,7 +52,10 @@ fn a_device_asks_is_approved_and_removed() {
     assert!(pending.is_new);
     // Asking again is the same request, which lapses when it would have.
     let again = gate.request(device(1), &[Scope::OperatorWrite, Scope::OperatorRead]).unwrap();
-    assert_eq!((again.request_id, again.expires_at, again.is_new), (pending.request_id, pending.expires_at, false));
+    assert_eq!(
+        (again.request_id, again.expires_at, again.is_new),
+        (pending.request_id, pending.expires_at, false)
+    );
 
     let waiting = listed(&admin, "/v1/devices/requests");
     assert_eq!(waiting.len(), 1);
@@ -70,7 +73,10 @@ fn a_device_asks_is_approved_and_removed() {
     let grant = &approved["grants"][0];
     assert_eq!((&approved["id"], &grant["role"]), (&json!(id(1)), &json!("operator")));
     assert_eq!((&grant["scopes"], &grant["roles"]), (&json!(["operator.read"]), &json!(["operator.read"])));
-    assert_eq!((&grant["token"]["state"], &grant["approved_by"]), (&json!("awaited"), &json!("bootstrap-admin")));
+    assert_eq!(
+        (&grant["token"]["state"], &grant["approved_by"]),
+        (&json!("awaited"), &json!("bootstrap-admin"))
+    );
     assert_eq!(listed(&admin, "/v1/devices"), [approved]);
     assert_eq!(listed(&admin, "/v1/devices/requests"), Vec::<Value>::new());
     // The message comes twice.

@@ -23,7 +23,9 @@ fn tampered(sql: &str) -> Tampered {
 #[test]
 fn an_edited_device_is_not_obeyed() {
     let victim = id(1);
-    let wider = format!("UPDATE devices SET grants = replace(grants, 'operator.read', 'operator.admin') WHERE id = '{victim}'");
+    let wider = format!(
+        "UPDATE devices SET grants = replace(grants, 'operator.read', 'operator.admin') WHERE id = '{victim}'"
+    );
     let each = columns("devices").into_iter().filter(|(column, _)| column != "id").map(|(column, kind)| {
         format!("UPDATE devices SET {column} = {} WHERE id = '{victim}'", changed(&column, &kind))
     });
@@ -32,7 +34,8 @@ fn an_edited_device_is_not_obeyed() {
         let found = tampered.quarantined();
         assert_eq!(found, [(format!("device {victim}"), None)], "{sql}");
         let admin = tampered.node.client();
-        let known: Vec<Value> = listed(&admin, "/v1/devices").iter().map(|device| device["id"].clone()).collect();
+        let known: Vec<Value> =
+            listed(&admin, "/v1/devices").iter().map(|device| device["id"].clone()).collect();
         assert_eq!(known, [json!(id(2))], "{sql}");
         let path = format!("/v1/devices/{victim}/tokens/operator/rotate");
         admin.post(&path, &json!({})).refused(404, "not_found");
