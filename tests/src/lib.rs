@@ -15,6 +15,7 @@ pub mod authorization;
 pub mod client;
 pub mod clock;
 pub mod cluster;
+pub mod gate;
 pub mod history;
 pub mod issuer;
 pub mod listener;
@@ -31,6 +32,7 @@ pub mod spread;
 
 pub use client::{Answer, Client};
 pub use cluster::Cluster;
+pub use gate::Gate;
 pub use issuer::Issuer;
 pub use listener::Listener;
 pub use node::Node;

@@ -14,6 +14,7 @@ mod cli;
 mod cluster;
 mod configuration;
 mod crypto_ops;
+mod devices;
 mod doors;
 mod events;
 mod fuzz;

@@ -12,7 +12,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use core::{After, Approval, DeviceChange, DeviceCommand, DeviceSubject, Settled};
+pub use self::core::{After, Approval, DeviceChange, DeviceCommand, DeviceSubject, Settled};
 pub use error::DeviceError;
 pub use record::{ActingDevice, ClientFacts, Device, DeviceToken, Grant, device_id};
 pub(crate) use request::has_room;

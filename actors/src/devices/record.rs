@@ -97,7 +97,7 @@ impl Device {
     /// As policies see it when it calls by its own token.
     #[must_use]
     pub fn as_policy_ref(&self, role: DeviceRole) -> PrincipalRef<'_> {
-        let roles = self.grants.get(&role).map_or(&[][..], |grant| grant.roles.as_slice());
+        let roles: &[RoleName] = self.grants.get(&role).map_or(&[], |grant| grant.roles.as_slice());
         PrincipalRef::Device { id: self.id, roles }
     }
 

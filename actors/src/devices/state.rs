@@ -51,8 +51,8 @@ impl Devices {
 
     /// Devices whose ids come after `after`, in order.
     pub fn after(&self, after: Option<&DeviceId>) -> impl Iterator<Item = &Arc<Device>> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.devices.range::<DeviceId, _>((start, Bound::Unbounded)).map(|(_, device)| device)
+        let start = after.map_or(Bound::Unbounded, |after| Bound::Excluded(*after));
+        self.devices.range((start, Bound::Unbounded)).map(|(_, device)| device)
     }
 
     /// How many there are.
