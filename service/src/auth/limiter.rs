@@ -163,7 +163,7 @@ pub struct Limiter {
     core: Mutex<Core>,
     /// Addresses that are remembered: mostly none, and then nobody waits for the lock.
     known: AtomicUsize,
-    /// Attempts that failed at once, and lockouts that have begun.
+    /// Attempts that failed at once.
     refused: AtomicUsize,
 }
 
@@ -172,6 +172,12 @@ impl Limiter {
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { core: Mutex::new(Core::new(limit)), known: AtomicUsize::new(0), refused: AtomicUsize::new(0) }
+    }
+
+    /// Attempts that failed at once.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Somebody has failed.

@@ -12,6 +12,7 @@ mod page;
 mod process;
 mod requests;
 mod scrape;
+mod sessions;
 mod tokens;
 mod verifications;
 
