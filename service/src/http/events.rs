@@ -211,6 +211,10 @@ impl Reader {
     async fn follow(mut self) {
         let state = self.judge.state.clone();
         let (mut ring, mut revoked) = (state.ring.changes(), state.tokens.heard());
+        // What has changed since the door let them in is not told to these.
+        if !self.judge.may_read() {
+            return;
+        }
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);
         let mut not_before = Instant::now();
         let mut piece = self.beginning();

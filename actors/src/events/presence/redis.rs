@@ -157,7 +157,7 @@ impl Sharing {
                     tracing::debug!(%error, "sessions of other nodes are not known");
                     if uptime().saturating_sub(read) > FORGOTTEN {
                         let known: Vec<String> = locked(&shared.registry.others).keys().cloned().collect();
-                        forget(&shared, known.iter());
+                        forget(&shared, known.iter().map(String::as_str));
                     }
                 }
             }
@@ -168,10 +168,10 @@ impl Sharing {
         let mut connection = self.link.connection().await?;
         let nodes: Vec<String> = connection.zrevrange(&self.index, 0, NODES_MAX - 1).await?;
         let known: Vec<String> = locked(&shared.registry.others).keys().cloned().collect();
-        forget(shared, known.iter().filter(|node| !nodes.contains(node)));
+        forget(shared, known.iter().filter(|node| !nodes.contains(node)).map(String::as_str));
         // Names as nodes have them, so that none leads to what is no hash of ours.
         let is_node = |node: &&String| Uuid::try_parse(node).is_ok() && **node != self.boot_id;
-        for node in nodes.iter().filter(is_node) {
+        for node in nodes.iter().filter(is_node).map(String::as_str) {
             match self.read_node(shared, node, &mut connection).await {
                 Ok(()) => {}
                 // What somebody else has put there says nothing of the rest.
@@ -188,7 +188,7 @@ impl Sharing {
     async fn read_node(
         &self,
         shared: &Shared,
-        node: &String,
+        node: &str,
         connection: &mut MultiplexedConnection,
     ) -> Result<(), RedisError> {
         let key = self.of(node);
@@ -214,7 +214,7 @@ impl Sharing {
 }
 
 /// Nothing is known of these nodes any more.
-fn forget<'a>(shared: &Shared, nodes: impl Iterator<Item = &'a String>) {
+fn forget<'a>(shared: &Shared, nodes: impl Iterator<Item = &'a str>) {
     for node in nodes {
         for (presence, gone) in shared.registry.replace(node, String::new(), BTreeMap::new()) {
             shared.tell_presence(&presence, gone);
