@@ -19,6 +19,10 @@ const ADDED: [(&str, &str); 9] = [
     ("keys", "longest_ttl"),
 ];
 
+/// Columns that came later and are never covered: one authenticates itself, the other only counts. A revocation must be in force also where a
+/// release runs that does not know them.
+const APART: [(&str, &str); 2] = [("revocations", "told"), ("revocations", "key_id")];
+
 /// HMAC-SHA-256 over a row's table and columns, each with its name, its kind and its length; `skipped` columns are left out.
 ///
 /// The column that holds the MAC itself is always left out.
@@ -35,7 +39,7 @@ where
     part(&mut bytes, b't', table.as_bytes());
     for column in <M::Entity as EntityTrait>::Column::iter() {
         let name = column.as_str();
-        if name == "mac" || skipped.contains(&name) {
+        if name == "mac" || skipped.contains(&name) || APART.contains(&(table, name)) {
             continue;
         }
         let value = model.get(column);

@@ -14,15 +14,16 @@ use uuid::Uuid;
 use super::{
     figures::{Figures, Outcome, Tally},
     keeper::TokenKeeper,
-    mark::Marker,
+    mark::{Mark, Marker},
     revocations::{Facts, LIVE_MAX, Revocation, Revocations},
+    telling::Telling,
 };
 use crate::{
     audit::{AuditRecord, Subject, event_of},
     clock::{Clock as _, ClusterClock},
     keyring::{ChangeContext, KeyRingHandle, Snapshot, internal, record::Time},
     seal::Keychain,
-    store::{Database, FeedReading, FeedSight, StoreError},
+    store::{Database, FeedPage, FeedReading, FeedSight, StoreError},
 };
 
 /// Changes that may wait for the database; beyond it callers are refused.
@@ -48,6 +49,10 @@ pub(super) struct Shared {
     permits: Semaphore,
     /// Counts revocations that this node has made.
     made: watch::Sender<u64>,
+    /// Counts revocations that have come to be known here, whoever made them.
+    heard: watch::Sender<u64>,
+    /// Who tells of them.
+    teller: OnceLock<Teller>,
     /// From where the feed is read.
     horizon: AtomicI64,
     /// When it was last read, in milliseconds.
@@ -68,6 +73,9 @@ struct Reading {
     /// The same moment by the clock, in milliseconds.
     at: i64,
 }
+
+/// Tells whoever listens of a revocation.
+type Teller = Box<dyn Fn(&Telling) + Send + Sync>;
 
 /// What a node has read of revocations before it serves.
 pub(crate) struct Loaded {
@@ -134,6 +142,8 @@ impl TokensHandle {
             node,
             permits: Semaphore::new(WAITING),
             made: watch::channel(0).0,
+            heard: watch::channel(0).0,
+            teller: OnceLock::new(),
             horizon: horizon.into(),
             read_at: at.into(),
             is_doubtful: false.into(),
@@ -199,6 +209,18 @@ impl TokensHandle {
         self.0.made.subscribe()
     }
 
+    /// Tells of revocations as soon as they are known here, whoever made them.
+    #[must_use]
+    pub fn heard(&self) -> watch::Receiver<u64> {
+        self.0.heard.subscribe()
+    }
+
+    /// From now on, tells of every revocation that comes to be known here.
+    pub(crate) fn tell(&self, teller: impl Fn(&Telling) + Send + Sync + 'static) {
+        // Once, at the start.
+        let _first = self.0.teller.set(Box::new(teller));
+    }
+
     /// From where the feed is to be read.
     pub(crate) fn horizon(&self) -> i64 {
         self.0.horizon.load(Ordering::Acquire)
@@ -239,7 +261,7 @@ impl TokensHandle {
             }
             let page = database.read_feed(&keychain, &mut reading.feed, PAGE).await?;
             shared.tally.damaged.fetch_add(page.damaged, Ordering::Relaxed);
-            shared.take_in_page(&page.revocations);
+            shared.take_in_page(&page);
         }
         shared.horizon.store(reading.feed.horizon(), Ordering::Release);
         shared.read_at.store(reading.at, Ordering::Release);
@@ -285,11 +307,13 @@ impl Shared {
         Ok(Reading { feed, asked, at })
     }
 
-    fn take_in_page(&self, revocations: &[(Revocation, i64)]) {
+    fn take_in_page(&self, page: &FeedPage) {
         let now = self.clock.now().timestamp_millis();
-        for (revocation, made_at) in revocations {
+        for ((revocation, made_at), told) in page.revocations.iter().zip(&page.tellings) {
             if revocation.expires_at > now && !self.revocations.has(revocation) {
                 self.revocations.add(revocation);
+                self.heard.send_modify(|heard| *heard += 1);
+                self.told(revocation.mark, told.as_deref());
                 let lag = now.saturating_sub(*made_at);
                 self.tally.lag.observe(Duration::from_millis(u64::try_from(lag).unwrap_or(0)));
             }
@@ -323,10 +347,25 @@ impl Shared {
     }
 
     /// Takes in what this node has written, and tells the others.
-    pub(super) fn take_in(&self, revocation: &Revocation) {
+    pub(super) fn take_in(&self, revocation: &Revocation, telling: &Telling) {
         self.revocations.add(revocation);
         self.tally.revoked.fetch_add(1, Ordering::Relaxed);
         self.made.send_modify(|made| *made += 1);
+        self.heard.send_modify(|heard| *heard += 1);
+        if let Some(teller) = self.teller.get() {
+            teller(telling);
+        }
+    }
+
+    /// Tells what another node has left to be told. A release that knows of nothing to tell leaves nothing.
+    fn told(&self, mark: Mark, sealed: Option<&[u8]>) {
+        let Some((teller, sealed)) = self.teller.get().zip(sealed) else { return };
+        match Telling::open(&self.ring.snapshot(), mark, sealed) {
+            Some(telling) => teller(&telling),
+            None => tracing::error!(
+                "what is told of a revocation was changed in the database; it is in force all the same"
+            ),
+        }
     }
 
     /// What the database keeps of an operation.

@@ -17,6 +17,7 @@ mod revocations;
 mod revocations_tests;
 mod revoke;
 mod shares;
+mod telling;
 
 pub(crate) use self::handle::Loaded;
 pub use self::{
@@ -26,4 +27,5 @@ pub use self::{
     refresh::{Exchanged, Found, NewRefresh, RefreshToken, Successor},
     revocations::{Facts, LIVE_MAX, Revocation, Revocations, begun},
     revoke::{Revoke, Revoked},
+    telling::Telling,
 };

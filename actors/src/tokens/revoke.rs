@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta};
 use uuid::Uuid;
 
 use super::{
-    Kind, Revocation, TokenFailure, TokensHandle,
+    Kind, Revocation, Telling, TokenFailure, TokensHandle,
     shares::{Room, room},
 };
 use crate::{
@@ -85,13 +85,15 @@ impl TokensHandle {
                 Room::None => return Err(TokenFailure::Full),
             }
         }
+        let telling = Telling::new(revoke.kind, revoke.value);
+        let told = telling.seal(&shared.ring.snapshot(), mark);
         let record = shared.record("token.revoke", context, subject, now);
         let keychain = shared.keychain();
         let handle = self.clone();
         // To its end, whoever gives up waiting for it: what is in the database must be in memory too.
         let write = move |database: Database| async move {
-            database.revoke(&keychain, &revocation, (now, record)).await?;
-            handle.0.take_in(&revocation);
+            database.revoke(&keychain, (&revocation, told), (now, record)).await?;
+            handle.0.take_in(&revocation, &telling);
             Ok(())
         };
         shared.ring.database().at_home(write).await.map_err(|error| shared.failed(error))?;

@@ -23,6 +23,8 @@ pub struct Model {
     pub xid: i64,
     /// The key that it counts for; NULL = none in particular, or written by a release that did not count. The MAC does not cover it.
     pub key_id: Option<String>,
+    /// What subscribers are told of it, sealed; it authenticates itself.
+    pub told: Option<Vec<u8>>,
     /// Authenticates the row.
     pub mac: Vec<u8>,
 }

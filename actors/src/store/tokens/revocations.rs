@@ -36,9 +36,6 @@ const OWN: &str = "pg_current_xact_id()::text::bigint";
 /// The first transaction that this statement can't see anything of, since it has not begun.
 const END: &str = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
 
-/// The column that came later, and only counts. Nodes of the release before check the MAC without it, and a revocation must be in force there.
-const UNSIGNED: &[&str] = &["key_id"];
-
 /// What was read of all there is.
 #[derive(Debug, Default)]
 pub struct Feed {
@@ -53,6 +50,8 @@ pub struct Feed {
 pub struct FeedPage {
     /// Revocations, each with the moment at which it was made, in milliseconds.
     pub revocations: Vec<(Revocation, i64)>,
+    /// What is told of each, sealed.
+    pub tellings: Vec<Option<Vec<u8>>>,
     /// Rows that were edited; whom they concerned nobody knows.
     pub damaged: u64,
 }
@@ -205,7 +204,10 @@ impl Database {
         let mut page = FeedPage::default();
         for row in &found {
             match revocation_of(keychain, row) {
-                Ok(revocation) => page.revocations.push(revocation),
+                Ok(revocation) => {
+                    page.revocations.push(revocation);
+                    page.tellings.push(row.try_get("", "told").unwrap_or_default());
+                }
                 Err(finding) => page.damaged += damaged(row, finding),
             }
         }
@@ -234,7 +236,7 @@ impl Database {
     pub async fn revoke(
         &self,
         keychain: &Keychain,
-        revocation: &Revocation,
+        (revocation, told): (&Revocation, Option<Vec<u8>>),
         (at, record): (Time, String),
     ) -> Result<(), StoreError> {
         let event = EventRow::read(record);
@@ -249,7 +251,7 @@ impl Database {
                     .exec(&transaction)
                     .await?;
             }
-            insert(self, &transaction, keychain, revocation, at).await?;
+            insert(self, &transaction, keychain, (revocation, told.as_deref()), at).await?;
             audit::insert(&transaction, event.as_slice()).await?;
             Ok(transaction)
         });
@@ -317,7 +319,7 @@ pub(super) async fn insert(
     database: &Database,
     transaction: &DatabaseTransaction,
     keychain: &Keychain,
-    revocation: &Revocation,
+    (revocation, told): (&Revocation, Option<&[u8]>),
     at: Time,
 ) -> Result<(), StoreError> {
     let mut row = revocation::Model {
@@ -329,9 +331,10 @@ pub(super) async fn insert(
         created_at: rows::millis(at),
         xid: database.number(transaction, OWN).await?,
         key_id: revocation.of.map(|key| key.to_string()),
+        told: told.map(<[u8]>::to_vec),
         mac: Vec::new(),
     };
-    row.mac = mac_of_row(keychain, "revocations", &row, UNSIGNED).to_vec();
+    row.mac = mac_of_row(keychain, "revocations", &row, &[]).to_vec();
     revocation::Entity::insert(row.into_active_model()).exec_without_returning(transaction).await?;
     Ok(())
 }
@@ -358,7 +361,7 @@ pub(super) async fn find(
 
 fn revocation_of(keychain: &Keychain, row: &sea_orm::QueryResult) -> Result<(Revocation, i64), &'static str> {
     let row = revocation::Model::from_query_result(row, "").map_err(|_| rows::UNREADABLE)?;
-    if !digest::ct_eq(&mac_of_row(keychain, "revocations", &row, UNSIGNED), &row.mac) {
+    if !digest::ct_eq(&mac_of_row(keychain, "revocations", &row, &[]), &row.mac) {
         return Err(load::EDITED);
     }
     let of = row.key_id.as_deref().and_then(|key| Uuid::try_parse(key).ok());
