@@ -8,6 +8,7 @@ mod m20261125_000005_node_settings;
 mod m20261125_000006_tokens;
 mod m20261125_000007_stores;
 mod m20261125_000008_seal;
+mod m20261129_000010_refresh_leases;
 
 use sea_orm_migration::prelude::*;
 
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000006_tokens::Migration),
             Box::new(m20261125_000007_stores::Migration),
             Box::new(m20261125_000008_seal::Migration),
+            Box::new(m20261129_000010_refresh_leases::Migration),
         ]
     }
 }

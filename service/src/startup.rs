@@ -45,6 +45,7 @@ use crate::{
     lifecycle,
     lock::DatabaseLock,
     metrics::Metrics,
+    providers::ConfiguredProviders,
     telemetry::{SpanError, Spans},
     tls::{self, Certificate},
 };
@@ -104,6 +105,8 @@ impl Application {
         let at = |setting| move |cause| StartError::Setting { setting, cause };
         let issuers = Issuers::new(&settings.issuers, settings.ca_file.as_deref());
         let issuers = issuers.map_err(at("issuers"))?;
+        let providers = ConfiguredProviders::new(&settings.providers, settings.ca_file.as_deref());
+        let providers = providers.map_err(at("providers"))?;
         let redis = redis(&settings).await?;
         let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
@@ -140,7 +143,8 @@ impl Application {
         }
         // A node that has not heard from the database since it loaded the ring answers nobody.
         started.cluster.refresh().await;
-        let state = Data::new(state(&settings, started, audited?, (clock, issuer, issuers, spans)));
+        let state =
+            Data::new(state(&settings, started, audited?, (clock, issuer, (issuers, providers), spans)));
         state.masters.keep(state.audit.clone());
         lifecycle::started(&state, &settings).await;
         state.issuers.keep();
@@ -191,6 +195,8 @@ impl Application {
             // Whoever watches sees the node to its end.
             internal.stop().await?;
         }
+        // What providers have given must be stored.
+        self.state.providers.finish().await;
         tell_once(&self.state).await;
         lifecycle::stopped(&self.state).await;
         self.state.audit.close().await;
@@ -206,8 +212,19 @@ fn state(
     settings: &Settings,
     Started { ring, tokens, cluster, masters }: Started,
     (audit, keeper): (AuditHandle, AuditKeeper),
-    (clock, issuer, issuers, spans): (Arc<dyn Clock>, String, Issuers, Spans),
+    (clock, issuer, (issuers, providers), spans): (
+        Arc<dyn Clock>,
+        String,
+        (Issuers, ConfiguredProviders),
+        Spans,
+    ),
 ) -> AppState {
+    let stores = StoresHandle::start(
+        ring.clone(),
+        Arc::clone(&clock),
+        &settings.node,
+        Pace { rate: settings.stores.migration_rate, batch: settings.stores.migration_batch },
+    );
     AppState {
         rotation: RotationHandle::start(
             ring.clone(),
@@ -216,12 +233,8 @@ fn state(
             Arc::clone(&clock),
             settings.rotation_tick,
         ),
-        stores: StoresHandle::start(
-            ring.clone(),
-            Arc::clone(&clock),
-            &settings.node,
-            Pace { rate: settings.stores.migration_rate, batch: settings.stores.migration_batch },
-        ),
+        providers: providers.start(stores.clone(), Arc::clone(&clock)),
+        stores,
         authorizer: Authorizer::default(),
         issuers,
         spans,

@@ -16,6 +16,7 @@ pub mod offline_token;
 pub mod policy;
 pub mod principal;
 pub mod principal_use;
+pub mod refresh_lease;
 pub mod refresh_token;
 pub mod rekey;
 pub mod revocation;

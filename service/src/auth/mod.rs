@@ -12,4 +12,4 @@ mod issuers;
 pub use authenticate::{Known, Refusal, authenticate, learn};
 pub use authorize::{Authorizer, facts};
 pub use identity::Identity;
-pub use issuers::{IssuerFigures, Issuers, Learned, reach};
+pub use issuers::{IssuerFigures, Issuers, KeyFailure, Learned, ProviderKeys, reach};

@@ -35,6 +35,7 @@ use super::{
 use crate::{
     auth::{Authorizer, Identity, Issuers},
     metrics::Metrics,
+    providers::Providers,
     telemetry::{Context, Spans},
 };
 
@@ -58,6 +59,8 @@ pub struct AppState {
     pub issuers: Issuers,
     /// What is stored for others.
     pub stores: StoresHandle,
+    /// Where tokens of users come from.
+    pub providers: Arc<Providers>,
     /// The schedule.
     pub rotation: RotationHandle,
     /// What is counted for whoever watches.

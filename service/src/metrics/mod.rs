@@ -9,6 +9,7 @@ mod issuers;
 mod operations;
 mod page;
 mod process;
+mod providers;
 mod requests;
 mod scrape;
 mod tokens;

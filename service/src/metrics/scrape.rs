@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use claviger_actors::keyring::{Snapshot, figures};
 
-use super::{Metrics, audit, issuers, operations::OTHER, page::Page, process, tokens};
+use super::{Metrics, audit, issuers, operations::OTHER, page::Page, process, providers, tokens};
 use crate::http::state::AppState;
 
 pub(super) fn text(metrics: &Metrics, state: &AppState) -> String {
@@ -23,6 +23,7 @@ pub(super) fn text(metrics: &Metrics, state: &AppState) -> String {
     stores(&mut page, state);
     tokens::write(&mut page, state);
     issuers::write(&mut page, state);
+    providers::write(&mut page, state);
     audit::write(&mut page, state);
     process::write(&mut page);
     page.text()
