@@ -45,7 +45,7 @@ use crate::{
     lifecycle,
     lock::DatabaseLock,
     metrics::Metrics,
-    providers::ConfiguredProviders,
+    providers::{Book, ConfiguredProviders},
     telemetry::{SpanError, Spans},
     tls::{self, Certificate},
 };
@@ -233,7 +233,11 @@ fn state(
             Arc::clone(&clock),
             settings.rotation_tick,
         ),
-        providers: providers.start(stores.clone(), Arc::clone(&clock)),
+        providers: providers.start(
+            stores.clone(),
+            Arc::clone(&clock),
+            Book { audit: audit.clone(), ring: ring.clone(), node: settings.node.clone() },
+        ),
         stores,
         authorizer: Authorizer::default(),
         issuers,

@@ -287,6 +287,10 @@ mod tests {
                 load(None, &[("CLAVIGER_PROVIDERS", &json)]).err().unwrap_or_else(|| panic!("{json}"));
             assert!(error.rule.starts_with(rule), "{error}");
         }
+    }
+
+    #[test]
+    fn variables_of_members_are_named() {
         for (environment, named) in [
             (&[("CLAVIGER_PROVIDERS__A__NONSENSE", "x")][..], "CLAVIGER_PROVIDERS__A__NONSENSE"),
             (&[("CLAVIGER_PROVIDERS__A", "x")], "CLAVIGER_PROVIDERS__A"),

@@ -22,12 +22,16 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use claviger_actors::{
+    audit::{AuditHandle, AuditRecord, Subject, event_of},
     clock::{Clock, uptime},
+    keyring::{ChangeContext, KeyRingHandle},
     stores::{Place, StoresHandle},
 };
 use claviger_config::TokenProvider;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::mpsc};
+use uuid::Uuid;
 
 pub use self::{
     answer::Fault,
@@ -43,6 +47,8 @@ use crate::outgoing::{Outgoing, OutgoingUrl};
 
 /// How long a node that stops waits for providers that it has asked.
 const FINISH: Duration = Duration::from_secs(20);
+/// Changes on their way to the log.
+const ENTRIES_MAX: usize = 1_024;
 const FINISH_LOOK: Duration = Duration::from_millis(50);
 
 /// Providers, and what is under way with them.
@@ -50,10 +56,22 @@ pub struct Providers {
     all: BTreeMap<String, Arc<Provider>>,
     stores: StoresHandle,
     clock: Arc<dyn Clock>,
+    book: Book,
+    entries: mpsc::Sender<Entry>,
     home: Handle,
     flights: Flights,
     /// Other work that outlives the request that has begun it.
     errands: AtomicUsize,
+}
+
+/// What is put on record beside the record of the transaction, as of any change: the log that is chained, and what it needs.
+pub struct Book {
+    /// The log.
+    pub audit: AuditHandle,
+    /// The ring.
+    pub ring: KeyRingHandle,
+    /// This node.
+    pub node: String,
 }
 
 /// Providers as configured, before there is anything to do for them.
@@ -83,16 +101,36 @@ impl ConfiguredProviders {
 
     /// From now on they may be asked, from this runtime.
     #[must_use]
-    pub fn start(self, stores: StoresHandle, clock: Arc<dyn Clock>) -> Arc<Providers> {
+    pub fn start(self, stores: StoresHandle, clock: Arc<dyn Clock>, book: Book) -> Arc<Providers> {
         let (flights, errands, home) = (Flights::default(), AtomicUsize::new(0), Handle::current());
-        let providers = Providers { all: self.0, stores, clock, home, flights, errands };
+        let (entries, mut waiting) = mpsc::channel(ENTRIES_MAX);
+        let providers = Providers { all: self.0, stores, clock, book, entries, home, flights, errands };
         for provider in providers.all.values() {
             if let Some(keys) = &provider.keys {
                 keys.keep(&providers.home);
             }
         }
-        Arc::new(providers)
+        let providers = Arc::new(providers);
+        let writer = Arc::clone(&providers);
+        actix_web::rt::spawn(async move {
+            while let Some(entry) = waiting.recv().await {
+                writer.write(entry).await;
+            }
+        });
+        providers
     }
+}
+
+/// A change, on its way to the log, which is written to from one thread.
+struct Entry {
+    ts: DateTime<Utc>,
+    operation: &'static str,
+    actor: String,
+    actor_id: Option<Uuid>,
+    subject: Subject,
+    request_id: String,
+    epoch: u64,
+    took: Duration,
 }
 
 /// Counts an errand until it is done, whatever becomes of it.
@@ -111,6 +149,50 @@ impl Providers {
 
     fn now(&self) -> i64 {
         self.clock.now().timestamp()
+    }
+
+    /// Puts a change that no request has asked for by its name on record. It is made, and has a record in the database.
+    fn record(&self, operation: &'static str, (asker, place): (&ChangeContext, &Place), began: Duration) {
+        let snapshot = self.book.ring.snapshot();
+        let owner = snapshot.audit_hash(place.owner().as_str());
+        let entry = Entry {
+            ts: self.clock.now(),
+            operation,
+            actor: asker.actor.clone(),
+            actor_id: asker.actor_id.as_ref().and_then(|id| id.parse().ok()),
+            subject: Subject::of_stored(owner, Some(place.name().to_owned())),
+            request_id: asker.request_id.clone(),
+            epoch: snapshot.epoch.0,
+            took: uptime().saturating_sub(began),
+        };
+        self.errands.fetch_add(1, Ordering::Relaxed);
+        if self.entries.try_send(entry).is_err() {
+            self.errands.fetch_sub(1, Ordering::Relaxed);
+            tracing::warn!(operation, "a change is in the database's records only");
+        }
+    }
+
+    async fn write(&self, entry: Entry) {
+        let _until_done = Errand(self);
+        let record = AuditRecord {
+            ts: entry.ts,
+            event: event_of(entry.operation),
+            operation: entry.operation,
+            actor: &entry.actor,
+            actor_id: entry.actor_id,
+            address: None,
+            subject: &entry.subject,
+            outcome: "ok",
+            status: None,
+            request_id: &entry.request_id,
+            node: &self.book.node,
+            epoch: entry.epoch,
+            duration_us: u64::try_from(entry.took.as_micros()).unwrap_or(u64::MAX),
+            times: None,
+        };
+        if let Err(error) = self.book.audit.append(&record, true).await {
+            tracing::warn!(%error, operation = entry.operation, "a change is in the database's records only");
+        }
     }
 
     /// Figures of each.

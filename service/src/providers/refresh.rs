@@ -130,6 +130,7 @@ impl Providers {
                 Due::Dead => {
                     let ending = ("auth_token.end", &opened.revision, None);
                     if self.stores.delete_auth_tokens(&unbound(asker), place, ending).await? {
+                        self.record("auth_token.end", (asker, place), uptime());
                         return Err(RefreshFailure::Reauthenticate);
                     }
                     continue;
@@ -237,7 +238,7 @@ async fn refresh(
                     stores.release(lease).await?;
                     return Ok(Landed::Changed);
                 };
-                let ours = Ours { provider, asker, place, tokens: &tokens, revision, lease };
+                let ours = Ours { provider, asker, place, tokens: &tokens, revision, lease, began };
                 return Ok(ours.ask(providers).await);
             }
             Claim::Not(standing) => standing,
@@ -274,6 +275,7 @@ struct Ours<'a> {
     tokens: &'a AuthTokens,
     revision: Revision,
     lease: Lease,
+    began: Duration,
 }
 
 impl Ours<'_> {
@@ -290,7 +292,10 @@ impl Ours<'_> {
             Err(error) if error.is_refusal() => {
                 let ending = ("auth_token.end", &self.revision, Some(&self.lease));
                 match providers.stores.delete_auth_tokens(self.asker, self.place, ending).await {
-                    Ok(true) => Landed::Ended,
+                    Ok(true) => {
+                        self.record(providers, "auth_token.end");
+                        Landed::Ended
+                    }
                     // Somebody has written others meanwhile.
                     Ok(false) => Landed::Changed,
                     Err(error) => self.give_up(providers, &error).await,
@@ -298,6 +303,10 @@ impl Ours<'_> {
             }
             Err(error) => self.give_up(providers, &error).await,
         }
+    }
+
+    fn record(&self, providers: &Providers, operation: &'static str) {
+        providers.record(operation, (self.asker, self.place), self.began);
     }
 
     async fn give_up(&self, providers: &Providers, error: &(dyn std::error::Error + Send + Sync)) -> Landed {
@@ -314,7 +323,10 @@ impl Ours<'_> {
         loop {
             let state = (&self.revision, &self.lease);
             match providers.stores.replace_auth_tokens(self.asker, self.place, state, tokens).await {
-                Ok(Some(_)) => return Landed::Changed,
+                Ok(Some(_)) => {
+                    self.record(providers, "auth_token.refresh");
+                    return Landed::Changed;
+                }
                 Ok(None) => return self.overtaken(providers, granted).await,
                 Err(error) if uptime().saturating_sub(began) > WRITE => {
                     self.provider.counters.lose();
