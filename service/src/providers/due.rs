@@ -143,10 +143,10 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_tokens_that_are_renewed() {
+        use Lasts::{Odd, Seconds, Unsaid};
         let now = DateTime::from_timestamp(NOW, 0).unwrap();
         let before = tokens(Some(10), Some("r"), Some(500), None);
         let endless = tokens(None, Some("r"), None, None);
-        use Lasts::{Odd, Seconds, Unsaid};
         for (before, given, access, refresh, refresh_end) in [
             (Some(&before), granted(Seconds(60), Some("s"), Unsaid), Some(60), Some("s"), None),
             (Some(&before), granted(Seconds(60), Some("s"), Seconds(9)), Some(60), Some("s"), Some(9)),

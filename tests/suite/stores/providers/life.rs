@@ -50,9 +50,7 @@ fn tokens_that_end_soon_are_refreshed_once() {
     let series = r#"claviger_provider_calls_total{provider="idp",call="refresh",outcome="ok"} 2"#;
     assert!(metrics.lines().any(|line| line == series), "{metrics}");
     let mut needles = Needles::default();
-    for secret in ["client-secret-of-the-test-4c1f"] {
-        needles.add("client secret", secret.as_bytes());
-    }
+    needles.add("client secret", SECRET.as_bytes());
     for text in [node.log(), metrics, format!("{:?}", node.records())] {
         assert_eq!(needles.found_in(text.as_bytes()), Vec::<&str>::new());
     }
