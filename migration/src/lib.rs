@@ -11,6 +11,7 @@ mod m20261125_000008_seal;
 mod m20261129_000009_devices;
 mod m20261129_000010_events;
 mod m20261129_000011_counts;
+mod m20261129_000012_refresh_leases;
 
 use sea_orm_migration::prelude::*;
 
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000009_devices::Migration),
             Box::new(m20261129_000010_events::Migration),
             Box::new(m20261129_000011_counts::Migration),
+            Box::new(m20261129_000012_refresh_leases::Migration),
         ]
     }
 }

@@ -14,6 +14,7 @@ mod lifecycle;
 pub mod lock;
 pub mod metrics;
 pub mod outgoing;
+pub mod providers;
 pub mod sinks;
 pub mod startup;
 pub mod telemetry;

@@ -13,6 +13,8 @@ use reqwest::{
 };
 use serde_json::{Map, Value};
 
+use zeroize::Zeroizing;
+
 use crate::authorities;
 
 /// Longest time until there is a connection.
@@ -93,6 +95,57 @@ pub struct Answer {
     pub max_age: Option<Duration>,
 }
 
+/// An answer to what was posted, whatever its status; nobody has judged it.
+pub struct Posted {
+    /// Status.
+    pub status: u16,
+    /// What it says of its type.
+    pub content_type: Option<String>,
+    /// Its body.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+/// What is posted: a form, and who posts it where that goes by a header.
+pub struct Form<'a> {
+    /// Names and values.
+    pub fields: &'a [(&'a str, &'a str)],
+    /// User and password, encoded as RFC 6749 §2.3.1 wants them.
+    pub basic: Option<(&'a str, &'a str)>,
+    /// Longest time for all of it.
+    pub within: Duration,
+}
+
+/// A name or value as forms have it (application/x-www-form-urlencoded), put behind a text.
+pub fn form_encode(text: &str, into: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
+                into.push(char::from(byte))
+            }
+            b' ' => into.push('+'),
+            byte => {
+                let digit = |four: u8| char::from_digit(four.into(), 16).unwrap_or('0').to_ascii_uppercase();
+                into.extend(['%', digit(byte >> 4), digit(byte & 0xf)]);
+            }
+        }
+    }
+}
+
+fn encoded(fields: &[(&str, &str)]) -> Zeroizing<String> {
+    // Room for all of it, so that no part is left behind when it grows.
+    let room: usize = fields.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+    let mut body = Zeroizing::new(String::with_capacity(room));
+    for (name, value) in fields {
+        if !body.is_empty() {
+            body.push('&');
+        }
+        form_encode(name, &mut body);
+        body.push('=');
+        form_encode(value, &mut body);
+    }
+    body
+}
+
 /// The way to others. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Outgoing(Client);
@@ -103,6 +156,19 @@ impl Outgoing {
     /// # Errors
     /// The file can't be read, or TLS can't be set up.
     pub fn new(ca_file: Option<&Path>, plain_only: bool) -> io::Result<Self> {
+        Self::keeping(ca_file, plain_only, 1)
+    }
+
+    /// As [`Self::new`], with a new connection for each request: what was sent on one that had been closed meanwhile may have arrived, and
+    /// nobody could tell.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn afresh(ca_file: Option<&Path>, plain_only: bool) -> io::Result<Self> {
+        Self::keeping(ca_file, plain_only, 0)
+    }
+
+    fn keeping(ca_file: Option<&Path>, plain_only: bool, idle: usize) -> io::Result<Self> {
         let builder = authorities::client(ca_file)?;
         let builder = if plain_only { builder.tls_certs_only([]) } else { builder };
         let client = builder
@@ -116,7 +182,7 @@ impl Outgoing {
             .no_deflate()
             .connect_timeout(CONNECT)
             .timeout(TOTAL)
-            .pool_max_idle_per_host(1)
+            .pool_max_idle_per_host(idle)
             .user_agent(concat!("claviger/", env!("CARGO_PKG_VERSION")))
             .build();
         client.map(Self).map_err(io::Error::other)
@@ -145,6 +211,38 @@ impl Outgoing {
         // What it says of its type means nothing: what is no JSON shows.
         let body = json::parse_object(&body, ANSWER_DEPTH).map_err(|_| OutgoingError::Malformed)?;
         Ok(Answer { body, max_age })
+    }
+
+    /// Posts a form. It is sent once.
+    ///
+    /// # Errors
+    /// No answer, one that redirects, or one that is too long.
+    pub async fn post(&self, url: &OutgoingUrl, form: &Form<'_>) -> Result<Posted, OutgoingError> {
+        let body = encoded(form.fields);
+        let mut request = self
+            .0
+            .post(url.0.clone())
+            .timeout(form.within)
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body.as_bytes().to_vec());
+        if let Some((user, password)) = form.basic {
+            let [user, password] = [user, password].map(|text| {
+                let mut encoded = Zeroizing::new(String::with_capacity(3 * text.len()));
+                form_encode(text, &mut encoded);
+                encoded
+            });
+            request = request.basic_auth(user.as_str(), Some(password.as_str()));
+        }
+        let response = request.send().await.map_err(|error| fault(&error))?;
+        let status = response.status();
+        if status.is_redirection() {
+            return Err(OutgoingError::Redirected);
+        }
+        let content_type = response.headers().get(header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let body = Zeroizing::new(read(response).await?);
+        Ok(Posted { status: status.as_u16(), content_type, body })
     }
 }
 
@@ -213,6 +311,13 @@ mod tests {
             assert!(OutgoingUrl::parse(bad).is_err(), "{bad}");
         }
         assert!(OutgoingUrl::parse(&format!("https://a/{}", "a".repeat(URL_MAX_BYTES))).is_err());
+    }
+
+    #[test]
+    fn forms_are_encoded() {
+        let body = encoded(&[("a b", "x&y=z+1"), ("é", "~*-._"), ("", "")]);
+        assert_eq!(body.as_str(), "a+b=x%26y%3Dz%2B1&%C3%A9=%7E*-._&=");
+        assert_eq!(encoded(&[]).as_str(), "");
     }
 
     #[test]

@@ -47,6 +47,7 @@ use crate::{
     jammed, lifecycle,
     lock::DatabaseLock,
     metrics::Metrics,
+    providers::{Book, ConfiguredProviders},
     telemetry::{SpanError, Spans},
     tls::{self, Certificate},
 };
@@ -106,6 +107,8 @@ impl Application {
         let at = |setting| move |cause| StartError::Setting { setting, cause };
         let issuers = Issuers::new(&settings.issuers, settings.ca_file.as_deref());
         let issuers = issuers.map_err(at("issuers"))?;
+        let providers = ConfiguredProviders::new(&settings.providers, settings.ca_file.as_deref());
+        let providers = providers.map_err(at("providers"))?;
         let redis = redis(&settings).await?;
         let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
@@ -145,7 +148,13 @@ impl Application {
         }
         // A node that has not heard from the database since it loaded the ring answers nobody.
         started.cluster.refresh().await;
-        let state = Data::new(state(&settings, started, audited?, (clock, issuer, issuers, spans), password));
+        let state = Data::new(state(
+            &settings,
+            started,
+            audited?,
+            (clock, issuer, (issuers, providers), spans),
+            password,
+        ));
         state.masters.keep(state.audit.clone());
         lifecycle::started(&state, &settings).await;
         state.issuers.keep();
@@ -209,6 +218,8 @@ impl Application {
             // Whoever watches sees the node to its end.
             internal.stop().await?;
         }
+        // What providers have given must be stored.
+        self.state.providers.finish().await;
         tell_once(&self.state).await;
         lifecycle::stopped(&self.state).await;
         self.state.audit.close().await;
@@ -224,12 +235,23 @@ fn state(
     settings: &Settings,
     Started { ring, tokens, cluster, events, masters }: Started,
     (audit, keeper): (AuditHandle, AuditKeeper),
-    (clock, issuer, issuers, spans): (Arc<dyn Clock>, String, Issuers, Spans),
+    (clock, issuer, (issuers, providers), spans): (
+        Arc<dyn Clock>,
+        String,
+        (Issuers, ConfiguredProviders),
+        Spans,
+    ),
     password: Option<Password>,
 ) -> AppState {
     tokens.allow(settings.token_times.max_revocations);
     uses::keep(ring.clone(), Arc::clone(&clock));
     let mesh = settings.doors.mesh.clone();
+    let stores = StoresHandle::start(
+        ring.clone(),
+        Arc::clone(&clock),
+        &settings.node,
+        Pace { rate: settings.stores.migration_rate, batch: settings.stores.migration_batch },
+    );
     AppState {
         rotation: RotationHandle::start(
             ring.clone(),
@@ -238,12 +260,12 @@ fn state(
             Arc::clone(&clock),
             settings.rotation_tick,
         ),
-        stores: StoresHandle::start(
-            ring.clone(),
+        providers: providers.start(
+            stores.clone(),
             Arc::clone(&clock),
-            &settings.node,
-            Pace { rate: settings.stores.migration_rate, batch: settings.stores.migration_batch },
+            Book { audit: audit.clone(), ring: ring.clone(), node: settings.node.clone() },
         ),
+        stores,
         authorizer: Authorizer::default(),
         issuers,
         spans,

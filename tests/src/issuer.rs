@@ -34,6 +34,8 @@ pub enum Reply {
     Drip,
     /// Breaks off.
     Break,
+    /// Refreshes as a provider that changes its refresh tokens: a new pair for the last one that it gave (`r0` at first), which is good once.
+    Rotate,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,12 @@ struct State {
     replies: HashMap<String, Reply>,
     /// Heads of the requests that have come.
     heads: Vec<String>,
+    /// Path and body of what was posted.
+    posts: Vec<(String, String)>,
+    /// How long it thinks first.
+    delays: HashMap<String, Duration>,
+    /// Pairs that it has given.
+    given: usize,
 }
 
 /// An issuer on a port of its own, until the process ends.
@@ -104,6 +112,18 @@ impl Issuer {
         self.state().replies.insert(path.to_owned(), reply);
     }
 
+    /// Thinks for so long from now on when it is asked there.
+    pub fn delay(&self, path: &str, delay: Duration) {
+        self.state().delays.insert(path.to_owned(), delay);
+    }
+
+    /// What was posted there.
+    #[must_use]
+    pub fn posted(&self, path: &str) -> Vec<String> {
+        let state = self.state();
+        state.posts.iter().filter(|(at, _)| at == path).map(|(_, body)| body.clone()).collect()
+    }
+
     /// How often it was asked there.
     #[must_use]
     pub fn asked(&self, path: &str) -> usize {
@@ -122,21 +142,38 @@ impl Issuer {
     }
 
     fn serve(&self, mut stream: &TcpStream) {
-        let mut head = String::new();
-        for line in BufReader::new(stream).lines() {
-            let Ok(line) = line else { return };
+        let (mut head, mut reader) = (String::new(), BufReader::new(stream));
+        loop {
+            let mut line = String::new();
+            if !matches!(reader.read_line(&mut line), Ok(1..)) {
+                return;
+            }
+            let line = line.trim_end();
             if line.is_empty() {
                 break;
             }
-            head.push_str(&line);
+            head.push_str(line);
             head.push('\n');
         }
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
+        });
+        let mut body = vec![0; length.unwrap_or(0)];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let body = String::from_utf8_lossy(&body).into_owned();
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-        let reply = {
+        let (reply, delay) = {
             let mut state = self.state();
+            if head.starts_with("POST ") {
+                state.posts.push((path.clone(), body.clone()));
+            }
             state.heads.push(head);
-            state.replies.get(&path).cloned()
+            (state.replies.get(&path).cloned(), state.delays.get(&path).copied())
         };
+        crate::process::pause(delay.unwrap_or_default());
         // Whoever asks may be gone.
         let _gone = match reply.unwrap_or(Reply::Raw(404, "", Vec::new())) {
             Reply::Json(body) => {
@@ -149,7 +186,29 @@ impl Issuer {
             }
             Reply::Drip => drip(stream),
             Reply::Break => Ok(()),
+            Reply::Rotate => self.rotate(stream, &body),
         };
+    }
+}
+
+impl Issuer {
+    fn rotate(&self, stream: &TcpStream, form: &str) -> std::io::Result<()> {
+        let json = "Content-Type: application/json\r\n";
+        let given = {
+            let mut state = self.state();
+            let expected = format!("refresh_token=r{}", state.given);
+            let is_good = form.split('&').any(|field| field == expected);
+            is_good.then(|| {
+                state.given += 1;
+                state.given
+            })
+        };
+        let Some(number) = given else { return answer(stream, 400, json, br#"{"error":"invalid_grant"}"#) };
+        let pair = json!({
+            "access_token": format!("a{number}"), "refresh_token": format!("r{number}"), "expires_in": 3_600,
+            "token_type": "Bearer",
+        });
+        answer(stream, 200, json, pair.to_string().as_bytes())
     }
 }
 

@@ -163,6 +163,12 @@ permissions! {
     AuthTokenWrite = "auth_token.write" AuthToken,
     /// Delete tokens of a third party.
     AuthTokenDelete = "auth_token.delete" AuthToken,
+    /// Have tokens of a third party fetched for an authorization code.
+    AuthTokenExchange = "auth_token.exchange" AuthToken,
+    /// Have tokens of a third party revoked there, and delete them.
+    AuthTokenLogout = "auth_token.logout" AuthToken,
+    /// Have a token of a third party verified.
+    AuthTokenVerify = "auth_token.verify" AuthToken,
     /// Read an offline token.
     OfflineTokenRead = "offline_token.read" OfflineToken,
     /// Write an offline token.

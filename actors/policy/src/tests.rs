@@ -153,7 +153,7 @@ fn shipped_roles_hold_what_they_are_documented_to_hold() {
     let stored = [Target::Secret, Target::AuthToken, Target::OfflineToken];
     let storing: Vec<Permission> =
         Permission::ALL.iter().copied().filter(|permission| stored.contains(&permission.target())).collect();
-    assert_eq!(storing.len(), 10);
+    assert_eq!(storing.len(), 13);
     let table = held(&storing);
     let (world, engine) = (World::new("orders", &[]), engine(&[]));
     for (name, held) in table {

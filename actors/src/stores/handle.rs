@@ -16,7 +16,8 @@ use uuid::Uuid;
 use super::{
     core::{self, Condition, Refusal},
     crypt::{self, CryptError},
-    item::{About, Item, Place, Revision},
+    item::{About, Item, Place, Revision, Store},
+    lease::Lease,
     migration::Migration,
     refused::Refused,
     values::{SEALED_MAX, TokenPair, text_of_bytes},
@@ -37,8 +38,8 @@ const TRIES: u32 = 4;
 #[derive(Clone)]
 pub struct StoresHandle {
     pub(super) ring: KeyRingHandle,
-    clock: Arc<dyn Clock>,
-    node: Arc<str>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) node: Arc<str>,
     migration: Arc<Migration>,
     /// Whoever waits for it finds what the one before has found.
     refused: Arc<Mutex<Refused>>,
@@ -139,6 +140,8 @@ pub struct Wanted<'a> {
     pub still_may: Option<&'a StillMayAt>,
     /// Versions of keys that the values were opened with, as another system had kept them.
     pub opened_with: &'a [(KeyName, Kid)],
+    /// The lease under which a token was refreshed: nothing is written once another one was given.
+    pub lease: Option<&'a Lease>,
 }
 
 /// Whether somebody may do something at a place, by a ring.
@@ -166,6 +169,7 @@ struct Asked {
     context: ChangeContext,
     still_may: Option<StillMayAt>,
     opened_with: Vec<(KeyName, Kid)>,
+    lease: Option<Lease>,
     /// Each with the number that the caller knows it by.
     changes: Vec<(usize, Change)>,
 }
@@ -386,6 +390,7 @@ impl StoresHandle {
             context: wanted.context.clone(),
             still_may: wanted.still_may.cloned(),
             opened_with: wanted.opened_with.to_vec(),
+            lease: wanted.lease.copied(),
             changes,
         });
         let is_retried = asked.context.idempotency.is_some();
@@ -440,6 +445,10 @@ impl StoresHandle {
                 Err(Refusal::NotPermitted)
             };
             outcomes.insert(*number, outcome);
+        }
+        if !leased(&turn, asked, &outcomes).await? {
+            // Nothing of it is committed.
+            return Ok(outcomes.into_keys().map(|number| (number, Err(Refusal::Precondition))).collect());
         }
         if let Some(record) = remembered(&asked.context, &outcomes, now) {
             turn.remember(&keychain, &record).await?;
@@ -532,7 +541,7 @@ impl StoresHandle {
         })
     }
 
-    async fn ask<T, Q>(&self, question: impl FnOnce(Database) -> Q) -> Result<T, StoresFailure>
+    pub(super) async fn ask<T, Q>(&self, question: impl FnOnce(Database) -> Q) -> Result<T, StoresFailure>
     where
         T: Send + 'static,
         Q: Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -558,6 +567,28 @@ fn listed(name: &str, found: &Found) -> Option<Listed> {
         created_at: item.map(|item| item.created_at),
         updated_at: item.map(|item| item.updated_at),
     })
+}
+
+/// Settles the leases of tokens that were changed, after their rows are locked: everybody locks in this order. `false` when the change was
+/// to be made under a lease that is not the last one.
+async fn leased(
+    turn: &StoresTurn,
+    asked: &Asked,
+    outcomes: &BTreeMap<usize, Outcome>,
+) -> Result<bool, StoreError> {
+    if let Some(lease) = &asked.lease {
+        return Ok(!outcomes.values().any(Result::is_ok) || turn.end_lease(lease).await?);
+    }
+    for (number, change) in &asked.changes {
+        let revision = match outcomes.get(number) {
+            Some(Ok(Done { revision: Some(revision), is_new: false, .. })) => revision,
+            Some(_) | None => continue,
+        };
+        if change.place.store() == Store::AuthTokens {
+            turn.forget_lease(revision.id).await?;
+        }
+    }
+    Ok(true)
 }
 
 /// One change, within its transaction.

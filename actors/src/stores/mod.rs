@@ -1,12 +1,14 @@
 //! The stores: secrets of owners, tokens of third parties, offline tokens.
 //!
-//! [`core`] judges, [`StoresHandle`] reads and writes, [`Migration`] moves rows to the present version of the key. Everything is sealed
+//! [`core`] judges, [`StoresHandle`] reads and writes, [`Migration`] moves rows to the present version of the key, [`lease`] says who refreshes
+//! tokens of third parties. Everything is sealed
 //! under the key `stores`, bound to its place, in rows that carry a MAC. What is stored moves no epoch (docs/stores.md).
 
 pub mod core;
 mod crypt;
 mod handle;
 mod item;
+pub mod lease;
 mod migration;
 mod refused;
 mod tokens;
@@ -17,6 +19,7 @@ pub use handle::{
     AskAt, Change, Done, Listed, Opened, Outcome, StillMayAt, StoresFailure, StoresHandle, Wanted, Write,
 };
 pub use item::{About, Item, Place, Revision, Store};
+pub use lease::{Lease, Standing};
 pub use migration::{Migration, Pace, Progress};
-pub use tokens::AuthTokens;
+pub use tokens::{AuthTokens, Claim};
 pub use values::{SEALED_MAX, TokenPair, VALUE_MAX, text_of_bytes, text_to_bytes};

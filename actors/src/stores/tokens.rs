@@ -1,13 +1,17 @@
 //! Tokens of third parties, for whoever keeps them fresh.
 
 use chrono::DateTime;
-use claviger_entity::{Owner, ProviderName};
 
 use super::{
-    About, Change, Condition, Place, Refusal, Revision, StoresFailure, StoresHandle, Tags, TokenPair, Wanted,
-    Write,
+    About, Change, Condition, Opened, Place, Refusal, Revision, StoresFailure, StoresHandle, Tags, TokenPair,
+    Wanted, Write,
+    lease::{Lease, LeaseRow, Standing},
 };
-use crate::keyring::{ChangeContext, record::Time};
+use crate::{
+    keyring::{ChangeContext, record::Time},
+    store::Database,
+};
+use uuid::Uuid;
 
 /// Tokens of a user with a provider. No `Debug`: they are secrets.
 #[derive(Clone)]
@@ -21,81 +25,136 @@ pub struct AuthTokens {
 }
 
 impl AuthTokens {
-    /// The access token ends before this moment.
-    #[must_use]
-    pub fn ends_before(&self, moment: Time) -> bool {
-        self.access_expires_at.is_some_and(|end| end < moment)
-    }
-}
-
-impl StoresHandle {
-    /// The tokens of a user with a provider, and their state.
+    /// What was read.
     ///
     /// # Errors
-    /// See [`StoresFailure`].
-    pub async fn auth_tokens(
-        &self,
-        user: &Owner,
-        provider: &ProviderName,
-    ) -> Result<Option<(AuthTokens, Revision)>, StoresFailure> {
-        let Some(opened) = self.read(&Place::auth_token(user.clone(), provider)).await? else {
-            return Ok(None);
-        };
+    /// They are no tokens.
+    pub fn of(opened: &Opened) -> Result<Self, StoresFailure> {
         let time = |seconds: Option<i64>| seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-        let tokens = AuthTokens {
+        Ok(Self {
             pair: opened.tokens()?,
             access_expires_at: time(opened.about.access_expires_at),
             refresh_expires_at: time(opened.about.refresh_expires_at),
-        };
-        Ok(Some((tokens, opened.revision)))
+        })
     }
 
-    /// Puts tokens in the place of those that were in a state; the state afterwards, or `None` when somebody else was first.
+    /// What is kept in clear beside them.
+    #[must_use]
+    pub fn about(&self) -> About {
+        About {
+            description: None,
+            access_expires_at: self.access_expires_at.map(|at| at.timestamp()),
+            refresh_expires_at: self.refresh_expires_at.map(|at| at.timestamp()),
+        }
+    }
+}
+
+/// What came of asking for a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It is ours.
+    Taken(Lease),
+    /// Not now.
+    Not(Standing),
+}
+
+impl StoresHandle {
+    /// Takes the lease to refresh tokens, if it is to be had. Nothing is locked by that.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn claim(&self, tokens: &Revision) -> Result<Claim, StoresFailure> {
+        let (token, node, now) = (tokens.id, self.node.clone(), self.clock.now());
+        let question = |database: Database| async move {
+            let (before, now) = database.lease(token, now).await?;
+            let after = match LeaseRow::taken(before.as_ref(), now) {
+                Ok(after) => after,
+                Err(standing) => return Ok(Claim::Not(standing)),
+            };
+            let is_ours = database.put_lease((token, &node), before.as_ref(), &after).await?;
+            let lease = Lease { token, fence: after.fence };
+            Ok(if is_ours { Claim::Taken(lease) } else { Claim::Not(Standing::Held) })
+        };
+        self.ask(question).await
+    }
+
+    /// Whether somebody has a lease, and the row that says so.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn standing(&self, token: Uuid) -> Result<(Standing, Option<LeaseRow>), StoresFailure> {
+        let now = self.clock.now();
+        let question = |database: Database| async move {
+            let (row, now) = database.lease(token, now).await?;
+            Ok((row.unwrap_or_default().standing(now), row))
+        };
+        self.ask(question).await
+    }
+
+    /// Ends a lease for which there was nothing to do.
+    ///
+    /// # Errors
+    /// The database failed; it ends by itself.
+    pub async fn release(&self, lease: Lease) -> Result<(), StoresFailure> {
+        self.ask(|database: Database| async move { database.end_lease(&lease).await }).await
+    }
+
+    /// Ends a lease under which a provider has failed, so that others don't try again too soon.
+    ///
+    /// # Errors
+    /// The database failed; it ends by itself.
+    pub async fn give_up(&self, lease: Lease) -> Result<(), StoresFailure> {
+        let (node, now) = (self.node.clone(), self.clock.now());
+        let question = |database: Database| async move {
+            let (row, now) = database.lease(lease.token, now).await?;
+            // Somebody else has had it, or has written the tokens meanwhile.
+            let Some(row) = row.filter(|row| row.fence == lease.fence) else { return Ok(()) };
+            database.put_lease((lease.token, &node), Some(&row), &row.failed(now)).await?;
+            Ok(())
+        };
+        self.ask(question).await
+    }
+
+    /// Puts new tokens in the place of those that were in a state, under the last lease; the state afterwards, or `None` when somebody else
+    /// has written them or has had a lease since.
     ///
     /// # Errors
     /// See [`StoresFailure`].
     pub async fn replace_auth_tokens(
         &self,
         context: &ChangeContext,
-        (user, provider): (&Owner, &ProviderName),
-        before: &Revision,
+        place: &Place,
+        (before, lease): (&Revision, &Lease),
         tokens: &AuthTokens,
     ) -> Result<Option<Revision>, StoresFailure> {
-        let about = About {
-            description: None,
-            access_expires_at: tokens.access_expires_at.map(|at| at.timestamp()),
-            refresh_expires_at: tokens.refresh_expires_at.map(|at| at.timestamp()),
-        };
-        let write = Write::Put(tokens.pair.to_bytes(), about);
-        self.on_state(context, ("auth_token.write", before), Place::auth_token(user.clone(), provider), write)
-            .await
+        let write = Write::Put(tokens.pair.to_bytes(), tokens.about());
+        self.on_state(context, ("auth_token.refresh", before, Some(lease)), place, write).await
     }
 
-    /// Deletes tokens that are in a state; `false` when they are not any more.
+    /// Deletes tokens that are in a state, by an operation, under the last lease if there is one; `false` when they are not any more.
     ///
     /// # Errors
     /// See [`StoresFailure`].
     pub async fn delete_auth_tokens(
         &self,
         context: &ChangeContext,
-        (user, provider): (&Owner, &ProviderName),
-        before: &Revision,
+        place: &Place,
+        (operation, before, lease): (&'static str, &Revision, Option<&Lease>),
     ) -> Result<bool, StoresFailure> {
-        let place = Place::auth_token(user.clone(), provider);
-        let deleted = self.on_state(context, ("auth_token.delete", before), place, Write::Delete).await?;
+        let deleted = self.on_state(context, (operation, before, lease), place, Write::Delete).await?;
         Ok(deleted.is_some())
     }
 
     async fn on_state(
         &self,
         context: &ChangeContext,
-        (operation, before): (&'static str, &Revision),
-        place: Place,
+        (operation, before, lease): (&'static str, &Revision, Option<&Lease>),
+        place: &Place,
         write: Write,
     ) -> Result<Option<Revision>, StoresFailure> {
         let condition = Condition::Match(Tags::These(vec![before.tag()]));
-        let wanted = Wanted { operation, is_batch: false, context, still_may: None, opened_with: &[] };
-        match self.change_one(wanted, Change { place, condition, write }).await? {
+        let wanted = Wanted { operation, is_batch: false, context, still_may: None, opened_with: &[], lease };
+        match self.change_one(wanted, Change { place: place.clone(), condition, write }).await? {
             Some(Ok(done)) => Ok(done.revision),
             Some(Err(Refusal::NotPermitted)) => Err(StoresFailure::NotPermitted),
             Some(Err(Refusal::Precondition | Refusal::Missing)) | None => Ok(None),

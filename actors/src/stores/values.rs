@@ -16,6 +16,9 @@ pub struct TokenPair {
     pub access_token: Zeroizing<String>,
     /// The refresh token, if the provider gave one.
     pub refresh_token: Option<Zeroizing<String>>,
+    /// How many seconds the access token lives by the word of the provider; absent = somebody has written it here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<u32>,
 }
 
 impl TokenPair {

@@ -20,6 +20,7 @@ pub mod pairing_request;
 pub mod policy;
 pub mod principal;
 pub mod principal_use;
+pub mod refresh_lease;
 pub mod refresh_token;
 pub mod rekey;
 pub mod revocation;

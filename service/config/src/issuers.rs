@@ -108,7 +108,7 @@ const DEPTH: usize = 8;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A URL that is kept to the letter, since it is compared with what others say.
-fn exact_url(text: &str) -> Option<String> {
+pub(crate) fn exact_url(text: &str) -> Option<String> {
     outgoing(text)
         .filter(|_| !text.contains(['\\', '"']) && text.bytes().all(|byte| byte.is_ascii_graphic()))?;
     Some(text.to_owned())
@@ -139,7 +139,8 @@ impl Judge<'_> {
                 );
                 continue;
             }
-            let mut problems = Problems { origin: &given.origin, name, found: Vec::new() };
+            let mut problems =
+                Problems { section: "issuers", origin: &given.origin, name, found: Vec::new() };
             let issuer = members.as_object().and_then(|members| issuer(name, members, &mut problems));
             if !members.is_object() {
                 problems.add("", "must be a table: issuer, audience, roles");
@@ -160,8 +161,11 @@ impl Judge<'_> {
     }
 }
 
-/// Takes down what is wrong with one issuer, under the name that the operator wrote.
+/// Takes down what is wrong with one entry of a map, under the name that the operator wrote.
 pub(crate) struct Problems<'a> {
+    /// The setting that is the map.
+    pub(crate) section: &'static str,
+    /// Where it was given.
     pub(crate) origin: &'a str,
     pub(crate) name: &'a str,
     pub(crate) found: Vec<ConfigError>,
@@ -170,9 +174,9 @@ pub(crate) struct Problems<'a> {
 impl Problems<'_> {
     pub(crate) fn add(&mut self, member: &str, rule: &str) {
         let dot = if member.is_empty() { "" } else { "." };
-        let Self { origin, name, .. } = *self;
-        self.found.push(if origin == "issuers" {
-            ConfigError::new(format!("issuers.{name}{dot}{member}"), rule)
+        let Self { section, origin, name, .. } = *self;
+        self.found.push(if origin == section {
+            ConfigError::new(format!("{section}.{name}{dot}{member}"), rule)
         } else {
             ConfigError::new(origin, format!("{name}{dot}{member} {rule}"))
         });
@@ -195,7 +199,7 @@ impl Problems<'_> {
     }
 }
 
-const URL: &str = "must be an https URL, or an http URL on loopback, without ? # @";
+pub(crate) const URL: &str = "must be an https URL, or an http URL on loopback, without ? # @";
 
 /// `None` with at least one problem.
 fn issuer(name: &str, members: &Map<String, Value>, problems: &mut Problems<'_>) -> Option<TrustedIssuer> {

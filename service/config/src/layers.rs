@@ -68,6 +68,7 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("ws.require_device", Plain),
     ("ws.local_without_nonce", Plain),
     ("ws.handshake_timeout", Plain),
+    ("providers", Password),
     ("tls.cert", Plain),
     ("tls.key", Plain),
     ("tls.client_ca", Plain),
@@ -92,10 +93,24 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("log.format", Plain),
 ];
 
-/// The setting that is a map.
-const ISSUERS: &str = "issuers";
 /// The setting of a section that is a table itself.
 const MESH: &str = "auth.mesh";
+/// The settings that are maps.
+const MAPS: [&str; 2] = ["issuers", "providers"];
+/// The map whose members may be given one by one: they hold secrets, which have files of their own.
+const PROVIDERS: &str = "providers";
+/// Its members, and whether a file may be named instead.
+const OF_PROVIDERS: [(&str, bool); 9] = [
+    ("token_endpoint", false),
+    ("client_id", false),
+    ("client_secret", true),
+    ("auth_style", false),
+    ("revocation_endpoint", false),
+    ("introspection_endpoint", false),
+    ("jwks_uri", false),
+    ("issuer", false),
+    ("audience", false),
+];
 const PREFIX: &str = "CLAVIGER_";
 /// Variables of client commands and of this very option, which the server leaves alone.
 const FOREIGN: &[&str] = &["CLAVIGER_URL", "CLAVIGER_TOKEN", "CLAVIGER_TOKEN_FILE", "CLAVIGER_CA_FILE"];
@@ -111,7 +126,20 @@ pub struct Given {
 }
 
 /// What was given for each setting, and by whom the last word was spoken.
-pub struct Layers(BTreeMap<&'static str, Given>);
+pub struct Layers {
+    settings: BTreeMap<&'static str, Given>,
+    members: Vec<Member>,
+}
+
+/// A member of a provider that has a variable of its own.
+pub(crate) struct Member {
+    /// The provider, as a variable can spell it.
+    pub(crate) provider: String,
+    /// The member.
+    pub(crate) key: String,
+    /// Its text.
+    pub(crate) text: Zeroizing<String>,
+}
 
 impl Layers {
     /// Merges the layers. What does not fit is added to the problems and left out, so that one mistake does not hide another.
@@ -123,6 +151,8 @@ impl Layers {
     ) -> Self {
         let mut given = BTreeMap::new();
         from_file(file.unwrap_or_default(), &mut given, problems);
+        let environment: Vec<(String, String)> = environment.into_iter().collect();
+        let members = members(&environment, &read_file, problems);
         let (direct, by_file) = from_environment(environment, problems);
         for (setting, (variable, path)) in by_file {
             if let Some((other, _)) = direct.get(setting) {
@@ -145,19 +175,76 @@ impl Layers {
         for (setting, (variable, value)) in direct {
             given.insert(setting, Given { origin: variable, text: value.into(), file: None });
         }
-        Self(given)
+        Self { settings: given, members }
     }
 
     /// What was given for a setting.
     #[must_use]
     pub fn get(&self, setting: &str) -> Option<&Given> {
-        self.0.get(setting)
+        self.settings.get(setting)
     }
 
     /// Every setting that was given, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Given)> {
-        self.0.iter().map(|(setting, given)| (*setting, given))
+        self.settings.iter().map(|(setting, given)| (*setting, given))
     }
+}
+
+impl Layers {
+    /// Members of providers that have variables of their own.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+}
+
+/// Provider, member, and whether the text is in a file, of the name of a variable: `providers.<name>.<member>`.
+fn member_of(name: &str) -> Option<(&str, &'static str, bool)> {
+    let (provider, key) = name.strip_prefix(PROVIDERS)?.strip_prefix('.')?.split_once('.')?;
+    let is = |(member, has_file): &(&'static str, bool)| {
+        let in_file = *has_file && key.strip_suffix("_file") == Some(*member);
+        (key == *member || in_file).then_some((provider, *member, in_file))
+    };
+    OF_PROVIDERS.iter().find_map(is).filter(|_| !provider.is_empty())
+}
+
+fn spelled(variable: &str) -> Option<String> {
+    Some(variable.strip_prefix(PREFIX)?.replace("__", ".").to_ascii_lowercase())
+}
+
+/// Members of providers out of the environment; a file stands for its text.
+fn members(
+    environment: &[(String, String)],
+    read_file: impl Fn(&Path) -> io::Result<String>,
+    problems: &mut Vec<ConfigError>,
+) -> Vec<Member> {
+    let mut members = Vec::new();
+    for (variable, value) in environment {
+        let Some(name) = spelled(variable) else { continue };
+        let Some((provider, key, in_file)) = member_of(&name) else { continue };
+        let (provider, key) = (provider.to_owned(), key.to_owned());
+        if !in_file {
+            members.push(Member { provider, key, text: value.clone().into() });
+            continue;
+        }
+        let is_direct = |(other, _): &&(String, String)| {
+            spelled(other).is_some_and(|other| format!("{other}_file") == name)
+        };
+        if let Some((other, _)) = environment.iter().find(is_direct) {
+            let rule = format!("and {other} are both set; keep one of them");
+            problems.push(ConfigError::new(variable.clone(), rule));
+            continue;
+        }
+        match read_file(Path::new(value)).map(Zeroizing::new) {
+            Ok(text) => {
+                members.push(Member { provider, key, text: without_newline(&text).to_owned().into() })
+            }
+            Err(error) => problems.push(ConfigError::new(
+                variable.clone(),
+                format!("names a file that can't be read ({})", error.kind()),
+            )),
+        }
+    }
+    members
 }
 
 /// Settings of the TOML file.
@@ -200,6 +287,9 @@ fn from_environment(
             continue;
         }
         let name = name.replace("__", ".").to_ascii_lowercase();
+        if member_of(&name).is_some() {
+            continue;
+        }
         match (lookup(&name), name.strip_suffix("_file").and_then(lookup)) {
             (Some((setting, _)), _) => drop(direct.insert(setting, (variable, value))),
             (None, Some((setting, Password | Secret))) => drop(by_file.insert(setting, (variable, value))),
@@ -235,9 +325,9 @@ fn flatten(text: &str) -> Result<Flat, ConfigError> {
         scalar(value).ok_or_else(|| ConfigError::new(name, "must be a text, number or boolean"))
     };
     for (name, value) in dict {
-        if name == ISSUERS && value.as_dict().is_some() {
+        if MAPS.contains(&name.as_str()) && value.as_dict().is_some() {
             // A map of tables, whose names are the operator's: one setting, as the environment gives it.
-            let text = serde_json::to_string(&value).map_err(|_| ConfigError::new(ISSUERS, "can't be read"));
+            let text = serde_json::to_string(&value).map_err(|_| ConfigError::new(&name, "can't be read"));
             flat.push((name, text));
         } else if let Value::Dict(_, section) = &value {
             for (key, value) in section {

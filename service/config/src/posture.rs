@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use claviger_entity::RoleName;
 
-use crate::{AuditSink, DatabaseUrl, Mesh, RedisUrl, Settings, SubjectPattern, TrustedIssuer};
+use crate::{AuditSink, DatabaseUrl, Mesh, RedisUrl, Settings, SubjectPattern, TokenProvider, TrustedIssuer};
 
 const NONE: &str = "none";
 
@@ -48,6 +48,7 @@ impl Settings {
             ("deletion.waiting_period", self.deletion_waiting_period.to_string()),
             ("http.cors_origins", listed(&self.doors.cors_origins)),
             ("issuers", issuers(&self.issuers)),
+            ("providers", providers(&self.providers)),
             ("redis.url", redis.to_owned()),
             ("seal.master_key", seal.to_owned()),
             ("seal.rotate_every", self.master_rotate_every.map_or_else(|| "never".to_owned(), seconds)),
@@ -92,6 +93,33 @@ fn issuers(issuers: &[TrustedIssuer]) -> String {
         format!(
             "{name}: {url} for {audience}, {}; keys by {from}, token {token}, {stale}, {wait}",
             roles(&issuer.roles)
+        )
+    });
+    let each: Vec<_> = each.collect();
+    if each.is_empty() { NONE.to_owned() } else { each.join("; ") }
+}
+
+/// Where what is kept for users is sent to. Queries of URLs are nobody's business.
+fn providers(providers: &[TokenProvider]) -> String {
+    let place = |url: &str| url.split('?').next().unwrap_or_default().to_owned();
+    let each = providers.iter().map(|provider| {
+        let optional = [
+            ("revocation", &provider.revocation_endpoint),
+            ("introspection", &provider.introspection_endpoint),
+            ("keys", &provider.jwks_uri),
+            ("issuer", &provider.issuer),
+            ("audience", &provider.audience),
+        ];
+        let optional = optional
+            .into_iter()
+            .filter_map(|(what, value)| Some(format!(", {what} {}", place(value.as_deref()?))));
+        format!(
+            "{}: {} as {} by {}{}",
+            provider.name,
+            place(&provider.token_endpoint),
+            provider.client_id,
+            provider.auth_style.as_str(),
+            optional.collect::<String>()
         )
     });
     let each: Vec<_> = each.collect();
@@ -163,6 +191,11 @@ mod tests {
                 "issuers",
                 r#"{"a": {"issuer": "https://a", "audience": "us", "roles": {"s": ["signer", "x"]}}}"#,
                 "a: https://a for us, s=signer+x; keys by discovery, token none, 86400s, 30s",
+            ),
+            (
+                "providers",
+                r#"{"a": {"token_endpoint": "https://a/t?x", "client_id": "us", "client_secret": "client-secret-5", "jwks_uri": "https://a/k"}}"#,
+                "a: https://a/t as us by post, keys https://a/k",
             ),
             ("seal.rotate_every", "0s", "never"),
         ];

@@ -102,7 +102,7 @@ impl Judge<'_> {
             self.problem(origin, "must be {\"socket\": \"/path\", \"roles\": {\"login\": [\"role\"]}}");
             return None;
         };
-        let mut problems = Problems { origin: &origin, name: "mesh", found: Vec::new() };
+        let mut problems = Problems { section: "auth", origin: &origin, name: "mesh", found: Vec::new() };
         if members.keys().any(|member| !matches!(member.as_str(), "socket" | "roles")) {
             problems.add("", "has a member that is none of socket, roles");
         }

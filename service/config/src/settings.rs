@@ -13,8 +13,8 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Audit, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenTimes, TrustedIssuer,
-    Watching, master, postgres,
+    Audit, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenProvider, TokenTimes,
+    TrustedIssuer, Watching, master, postgres,
 };
 
 /// All settings, judged. No `Debug`: some are secrets.
@@ -63,6 +63,8 @@ pub struct Settings {
     pub token_times: TokenTimes,
     /// Issuers whose tokens are credentials.
     pub issuers: Vec<TrustedIssuer>,
+    /// Providers of tokens that are kept for users.
+    pub providers: Vec<TokenProvider>,
     /// TLS of the listener.
     pub tls: Option<Tls>,
     /// Authorities that are trusted beside the machine's wherever this node is the client; in the database's URLs already.
@@ -233,6 +235,7 @@ impl Judge<'_> {
             encryption_key: judge.key_name("tokens.encryption_key", "default-encryption")?,
             token_times: judge.token_times(),
             issuers: judge.issuers(),
+            providers: judge.providers(),
             tls: judge.tls(),
             ca_file: judge.ca_file(),
             audit: judge.audit(&database),

@@ -19,7 +19,7 @@ pub use address::{Addresses, Whence};
 pub use authenticate::{Known, Refusal, authenticate, credential, learn};
 pub use authorize::{Authorizer, facts};
 pub use identity::Identity;
-pub use issuers::{IssuerFigures, Issuers, Learned, reach};
+pub use issuers::{IssuerFigures, Issuers, KeyFailure, Learned, ProviderKeys, reach};
 pub use limiter::{LimitScope, Limiter};
 pub use mesh::{MeshIdentity, Tailscale};
 pub use password::Password;

@@ -252,9 +252,14 @@ pub(super) fn on_place(
             Permission::SecretDelete,
             Permission::SecretList,
         ],
-        Store::AuthTokens => {
-            &[Permission::AuthTokenRead, Permission::AuthTokenWrite, Permission::AuthTokenDelete]
-        }
+        Store::AuthTokens => &[
+            Permission::AuthTokenRead,
+            Permission::AuthTokenWrite,
+            Permission::AuthTokenDelete,
+            Permission::AuthTokenExchange,
+            Permission::AuthTokenLogout,
+            Permission::AuthTokenVerify,
+        ],
         Store::OfflineTokens => {
             &[Permission::OfflineTokenRead, Permission::OfflineTokenWrite, Permission::OfflineTokenDelete]
         }

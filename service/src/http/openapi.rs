@@ -39,6 +39,7 @@ use super::{
         stores::secrets::list, stores::secrets::show, stores::secrets::put, stores::secrets::delete,
         stores::secrets::versions, stores::secret_batch::batch,
         stores::auth_tokens::show, stores::auth_tokens::put, stores::auth_tokens::delete, stores::auth_token_batch::batch,
+        stores::providers::exchange, stores::providers::logout, stores::providers::verify,
         stores::offline_tokens::show, stores::offline_tokens::put, stores::offline_tokens::delete,
         ws::general, ws::topic, ws::ring::presence, ws::ring::ring,
         cluster::show, events::stream, seal::show, seal::rotate, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,

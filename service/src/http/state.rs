@@ -37,6 +37,7 @@ use super::{
 use crate::{
     auth::{Addresses, Authorizer, Identity, Issuers, Limiter, MeshIdentity, Password},
     metrics::Metrics,
+    providers::Providers,
     telemetry::{Context, Spans},
 };
 
@@ -62,6 +63,8 @@ pub struct AppState {
     pub issuers: Issuers,
     /// What is stored for others.
     pub stores: StoresHandle,
+    /// Where tokens of users come from.
+    pub providers: Arc<Providers>,
     /// The schedule.
     pub rotation: RotationHandle,
     /// What is counted for whoever watches.

@@ -200,6 +200,20 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/v1/auth-tokens/{user}/{provider}", Permission::AuthTokenRead, Kind::Use),
     route(Method::PUT, "/v1/auth-tokens/{user}/{provider}", Permission::AuthTokenWrite, Kind::Change),
     route(Method::DELETE, "/v1/auth-tokens/{user}/{provider}", Permission::AuthTokenDelete, Kind::Change),
+    // Their records are part of their transactions: what a provider has given for a code must not be withheld.
+    route(
+        Method::POST,
+        "/v1/auth-tokens/{user}/{provider}/exchange",
+        Permission::AuthTokenExchange,
+        Kind::Change,
+    ),
+    route(
+        Method::POST,
+        "/v1/auth-tokens/{user}/{provider}/logout",
+        Permission::AuthTokenLogout,
+        Kind::Change,
+    ),
+    route(Method::POST, "/v1/auth-tokens/{user}/{provider}/verify", Permission::AuthTokenVerify, Kind::Use),
     route(Method::GET, "/v1/offline-tokens/{user}", Permission::OfflineTokenRead, Kind::Use),
     route(Method::PUT, "/v1/offline-tokens/{user}", Permission::OfflineTokenWrite, Kind::Change),
     route(Method::DELETE, "/v1/offline-tokens/{user}", Permission::OfflineTokenDelete, Kind::Change),
@@ -220,6 +234,7 @@ impl Route {
             Permission::TokenIntrospect,
             Permission::KeyVerify,
             Permission::KeyDecrypt,
+            Permission::AuthTokenVerify,
         ];
         let asks_about_now = about_now.iter().any(|permission| self.access == Access::Needs(*permission));
         self.method == Method::POST && self.kind != Kind::Read && !asks_about_now

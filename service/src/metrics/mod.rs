@@ -10,6 +10,7 @@ mod issuers;
 mod operations;
 mod page;
 mod process;
+mod providers;
 mod requests;
 mod scrape;
 mod sessions;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use claviger_actors::keyring::{Snapshot, figures};
 
-use super::{Metrics, audit, events, issuers, operations::OTHER, page::Page, process, sessions, tokens};
+use super::{
+    Metrics, audit, events, issuers, operations::OTHER, page::Page, process, providers, sessions, tokens,
+};
 use crate::http::state::AppState;
 
 pub(super) fn text(metrics: &Metrics, state: &AppState) -> String {
@@ -25,6 +27,7 @@ pub(super) fn text(metrics: &Metrics, state: &AppState) -> String {
     events::write(&mut page, state);
     sessions::write(&mut page, state);
     issuers::write(&mut page, state);
+    providers::write(&mut page, state);
     audit::write(&mut page, state);
     process::write(&mut page);
     page.text()

@@ -5,6 +5,7 @@ mod credentials;
 mod issuers;
 mod issuers_hostile;
 mod issuers_peer;
+pub(crate) mod peer;
 mod roles;
 mod scopes;
 mod tampering;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use claviger_tests::{Client, Gate, Node};
+use claviger_tests::{Client, Gate, Issuer, Node, issuer::Reply};
 use serde_json::{Value, json};
 
 use super::api_key;
@@ -30,7 +30,15 @@ fn p8_every_role_gets_what_the_table_says() {
     // The master may be rotated once.
     let masters = format!("another-master-9876543210-zyxwvutsrqponml\n{}", claviger_tests::node::MASTER);
     let folder = Node::start().into_folder();
-    let node = Node::within(folder, &[("CLAVIGER_SEAL__MASTER_KEY", &masters)]);
+    let issuer = Issuer::start();
+    issuer.reply("/token", Reply::Json(json!({"access_token": "a"})));
+    issuer.reply("/introspect", Reply::Json(json!({"active": true})));
+    let providers = json!({"idp": {
+        "token_endpoint": issuer.at("/token"), "introspection_endpoint": issuer.at("/introspect"), "client_id": "us", "client_secret": "s",
+    }});
+    let environment =
+        [("CLAVIGER_SEAL__MASTER_KEY", masters.as_str()), ("CLAVIGER_PROVIDERS", &providers.to_string())];
+    let node = Node::within(folder, &environment);
     let admin = node.client();
     let gate = crate::devices::gate(&node);
     // It opens the ring before the master is another one.
@@ -172,6 +180,19 @@ fn in_a_store(admin: &Client, method: &str, path: &str, name: &str) -> (String, 
     let real = of_test(path);
     match (method, path) {
         ("POST", "/v1/secrets/{owner}:batch") => (real, Some(json!({"put": [{"name": name, "value": "s"}]}))),
+        ("POST", path) if path.ends_with("/exchange") => (
+            path.replace("{user}", "test").replace("{provider}", "idp"),
+            Some(json!({"code": "c", "redirect_uri": "https://app.example"})),
+        ),
+        ("POST", path) if path.ends_with("/verify") => {
+            (path.replace("{user}", "test").replace("{provider}", "idp"), Some(json!({"token": "t"})))
+        }
+        ("POST", path) if path.ends_with("/logout") => {
+            let bare = of_test(path.trim_end_matches("/logout"));
+            let put = admin.send("PUT", &bare, Some(body.to_string().into_bytes()), &[]);
+            assert!(matches!(put.status, 200 | 201), "{}", put.text);
+            (real, None)
+        }
         ("POST", _) => {
             let put = json!({"user": "test", "provider": name, "access_token": "a"});
             (real, Some(json!({"put": [put]})))

@@ -56,7 +56,13 @@ fn queries(value: &Value, found: &mut Vec<String>) {
 fn every_name_in_rules_and_dashboard_is_in_a_scrape() {
     let redis = Redis::start();
     let issuers = json!({"nobody": {"issuer": "http://127.0.0.1:9", "audience": "kms"}}).to_string();
-    let node = watched(&[("CLAVIGER_REDIS__URL", &redis.url()), ("CLAVIGER_ISSUERS", &issuers)]);
+    let provider = json!({"token_endpoint": "http://127.0.0.1:9", "client_id": "us", "client_secret": "s"});
+    let providers = json!({ "nobody": provider }).to_string();
+    let node = watched(&[
+        ("CLAVIGER_REDIS__URL", &redis.url()),
+        ("CLAVIGER_ISSUERS", &issuers),
+        ("CLAVIGER_PROVIDERS", &providers),
+    ]);
     // What is counted only once it has happened.
     let admin = node.internal().with_token(Some(node::TOKEN));
     admin.post("/v1/keys/stores/encrypt", &json!({"plaintext": "aGk="})).expect(200);

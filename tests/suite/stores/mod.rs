@@ -5,6 +5,7 @@ mod faults;
 mod import;
 mod isolation;
 mod migration;
+mod providers;
 mod secrets;
 mod thief;
 mod tokens;

@@ -206,7 +206,7 @@ fn what_is_gone_beyond_stays_for_those_who_are_reading() {
                 Revocation { kind: Kind::Subject, mark, cutoff, expires_at: until(at), of: None };
             let bare = &bare;
             async move {
-                bare.database.revoke(&bare.keychain, &revocation, (at, String::new())).await.unwrap();
+                bare.database.revoke(&bare.keychain, (&revocation, None), (at, String::new())).await.unwrap();
                 assert!(bare.database.has_revocation(&bare.keychain, &revocation).await.unwrap());
                 let later = Revocation { cutoff: cutoff.map(|cutoff| cutoff + 1), ..revocation };
                 assert!(!bare.database.has_revocation(&bare.keychain, &later).await.unwrap());

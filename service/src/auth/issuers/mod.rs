@@ -4,6 +4,7 @@
 //! caller whose token names a key that is not known waits for the look-up that may find it, and only so many do.
 
 mod fetch;
+mod keys;
 mod lookups;
 
 use std::{
@@ -28,6 +29,7 @@ use claviger_crypto::{
 };
 use tokio::sync::{Notify, Semaphore, watch};
 
+pub use self::keys::{KeyFailure, ProviderKeys};
 use self::{
     fetch::{FetchError, Fetched, Source, fetch},
     lookups::{LookUps, Wish},
@@ -187,17 +189,7 @@ impl Issuers {
 impl Trusted {
     fn new(settings: &TrustedIssuer) -> io::Result<Self> {
         let named = |(member, rule)| io::Error::other(format!("{}.{member} {rule}", settings.name));
-        Ok(Self {
-            source: Source::of(settings).map_err(named)?,
-            keys: ArcSwapOption::empty(),
-            lookups: Mutex::new(LookUps::new(settings.cooldown, settings.max_stale)),
-            wanted: Notify::new(),
-            ended: watch::Sender::new(0),
-            waiting: Semaphore::new(WAITING_MAX),
-            outcomes: Default::default(),
-            spared: AtomicU64::new(0),
-            settings: settings.clone(),
-        })
+        Ok(Self::of(settings.clone(), Source::of(settings).map_err(named)?))
     }
 
     fn lookups(&self) -> MutexGuard<'_, LookUps> {

@@ -75,6 +75,8 @@ pub struct AuthTokenGot {
     user: Owner,
     provider: ProviderName,
     etag: String,
+    /// Reading these tokens alone would have them refreshed; a batch asks no provider.
+    refresh_due: bool,
     #[serde(flatten)]
     tokens: AuthTokenView,
 }
@@ -96,7 +98,7 @@ pub struct AuthTokenResults {
     put: Vec<ItemResult<AuthTokenWritten>>,
 }
 
-/// Reads and writes tokens of several users. Each item is decided on by itself; all that are written are in one transaction, and a retry
+/// Reads and writes tokens of several users. What is read is as it was written: `refresh_due` says that it should be read alone. Each item is decided on by itself; all that are written are in one transaction, and a retry
 /// with the same `Idempotency-Key` writes nothing again.
 ///
 /// # Errors
@@ -139,11 +141,12 @@ pub async fn batch(
     let get: Vec<ItemResult<AuthTokenGot>> = given
         .get
         .into_iter()
-        .zip(read)
-        .map(|(AuthTokenName { user, provider }, opened)| {
+        .zip(read.into_iter().zip(&reads))
+        .map(|(AuthTokenName { user, provider }, (opened, place))| {
             ItemResult::of(opened.and_then(|opened| {
                 let etag = opened.revision.tag();
-                Ok(AuthTokenGot { user, provider, etag, tokens: AuthTokenView::new(&opened)? })
+                let refresh_due = state.providers.is_due(place, &opened);
+                Ok(AuthTokenGot { user, provider, etag, refresh_due, tokens: AuthTokenView::new(&opened)? })
             }))
         })
         .collect();

@@ -2,7 +2,9 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
-use claviger_actors::stores::{About, Change, Opened, Place, SEALED_MAX, Store, TokenPair, Write};
+use claviger_actors::stores::{
+    About, AuthTokens, Change, Done, Opened, Place, SEALED_MAX, Store, TokenPair, Write,
+};
 use claviger_entity::{Owner, ProviderName};
 use claviger_policy::{Permission, Target};
 use serde::{Deserialize, Serialize};
@@ -39,8 +41,11 @@ pub struct AuthTokenBody {
 impl AuthTokenBody {
     /// As it is stored.
     pub(super) fn write(&self) -> Result<Write, Problem> {
-        let tokens =
-            TokenPair { access_token: self.access_token.clone(), refresh_token: self.refresh_token.clone() };
+        let tokens = TokenPair {
+            access_token: self.access_token.clone(),
+            refresh_token: self.refresh_token.clone(),
+            lifetime: None,
+        };
         for token in [Some(&tokens.access_token), tokens.refresh_token.as_ref()].into_iter().flatten() {
             fitting(token.as_bytes().to_vec().into())?;
         }
@@ -90,30 +95,49 @@ impl AuthTokenView {
             updated_at: opened.updated_at,
         })
     }
+
+    /// Tokens that were written a moment ago.
+    pub(super) fn written(tokens: AuthTokens, done: &Done) -> Result<Self, Problem> {
+        let revision = done.revision.ok_or_else(|| place::missing(Store::AuthTokens))?;
+        Ok(Self {
+            access_token: tokens.pair.access_token,
+            refresh_token: tokens.pair.refresh_token,
+            access_expires_at: tokens.access_expires_at.and_then(whole),
+            refresh_expires_at: tokens.refresh_expires_at.and_then(whole),
+            version: revision.version,
+            updated_at: done.at,
+        })
+    }
+}
+
+/// To the second, as it is kept.
+fn whole(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(at.timestamp(), 0)
 }
 
 fn at(request: &HttpRequest) -> Result<Place, Problem> {
     place::of_path(Target::AuthToken, TOKENS, request.uri().path())
 }
 
-/// Reads the tokens of a user with a provider.
+/// Reads the tokens of a user with a provider. Those of a provider that is configured are refreshed when the access token ends within 15 min, once
+/// in the whole cluster.
 ///
 /// # Errors
-/// `not_found`; `key_state_conflict` when their row was changed from outside.
+/// `not_found`; `reauth_required` when both tokens have ended or the provider refuses them: they are deleted; `refresh_in_progress`, or
+/// `provider_unavailable`, when the access token has ended and there is no new one yet; `key_state_conflict` when their row was changed from outside.
 #[utoipa::path(get, path = "/v1/auth-tokens/{user}/{provider}", tag = "stores", params(("user" = Owner, Path), ("provider" = ProviderName, Path)), responses(
     (status = 200, description = "The tokens", body = AuthTokenView,
         headers(("ETag" = String, description = "For If-Match"))),
 ))]
-pub async fn show(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+pub async fn show(
+    request: HttpRequest,
+    state: Data<AppState>,
+    caller: Caller,
+) -> Result<HttpResponse, Problem> {
     let place = at(&request)?;
-    let opened = current(&state, &place).await?;
+    let opened = state.providers.current(&caller.context_of_part(), &place).await?;
     note_place(&request, &state, &place);
     Ok(shown(HttpResponse::Ok(), opened.revision, &AuthTokenView::new(&opened)?))
-}
-
-/// The tokens that a reader is given. They are those that were written: no provider is asked for new ones.
-async fn current(state: &AppState, place: &Place) -> Result<Opened, Problem> {
-    state.stores.read(place).await?.ok_or_else(|| place::missing(Store::AuthTokens))
 }
 
 /// Writes the tokens of a user with a provider, new or anew; `If-Match` and `If-None-Match` make it conditional.
@@ -139,7 +163,6 @@ pub async fn put(
     note_place(&request, &state, &place);
     let revision = done.revision.ok_or_else(|| place::missing(Store::AuthTokens))?;
     let response = if done.is_new { HttpResponse::Created() } else { HttpResponse::Ok() };
-    let whole = |at: DateTime<Utc>| DateTime::from_timestamp(at.timestamp(), 0);
     let view = AuthTokenView {
         access_token: given.access_token,
         refresh_token: given.refresh_token,

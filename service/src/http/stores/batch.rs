@@ -144,7 +144,14 @@ pub(super) async fn put(
     let mut outcomes = if wanted.is_empty() {
         BTreeMap::new()
     } else {
-        let asked = Wanted { operation: event, is_batch: true, context: &context, still_may, opened_with };
+        let asked = Wanted {
+            operation: event,
+            is_batch: true,
+            context: &context,
+            still_may,
+            opened_with,
+            lease: None,
+        };
         state.stores.change(asked, wanted).await?
     };
     let done = |(number, judged): (usize, Result<Store, Problem>)| {

@@ -11,6 +11,7 @@ mod failure;
 pub mod foreign;
 pub mod offline_tokens;
 pub(crate) mod place;
+pub mod providers;
 pub mod secret_batch;
 pub mod secrets;
 
@@ -90,7 +91,8 @@ async fn change(
     let store = change.place.store();
     let context = caller.context();
     let operation = operation.as_str();
-    let wanted = Wanted { operation, is_batch: false, context: &context, still_may: None, opened_with };
+    let wanted =
+        Wanted { operation, is_batch: false, context: &context, still_may: None, opened_with, lease: None };
     let outcome = state.stores.change_one(wanted, change).await?;
     let fault = || Problem::new(Code::Internal, "the service failed; its log says why");
     outcome.ok_or_else(fault)?.map_err(|refusal| failure::refused(refusal, store))
