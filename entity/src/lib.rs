@@ -10,6 +10,7 @@ pub mod domain;
 pub mod tables;
 
 pub use domain::{
-    Algorithm, ApiKeyName, InvalidValue, KeyName, KeyState, KeyType, Kid, Owner, PolicyName, ProviderName,
-    RoleName, SecretName, Tier, Usage, VersionNumber, duration::HumanDuration, rotation::RotationPolicy,
+    Algorithm, ApiKeyName, DeviceId, DeviceRole, InvalidValue, KeyName, KeyState, KeyType, Kid, Owner,
+    PolicyName, ProviderName, RoleName, Scope, SecretName, Tier, Usage, VersionNumber,
+    duration::HumanDuration, rotation::RotationPolicy,
 };

@@ -9,6 +9,7 @@ pub mod files;
 pub mod hardening;
 pub mod http;
 mod internal;
+mod jammed;
 mod lifecycle;
 pub mod lock;
 pub mod metrics;

@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     audit,
-    auth::{Authorizer, Issuers},
+    auth::{Addresses, Authorizer, Issuers, Limiter, MeshIdentity, Password, Tailscale},
     authorities,
     config::{DatabaseUrl, RedisUrl, Settings},
     files,
@@ -40,9 +40,10 @@ use crate::{
         self, openapi,
         record::{Tally, tell_counted, tell_once},
         state::AppState,
+        ws,
     },
     internal::{self, InternalServer},
-    lifecycle,
+    jammed, lifecycle,
     lock::DatabaseLock,
     metrics::Metrics,
     telemetry::{SpanError, Spans},
@@ -107,6 +108,8 @@ impl Application {
         let redis = redis(&settings).await?;
         let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
+        let password = settings.doors.password_file.as_deref().map(Password::load).transpose();
+        let password = password.map_err(at("ws.password_file"))?;
         let lock = settings.database.file().map(DatabaseLock::acquire).transpose();
         let lock = lock.map_err(at("database.url"))?;
         let masters = masters(&settings, &folder).map_err(at("seal.master_key"))?;
@@ -114,6 +117,7 @@ impl Application {
             files::private_file(file).map_err(at("database.url"))?;
         }
         let listener = TcpListener::bind(settings.listen).map_err(at("server.listen"))?;
+        jammed::are_let_go(&listener);
         let address = listener.local_addr().map_err(at("server.listen"))?;
         let spans = Spans::start(&settings.watching, &settings.node)?;
         let internal = internal::bind(&settings).map_err(at("server.internal_listen"))?;
@@ -140,11 +144,13 @@ impl Application {
         }
         // A node that has not heard from the database since it loaded the ring answers nobody.
         started.cluster.refresh().await;
-        let state = Data::new(state(&settings, started, audited?, (clock, issuer, issuers, spans)));
+        let state = Data::new(state(&settings, started, audited?, (clock, issuer, issuers, spans), password));
         state.masters.keep(state.audit.clone());
         lifecycle::started(&state, &settings).await;
         state.issuers.keep();
         actix_web::rt::spawn(tell_counted(state.clone()));
+        actix_web::rt::spawn(http::health::tell_changes(state.clone()));
+        actix_web::rt::spawn(ws::watch(state.clone()));
         let server = serve(&settings, listener, state.clone())?;
         let internal = internal.map(|listener| InternalServer::new(&settings, listener, state.clone()));
         let internal = internal.transpose().map_err(at("server.internal_listen"))?;
@@ -182,11 +188,22 @@ impl Application {
         stop.await;
         self.state.draining.store(true, Ordering::Relaxed);
         self.state.cluster.drain();
+        // Whoever listens goes elsewhere at once: nobody is to wait for a stream to end.
+        self.state.events.close();
         tracing::info!("stopping");
         // Whoever balances the load looks at /readyz now and then; until it has, requests still come.
         actix_web::rt::time::sleep(self.drain_delay).await;
-        handle.stop(true).await;
-        let served = serving.await.map_err(io::Error::other)?;
+        self.state.sessions.close_all();
+        let stopping = actix_web::rt::spawn(handle.stop(true));
+        let in_flight = || self.state.metrics.in_flight();
+        let served = tokio::select! {
+            served = serving => served.map_err(io::Error::other)?,
+            () = self.state.sessions.only_jammed_left(in_flight) => {
+                tracing::warn!("sessions whose clients take nothing are left behind");
+                Ok(())
+            }
+        };
+        stopping.abort();
         if let Some(internal) = internal {
             // Whoever watches sees the node to its end.
             internal.stop().await?;
@@ -204,10 +221,12 @@ impl Application {
 
 fn state(
     settings: &Settings,
-    Started { ring, tokens, cluster, masters }: Started,
+    Started { ring, tokens, cluster, events, masters }: Started,
     (audit, keeper): (AuditHandle, AuditKeeper),
     (clock, issuer, issuers, spans): (Arc<dyn Clock>, String, Issuers, Spans),
+    password: Option<Password>,
 ) -> AppState {
+    let mesh = settings.doors.mesh.clone();
     AppState {
         rotation: RotationHandle::start(
             ring.clone(),
@@ -231,6 +250,7 @@ fn state(
         tokens,
         token_times: settings.token_times,
         cluster,
+        events,
         max_staleness: settings.max_staleness,
         audit,
         audit_dir: settings.audit.dir.clone(),
@@ -248,6 +268,12 @@ fn state(
         body_limit: settings.body_limit,
         request_timeout: settings.request_timeout,
         draining: AtomicBool::new(false),
+        addresses: Addresses::new(settings.doors.trusted_proxies.clone()),
+        limiter: Limiter::new(settings.doors.failed_attempts),
+        mesh: mesh.map(|mesh| Box::new(Tailscale::new(mesh)) as Box<dyn MeshIdentity>),
+        password,
+        sessions: ws::Sessions::default(),
+        doors: settings.doors.clone(),
     }
 }
 
@@ -404,6 +430,7 @@ fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> R
             .app_data(state.clone())
             .app_data(document.clone())
             .app_data(PayloadConfig::new(body_limit))
+            .app_data(ws::Inside::default())
             .configure(http::configure)
     })
     .workers(settings.workers)

@@ -117,7 +117,9 @@ fn p9_malformed_requests_are_refused_and_break_nothing() {
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (name, method) in [("post", "POST"), ("patch", "PATCH"), ("get", "GET"), ("delete", "DELETE")] {
             if methods.get(name).is_some() {
-                paths.push((method, path.clone()));
+                // Without end otherwise.
+                let path = if path == "/v1/events" { format!("{path}?follow=false") } else { path.clone() };
+                paths.push((method, path));
             }
         }
     }

@@ -39,6 +39,12 @@ pub(crate) const DER_IS_ECDSA: CryptoError = CryptoError::Unsupported("encoding 
 pub(crate) const NO_PREHASH: CryptoError =
     CryptoError::Unsupported("a key of this type does not sign digests");
 
+/// An Ed25519 signature (RFC 8032) under a raw public key, whatever its form: what is none does not verify.
+#[must_use]
+pub fn ed25519(public_key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    signature::UnparsedPublicKey::new(&ED25519, public_key).verify(message, signature).is_ok()
+}
+
 impl PublicKey {
     /// Parses an SPKI (RFC 5280 §4.1.2.7, DER) of an asymmetric type. RSA keys have 2048 to 8192 bits and say `rsaEncryption`: a key
     /// bound to PSS by its own parameters is refused, since they would not be kept.

@@ -133,14 +133,24 @@ impl Engine {
     /// Whatever is forbidden to the one is forbidden to the other in the same words.
     #[must_use]
     pub fn restrains_as_much(&self, one: &PrincipalRef<'_>, other: &PrincipalRef<'_>) -> bool {
+        self.says_as_much(one, other, Effect::Forbid)
+    }
+
+    /// Whatever is permitted to the one is permitted to the other in the same words.
+    #[must_use]
+    pub fn permits_as_much(&self, one: &PrincipalRef<'_>, other: &PrincipalRef<'_>) -> bool {
+        self.says_as_much(one, other, Effect::Permit)
+    }
+
+    fn says_as_much(&self, one: &PrincipalRef<'_>, other: &PrincipalRef<'_>, effect: Effect) -> bool {
         let Some(fixed) = fixed() else { return false };
-        let forbids = |principal| -> BTreeSet<usize> {
+        let said = |principal| -> BTreeSet<usize> {
             self.about(fixed, principal)
-                .filter(|(_, statement)| statement.policy.effect() == Effect::Forbid)
+                .filter(|(_, statement)| statement.policy.effect() == effect)
                 .map(|(index, _)| index)
                 .collect()
         };
-        forbids(one).is_subset(&forbids(other))
+        said(one).is_subset(&said(other))
     }
 
     fn singles_out(&self, principal: &PrincipalRef<'_>, effect: Effect) -> bool {

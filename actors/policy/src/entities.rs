@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
-use claviger_entity::{ApiKeyName, KeyName, KeyType, Owner, PolicyName, RoleName, Tier, Usage};
+use claviger_entity::{ApiKeyName, DeviceId, KeyName, KeyType, Owner, PolicyName, RoleName, Tier, Usage};
 use uuid::Uuid;
 
 use crate::schema::{ADMIN, Fixed, Types};
@@ -27,6 +27,13 @@ pub enum PrincipalRef<'a> {
         /// `sub`.
         subject: &'a str,
         /// Roles that configuration maps the pair to.
+        roles: &'a [RoleName],
+    },
+    /// A device that calls by its own token: `Claviger::Device::"<id>"`, 64 hex digits.
+    Device {
+        /// Identity.
+        id: DeviceId,
+        /// Roles it was given for what it is connected as.
         roles: &'a [RoleName],
     },
 }
@@ -96,7 +103,7 @@ impl PrincipalRef<'_> {
     #[must_use]
     pub const fn roles(&self) -> &[RoleName] {
         match self {
-            Self::ApiKey { roles, .. } | Self::Subject { roles, .. } => roles,
+            Self::ApiKey { roles, .. } | Self::Subject { roles, .. } | Self::Device { roles, .. } => roles,
         }
     }
 
@@ -104,6 +111,7 @@ impl PrincipalRef<'_> {
         match self {
             Self::ApiKey { id, .. } => api_key(types, *id),
             Self::Subject { issuer, subject, .. } => of(&types.subject, &format!("{issuer}#{subject}")),
+            Self::Device { id, .. } => of(&types.device, &id.to_string()),
         }
     }
 
@@ -116,6 +124,7 @@ impl PrincipalRef<'_> {
         let attributes = match self {
             Self::ApiKey { name, .. } => vec![("name", name.as_str())],
             Self::Subject { issuer, subject, .. } => vec![("issuer", *issuer), ("subject", *subject)],
+            Self::Device { .. } => Vec::new(),
         };
         entity(self.uid(types), &attributes, parents, [])
     }

@@ -115,6 +115,8 @@ permissions! {
     RandomGenerate = "random.generate" Deployment,
     /// See the nodes.
     ClusterRead = "cluster.read" Deployment,
+    /// Be told of what happens: of each key to whoever may see it.
+    EventsRead = "events.read" Deployment,
     /// See which master is in use, and how far a rotation is.
     SealRead = "seal.read" Deployment,
     /// Rotate the master.
@@ -135,6 +137,12 @@ permissions! {
     ApiKeyRotate = "api_key.rotate" ApiKey,
     /// Delete API keys.
     ApiKeyDelete = "api_key.delete" ApiKey,
+    /// See devices, and those that wait for an approval.
+    DeviceRead = "device.read" Deployment,
+    /// Approve, reject and remove devices.
+    DevicePair = "device.pair" Deployment,
+    /// Give a device a new token, or take it.
+    DeviceToken = "device.token" Deployment,
     /// See policies.
     PolicyRead = "policy.read" Policy,
     /// Write policies.

@@ -9,8 +9,21 @@ use crate::permission::{Permission, Permissions};
 /// The role that may do everything.
 pub const ADMIN: &str = "admin";
 /// Roles with a shipped meaning.
-pub const SHIPPED_ROLES: [&str; 8] =
-    [ADMIN, "operator", "signer", "verifier", "encrypter", "auditor", "custodian", "owner"];
+pub const SHIPPED_ROLES: [&str; 13] = [
+    ADMIN,
+    "operator",
+    "signer",
+    "verifier",
+    "encrypter",
+    "auditor",
+    "custodian",
+    "owner",
+    "operator.read",
+    "operator.write",
+    "operator.admin",
+    "operator.pairing",
+    "node.sync",
+];
 /// What names of shipped policies start with; nobody else's may.
 pub const SHIPPED_PREFIX: &str = "claviger.";
 
@@ -46,6 +59,7 @@ pub(crate) struct Fixed {
 pub(crate) struct Types {
     pub(crate) api_key: EntityTypeName,
     pub(crate) subject: EntityTypeName,
+    pub(crate) device: EntityTypeName,
     pub(crate) role: EntityTypeName,
     pub(crate) key: EntityTypeName,
     pub(crate) policy: EntityTypeName,
@@ -82,6 +96,7 @@ fn build() -> Option<Fixed> {
         types: Types {
             api_key: name("Claviger::ApiKey")?,
             subject: name("Claviger::Subject")?,
+            device: name("Claviger::Device")?,
             role: name("Claviger::Role")?,
             key: name("Claviger::Key")?,
             policy: name("Claviger::Policy")?,

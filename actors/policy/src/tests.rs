@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use claviger_entity::{ApiKeyName, KeyName, KeyType, Owner, PolicyName, RoleName, Tier, Usage};
+use claviger_entity::{ApiKeyName, DeviceId, KeyName, KeyType, Owner, PolicyName, RoleName, Tier, Usage};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -116,6 +116,7 @@ fn shipped_roles_hold_what_they_are_documented_to_hold() {
                 AuditVerify,
                 AuditHash,
                 MetricsRead,
+                DeviceRead,
             ],
         ),
         (
@@ -134,7 +135,19 @@ fn shipped_roles_hold_what_they_are_documented_to_hold() {
         ),
         ("verifier", &[KeyVerify, TokenVerify, TokenIntrospect]),
         ("encrypter", &[KeyEncrypt, KeyDecrypt, KeyRewrap, KeyDatakey, RandomGenerate]),
-        ("auditor", &[ApiKeyRead, PolicyRead, ClusterRead, AuditRead, AuditVerify, AuditHash, MetricsRead]),
+        (
+            "auditor",
+            &[
+                ApiKeyRead,
+                DeviceRead,
+                PolicyRead,
+                ClusterRead,
+                AuditRead,
+                AuditVerify,
+                AuditHash,
+                MetricsRead,
+            ],
+        ),
     ];
     let (world, engine) = (World::new("orders", &[]), engine(&[]));
     for (name, held) in table {
@@ -150,6 +163,65 @@ fn shipped_roles_hold_what_they_are_documented_to_hold() {
         for nobody in [&[][..], &["Admin"], &["administrator"], &["claviger.admin"]] {
             assert!(!world.permits(&engine, &roles(nobody), permission), "{nobody:?} {permission:?}");
         }
+    }
+}
+
+/// Roles that are called as scopes hold what sessions do with the scope, and nothing else; for API keys as for devices.
+#[test]
+fn roles_of_scopes_hold_what_the_scopes_stand_for() {
+    use Permission::*;
+    let table: [(&str, &[Permission]); 5] = [
+        ("operator.read", &[KeyRead, KeyReadPublic, KeyVerify, TokenVerify, ClusterRead]),
+        ("operator.write", &[KeySign, KeyEncrypt, KeyDecrypt, TokenIssue]),
+        ("operator.admin", &[KeyRotate, TokenRevoke, TokenRevokeAny, AuditRead, DeviceRead, DeviceToken]),
+        ("operator.pairing", &[DeviceRead, DevicePair]),
+        ("node.sync", &[KeyRead, KeyReadPublic]),
+    ];
+    let (world, engine) = (World::new("orders", &[]), engine(&[]));
+    for (name, held) in table {
+        assert!(SHIPPED_ROLES.contains(&name));
+        let role = roles(&[name]);
+        let device = PrincipalRef::Device { id: DeviceId::new([7; 32]), roles: &role };
+        for &permission in Permission::ALL {
+            let expected = held.contains(&permission);
+            assert_eq!(world.permits(&engine, &role, permission), expected, "{name} {permission:?}");
+            let permits = engine.permits(&device, permission, &world.resource(permission));
+            assert_eq!(permits, expected, "{name} {permission:?}");
+        }
+    }
+}
+
+/// A policy about one kind of principal gives nothing to another, and whoever hands something on can be held against it.
+#[test]
+fn devices_are_a_kind_of_their_own() {
+    let name: ApiKeyName = "ci".parse().unwrap();
+    let held = roles(&["deployer"]);
+    let key = PrincipalRef::ApiKey { id: Uuid::from_u128(7), name: &name, roles: &held };
+    let device = PrincipalRef::Device { id: DeviceId::new([7; 32]), roles: &held };
+    let table = [
+        ("principal in Claviger::Role::\"deployer\"", true, true),
+        ("principal", true, true),
+        ("principal is Claviger::Device in Claviger::Role::\"deployer\"", false, true),
+        ("principal is Claviger::Device", false, true),
+        ("principal is Claviger::ApiKey in Claviger::Role::\"deployer\"", true, false),
+    ];
+    for (who, of_key, of_device) in table {
+        let engine =
+            engine(&[&format!("permit ({who}, action == Claviger::Action::\"random.generate\", resource);")]);
+        let may = |principal| engine.permits(principal, Permission::RandomGenerate, &ResourceRef::Deployment);
+        assert_eq!((may(&key), may(&device)), (of_key, of_device), "{who}");
+        assert_eq!(engine.permits_as_much(&device, &key), of_key || !of_device, "{who}");
+        assert!(!engine.favours(&device), "{who}");
+    }
+    let id = "07".repeat(32);
+    let engine = engine(&[&format!("permit (principal == Claviger::Device::\"{id}\", action, resource);")]);
+    assert!(engine.favours(&device) && !engine.favours(&key));
+    // What a device says of itself is nothing that a policy could ask.
+    for asked in ["name", "platform"] {
+        let text = format!(
+            "permit (principal is Claviger::Device, action, resource) when {{ principal.{asked} == \"x\" }};"
+        );
+        assert!(PolicyDocument::parse(&"p".parse().unwrap(), &text).is_err());
     }
 }
 
@@ -360,11 +432,11 @@ proptest! {
     /// The index leaves out only what could not have mattered.
     #[test]
     fn the_index_decides_as_the_whole_set_does(
-        picks in prop::collection::vec((0_usize..6, 0_usize..4, any::<bool>()), 0..12),
+        picks in prop::collection::vec((0_usize..7, 0_usize..4, any::<bool>()), 0..12),
         held in prop::collection::vec(0_usize..3, 0..3),
         asked in 0_usize..Permission::ALL.len(),
     ) {
-        let who = ["principal", "principal is Claviger::ApiKey", "principal is Claviger::Subject", "principal in Claviger::Role::\"a\"", "principal in Claviger::Role::\"b\"",
+        let who = ["principal", "principal is Claviger::ApiKey", "principal is Claviger::Subject", "principal in Claviger::Role::\"a\"", "principal in Claviger::Role::\"b\"", "principal is Claviger::Device",
             "principal == Claviger::ApiKey::\"00000000000000000000000000000007\""];
         let what = ["action", "action == Claviger::Action::\"key.read\"", "action in Claviger::Action::\"signing\"",
             "action in [Claviger::Action::\"key.read\", Claviger::Action::\"encrypting\"]"];

@@ -5,6 +5,15 @@ use claviger_policy::{Engine, PrincipalRef};
 use super::PrincipalRecord;
 use crate::keyring::record::Time;
 
+/// Who hands something on.
+#[derive(Debug, Clone, Copy)]
+pub struct Giver<'a> {
+    /// Who.
+    pub principal: PrincipalRef<'a>,
+    /// When their own credential ends.
+    pub ends_at: Option<Time>,
+}
+
 /// The credential that a caller would have in hand.
 #[derive(Debug, Clone, Copy)]
 pub struct Handed<'a> {
@@ -14,40 +23,50 @@ pub struct Handed<'a> {
     pub expires_at: Option<Time>,
 }
 
+impl<'a> Giver<'a> {
+    /// The holder of an API key, whose secret may be one that was replaced.
+    #[must_use]
+    pub fn of_api_key(record: &'a PrincipalRecord, replaced_until: Option<Time>) -> Self {
+        let ends_at = record.expires_at.into_iter().chain(replaced_until).min();
+        Self { principal: record.as_policy_ref(), ends_at }
+    }
+}
+
 /// Judges whether the giver may have this credential: with it they can do what its holder can, for as long as it lasts.
 ///
 /// # Errors
 /// A sentence that says why not.
-pub fn may_hand_on(
-    engine: &Engine,
-    giver: &PrincipalRecord,
-    replaced_until: Option<Time>,
-    handed: &Handed<'_>,
-) -> Result<(), &'static str> {
-    let own = giver.as_policy_ref();
+pub fn may_hand_on(engine: &Engine, giver: &Giver<'_>, handed: &Handed<'_>) -> Result<(), &'static str> {
+    let own = &giver.principal;
     if own.is_admin() {
         return Ok(());
     }
-    if !handed.principal.roles().iter().all(|role| giver.roles.contains(role)) {
-        return Err("only an administrator may give roles that the caller does not hold");
+    if !handed.principal.roles().iter().all(|role| own.roles().contains(role)) {
+        return Err("only an administrator may give roles that the caller does not hold; see roles");
     }
-    let ends = giver.expires_at.into_iter().chain(replaced_until).min();
-    if ends.is_some_and(|own| handed.expires_at.is_none_or(|given| given > own)) {
-        return Err("only an administrator may give an API key that outlives the caller's; see expires_at");
+    if giver.ends_at.is_some_and(|own| handed.expires_at.is_none_or(|given| given > own)) {
+        return Err(
+            "only an administrator may give a credential that outlives the caller's; an API key may expire at expires_at",
+        );
     }
     if engine.favours(&handed.principal) {
         return Err(
-            "a policy speaks of this API key by its id or name, so only an administrator may give its secret",
+            "a policy speaks of this API key or device by its id or name, so only an administrator may give its secret",
         );
     }
-    if !engine.restrains_as_much(&own, &handed.principal) {
+    if !engine.permits_as_much(&handed.principal, own) {
+        return Err(
+            "a policy permits devices what it does not permit the caller, so only an administrator may give it",
+        );
+    }
+    if !engine.restrains_as_much(own, &handed.principal) {
         return Err(
             "a policy forbids the caller's roles something that these roles may do, so only an administrator may give them",
         );
     }
-    if engine.restrains(&own) {
+    if engine.restrains(own) {
         return Err(
-            "a policy forbids the caller something by id or name, so only an administrator may give further API keys",
+            "a policy forbids the caller something by id or name, so only an administrator may give further credentials",
         );
     }
     Ok(())

@@ -14,7 +14,7 @@ mod tests;
 
 pub use api_keys::{ApiKeyChange, ApiKeyCommand, ApiKeySubject, NewSecret};
 pub use error::AccessError;
-pub use handing::{Handed, may_hand_on};
+pub use handing::{Giver, Handed, may_hand_on};
 pub use policies::{PolicyChange, PolicyCommand, PolicySubject};
 pub use record::{PolicyRecord, PreviousToken, Principal, PrincipalRecord};
 pub use state::{Access, Expected, Manifest};

@@ -63,6 +63,9 @@ pub struct Subject {
     /// The API key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key: Option<String>,
+    /// The device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// The policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,

@@ -61,7 +61,7 @@ pub enum HintError {
 pub struct RedisLink(managed::Pool<Source>);
 
 /// Where connections come from.
-pub(super) enum Source {
+pub(crate) enum Source {
     Server(Box<Client>),
     Sentinels(Box<Mutex<SentinelClient>>),
 }
@@ -92,7 +92,7 @@ impl RedisLink {
         made.map_err(|_| HintError::Unreachable("it does not answer in time".to_owned()))?.map(drop)
     }
 
-    pub(super) async fn connection(&self) -> Result<managed::Object<Source>, HintError> {
+    pub(crate) async fn connection(&self) -> Result<managed::Object<Source>, HintError> {
         self.0.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error,
             error @ (PoolError::Timeout(_)

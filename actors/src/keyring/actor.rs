@@ -22,7 +22,12 @@ use super::{
     snapshot::{Epoch, Snapshot},
     writer::{Round, Writer, Written},
 };
-use crate::{access::AccessError, clock::Clock, store::StoreError};
+use crate::{
+    access::AccessError,
+    clock::Clock,
+    devices::{ActingDevice, DeviceError},
+    store::StoreError,
+};
 
 /// Longest time for one change; a database that is cut off must not hold the ring for ever.
 const WRITE_MAX: Duration = Duration::from_secs(10);
@@ -38,6 +43,8 @@ pub struct ChangeContext {
     pub actor_id: Option<String>,
     /// The API key that asks; it must still be accepted when the change is made.
     pub api_key: Option<uuid::Uuid>,
+    /// The device that asks; likewise.
+    pub device: Option<ActingDevice>,
     /// Whether the caller still may, asked again when the change is made on a ring with other policies than they were judged by.
     pub still_may: Option<StillMay>,
     /// `X-Request-Id` of the request.
@@ -54,6 +61,7 @@ impl ChangeContext {
             actor: "system".to_owned(),
             actor_id: None,
             api_key: None,
+            device: None,
             still_may: None,
             request_id: request_id.into(),
             idempotency: None,
@@ -107,8 +115,11 @@ pub enum RingFailure {
     /// API keys or policies refused.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// Devices refused.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Whoever asked for the change is not accepted any more.
-    #[error("the API key is not accepted any more")]
+    #[error("the credential is not accepted any more")]
     ActorGone,
     /// Policies have changed since the caller was judged.
     #[error("policies do not permit this any more")]

@@ -21,6 +21,7 @@ use crate::{
     access::PrincipalRecord,
     clock::{Clock, ClusterClock, uptime},
     cluster::{ClusterHandle, Hints, RedisLink},
+    events::EventsHandle,
     masters::{GivenMasters, Held, MasterSettings, MastersHandle},
     store::{Database, NodeRow, StoreError},
     tokens::{Loaded, TokensHandle},
@@ -85,6 +86,8 @@ pub struct Started {
     pub tokens: TokensHandle,
     /// The other nodes.
     pub cluster: ClusterHandle,
+    /// What happens.
+    pub events: EventsHandle,
     /// Masters.
     pub masters: MastersHandle,
 }
@@ -238,7 +241,7 @@ impl Booted {
     #[must_use]
     pub fn start(self, redis: Option<RedisLink>, masters: MasterSettings) -> Started {
         let deployment = self.writer.keychain.deployment();
-        let hints = redis.map(|link| Hints::new(link, deployment));
+        let hints = redis.clone().map(|link| Hints::new(link, deployment));
         let node = self.writer.node.clone();
         let ring =
             KeyRingHandle::start(self.writer, self.snapshot, Arc::clone(&self.clock) as Arc<dyn Clock>);
@@ -247,7 +250,10 @@ impl Booted {
         let known = (ring.clone(), tokens.clone(), Arc::clone(&self.held));
         let cluster = ClusterHandle::start(known, Arc::clone(&self.clock), self.row, hints);
         let known = (ring.clone(), cluster.clone());
+        let redis = redis.map(|link| (link, deployment));
+        let told = (ring.clone(), &tokens, cluster.clone());
+        let events = EventsHandle::start(told, Arc::clone(&self.clock), redis);
         let masters = MastersHandle::new(self.held, known, self.clock, node, masters);
-        Started { ring, tokens, cluster, masters }
+        Started { ring, tokens, cluster, events, masters }
     }
 }

@@ -41,6 +41,11 @@ pub(crate) trait RingCommand: Send + 'static {
         Vec::new()
     }
 
+    /// The pairing request that this settles: it must still wait.
+    fn settles(_change: &Self::Change) -> Option<Uuid> {
+        None
+    }
+
     /// What the answer will name.
     fn subject(change: &Self::Change) -> Self::Subject;
 

@@ -33,6 +33,8 @@ use crate::{
 const CLOSE_MAX: Duration = Duration::from_secs(3);
 /// How many changes may wait for the one writer; beyond it callers are refused.
 pub(super) const WAITING_CHANGES: usize = 1_024;
+/// How many pairing requests of a node may be on their way to the database: nobody's work waits behind more of them.
+const WAITING_REQUESTS: usize = 8;
 
 /// Reads the ring without waiting and asks for its changes. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +44,9 @@ pub struct KeyRingHandle {
     changed: watch::Receiver<Epoch>,
     made: watch::Receiver<Epoch>,
     pub(super) permits: Arc<Semaphore>,
+    /// Pairing requests on their way to the database.
+    pub(super) pairing: Arc<Semaphore>,
+    node: Arc<str>,
     pub(super) tally: Arc<Tally>,
     forge: Forge,
     database: Database,
@@ -56,7 +61,7 @@ impl KeyRingHandle {
         let (sender, changed) = watch::channel(snapshot.epoch);
         let (making, made) = watch::channel(snapshot.epoch);
         let published = Arc::new(ArcSwap::new(snapshot));
-        let database = writer.database.clone();
+        let (database, node) = (writer.database.clone(), writer.node.as_str().into());
         let (rewound, older) = (Arc::new(AtomicBool::new(false)), Arc::<Older>::default());
         let tally = Arc::<Tally>::default();
         let ring = KeyRing {
@@ -80,6 +85,8 @@ impl KeyRingHandle {
             changed,
             made,
             permits,
+            pairing: Arc::new(Semaphore::new(WAITING_REQUESTS)),
+            node,
             tally,
             forge: Forge::new(),
             database,
@@ -305,6 +312,11 @@ impl KeyRingHandle {
         let keychain = Arc::clone(self.snapshot().keychain());
         let question = |database: Database| async move { database.remember(&keychain, &record).await };
         self.database.at_home(question).await
+    }
+
+    /// Name of this node.
+    pub(super) fn node(&self) -> &str {
+        &self.node
     }
 
     /// The store, for what lives beside the ring.

@@ -64,6 +64,12 @@ pub fn token_hash(snapshot: &Snapshot, token: &[u8]) -> Option<[u8; 32]> {
     keyed_hash(snapshot, b"token v1:", token)
 }
 
+/// Keyed hash of a device token; `None` when the hashing key is quarantined.
+#[must_use]
+pub fn device_token_hash(snapshot: &Snapshot, token: &[u8]) -> Option<[u8; 32]> {
+    keyed_hash(snapshot, b"device token v1:", token)
+}
+
 /// Keyed hash of an id that a replaced system used.
 #[must_use]
 pub fn alias_hash(snapshot: &Snapshot, id: &[u8]) -> Option<[u8; 32]> {
@@ -79,6 +85,11 @@ pub(crate) fn refresh_hash(snapshot: &Snapshot, token: &[u8]) -> Option<[u8; 32]
 #[must_use]
 pub fn request_hash(snapshot: &Snapshot, digest: &[u8; 32]) -> Option<[u8; 32]> {
     keyed_hash(snapshot, b"retried request v1:", digest)
+}
+
+/// The secret under which it is sealed what subscribers are told of a revocation.
+pub(crate) fn telling_secret(snapshot: &Snapshot) -> Option<[u8; 32]> {
+    keyed_hash(snapshot, b"revocation tellings v1:", &[])
 }
 
 /// The secret under which revoked things are marked.

@@ -9,6 +9,7 @@ mod audit;
 pub mod boot;
 mod command;
 pub mod core;
+mod devices;
 pub mod figures;
 mod forge;
 mod handle;

@@ -15,14 +15,16 @@ use claviger_entity::{KeyName, KeyState, Kid};
 use rpds::HashTrieMapSync;
 
 use super::{
+    actor::ChangeContext,
     core::{Ring, RingError},
     jwks::Jwks,
-    record::{Key, Quarantined, VersionRecord},
+    record::{Key, Quarantined, Time, VersionRecord},
 };
 use crate::{
     access::Access,
     audit::signed::Signing,
     clock::uptime,
+    devices::Devices,
     seal::{Binding, Keychain},
     store::Changes,
 };
@@ -118,6 +120,7 @@ pub struct Snapshot {
     slots: HashTrieMapSync<Kid, Slot>,
     aliases: HashTrieMapSync<[u8; 32], Vec<Kid>>,
     access: Access,
+    devices: Devices,
     access_revision: u64,
     keychain: Arc<Keychain>,
     jwks: OnceLock<Arc<Jwks>>,
@@ -172,6 +175,7 @@ impl Snapshot {
             slots: HashTrieMapSync::default(),
             aliases: HashTrieMapSync::default(),
             access,
+            devices: Devices::default(),
             access_revision: fresh_revision(),
             keychain,
             jwks: OnceLock::new(),
@@ -196,6 +200,7 @@ impl Snapshot {
             slots: self.slots.clone(),
             aliases: self.aliases.clone(),
             access: self.access.clone(),
+            devices: self.devices.clone(),
             access_revision: if relabelled { fresh_revision() } else { self.access_revision },
             keychain: Arc::clone(&self.keychain),
             jwks: OnceLock::new(),
@@ -220,12 +225,25 @@ impl Snapshot {
             slots: self.slots.clone(),
             aliases: self.aliases.clone(),
             access,
+            devices: self.devices.clone(),
             access_revision: if decides { fresh_revision() } else { self.access_revision },
             keychain: Arc::clone(&self.keychain),
             jwks: self.jwks.clone(),
             signing: OnceLock::new(),
             hasher: OnceLock::new(),
         }
+    }
+
+    /// The snapshot after a change of devices; `decides` says that policies may judge otherwise now.
+    #[must_use]
+    pub(crate) fn with_devices(&self, position: Position, devices: Devices, decides: bool) -> Self {
+        self.with_access(position, self.access.clone(), decides).knowing(devices)
+    }
+
+    /// The same with these devices.
+    pub(crate) fn knowing(mut self, devices: Devices) -> Self {
+        self.devices = devices;
+        self
     }
 
     fn index(&mut self, key: &Key) {
@@ -251,7 +269,7 @@ impl Snapshot {
     #[must_use]
     pub fn follow(&self, changes: Changes) -> Self {
         let (mut ring, mut relabelled, mut access) = (self.ring.clone(), false, self.access.clone());
-        let decides = !changes.policies.is_empty();
+        let mut decides = !changes.policies.is_empty();
         let keys: Vec<KeyName> = changes.keys.iter().map(|key| key.record.name.clone()).collect();
         for key in changes.keys {
             let before = ring.any(&key.record.name);
@@ -264,7 +282,12 @@ impl Snapshot {
         for (name, record) in changes.policies {
             access = access.with_policy(&name, record, changes.manifest.clone());
         }
-        let mut next = self.with_access(changes.position, access, decides || relabelled);
+        let mut devices = self.devices.clone();
+        for (id, device) in changes.devices {
+            decides |= devices.judges_otherwise(&id, device.as_ref());
+            devices = devices.with(&id, device);
+        }
+        let mut next = self.with_access(changes.position, access, decides || relabelled).knowing(devices);
         if !keys.is_empty() {
             next.jwks = OnceLock::new();
         }
@@ -303,6 +326,19 @@ impl Snapshot {
     #[must_use]
     pub const fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// The devices.
+    #[must_use]
+    pub const fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    /// Whoever asks for a change is still somebody.
+    pub(crate) fn accepts(&self, context: &ChangeContext, now: Time) -> bool {
+        let is_live = |id| self.access.api_key(id).is_some_and(|principal| principal.record.is_live(now));
+        context.api_key.is_none_or(is_live)
+            && context.device.is_none_or(|device| self.devices.still(&device).is_some())
     }
 
     /// Moves whenever policies may judge otherwise: with policies and labels, never with a rotation. Decisions are kept under it.

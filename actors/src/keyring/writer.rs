@@ -16,6 +16,7 @@ use super::{
 use crate::{
     audit::event,
     clock::Clock,
+    devices::DeviceError,
     seal::Keychain,
     store::{ChangeSet, Database, Followed, IdempotencyRecord, LoadedRing, StoreError, Turn},
 };
@@ -74,8 +75,7 @@ impl Writer {
         context: &ChangeContext,
         now: Time,
     ) -> Result<Written<C::Subject>, RingFailure> {
-        let is_live = |id| base.access().api_key(id).is_some_and(|principal| principal.record.is_live(now));
-        if context.api_key.is_some_and(|id| !is_live(id)) {
+        if !base.accepts(context, now) {
             return Err(RingFailure::ActorGone);
         }
         if let Some(judged) = &context.still_may
@@ -92,6 +92,11 @@ impl Writer {
         let mut change = command.decide(base, now)?;
         if turn.is_needed(&C::ended(&change, base)).await.map_err(RingFailure::Storage)? {
             return Err(RingFailure::Refused(STILL_NEEDED));
+        }
+        if let Some(request) = C::settles(&change)
+            && !turn.has_request(request).await.map_err(RingFailure::Storage)?
+        {
+            return Err(DeviceError::NoRequest.into());
         }
         C::seal(&mut change, &self.keychain)?;
         let epoch = Epoch(base.epoch.0 + 1);
@@ -169,7 +174,7 @@ pub(super) fn snapshot(loaded: LoadedRing, keychain: &Arc<Keychain>) -> Snapshot
         tracing::error!(key = row.key, version = row.version, finding = row.finding, "row quarantined");
     }
     let ring = Ring::new(loaded.keys, loaded.quarantined);
-    Snapshot::new(loaded.position, ring, loaded.access, Arc::clone(keychain))
+    Snapshot::new(loaded.position, ring, loaded.access, Arc::clone(keychain)).knowing(loaded.devices)
 }
 
 fn remembered<S: Serialize>(

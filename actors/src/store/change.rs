@@ -1,7 +1,7 @@
 //! One change of the ring, one transaction.
 
 use claviger_entity::{
-    PolicyName,
+    DeviceId, PolicyName,
     tables::{change, key, key_version, policy, principal, ring_meta},
 };
 use sea_orm::{
@@ -13,10 +13,11 @@ use uuid::Uuid;
 use super::{
     Database, EventRow, IdempotencyRecord, StoreError, audit,
     follow::{self, Followed},
-    idempotency, meta, retry, rows, slow,
+    idempotency, meta, pairing, retry, rows, slow,
 };
 use crate::{
     access::{Manifest, PolicyRecord, PrincipalRecord},
+    devices::{Device, Settled},
     keyring::{
         Position,
         core::{Event, Subject},
@@ -39,6 +40,10 @@ pub struct ChangeSet {
     pub manifest: Option<Manifest>,
     /// The deployment has its first administrator now.
     pub bootstrapped: bool,
+    /// A device.
+    pub device: Option<DeviceWrite>,
+    /// Pairing requests that this ends.
+    pub settled: Option<Settled>,
     /// Lines of the change log.
     pub lines: Vec<LogLine>,
     /// The audit record, part of the transaction so that no change goes unrecorded.
@@ -57,6 +62,14 @@ pub enum PolicyWrite {
     Put(Box<PolicyRecord>),
     /// It goes.
     Delete(PolicyName),
+}
+
+/// What happens to a device's row.
+pub enum DeviceWrite {
+    /// It is written; a damaged one too.
+    Put(Box<Device>),
+    /// It goes.
+    Delete(DeviceId),
 }
 
 /// A line of the change log.
@@ -99,6 +112,8 @@ impl ChangeSet {
             policy: None,
             manifest: None,
             bootstrapped: false,
+            device: None,
+            settled: None,
             lines: Vec::new(),
             audit,
             at,
@@ -242,6 +257,12 @@ impl Turn {
         }
         if let Some(write) = &set.policy {
             write_policy(transaction, keychain, write).await?;
+        }
+        if let Some(write) = &set.device {
+            pairing::write_device(transaction, keychain, write).await?;
+        }
+        if let Some(settled) = set.settled {
+            pairing::settle(transaction, settled).await?;
         }
         log(transaction, set, &position, &record).await?;
         // A record of ours that is none would be a fault of ours, and no reason to refuse the change: the change log has it.

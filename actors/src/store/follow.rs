@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use claviger_entity::{
-    PolicyName,
-    tables::{change, key, key_version, policy, principal, ring_meta},
+    DeviceId, PolicyName,
+    tables::{change, device, key, key_version, policy, principal, ring_meta},
 };
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait, QueryFilter as _, QueryOrder as _, QuerySelect as _,
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     access::{Manifest, PolicyRecord, PrincipalRecord},
+    devices::Device,
     keyring::{
         Position,
         record::{Key, VersionRecord},
@@ -53,6 +54,8 @@ pub struct Changes {
     pub policies: Vec<(PolicyName, Option<PolicyRecord>)>,
     /// The policies that there should be.
     pub manifest: Manifest,
+    /// Devices, those that are gone without a record.
+    pub devices: Vec<(DeviceId, Option<Device>)>,
 }
 
 /// What a record says that it is about.
@@ -61,6 +64,9 @@ struct Record {
     key: Option<String>,
     api_key: Option<String>,
     policy: Option<String>,
+    device: Option<DeviceId>,
+    /// It was settled, and that was all.
+    pairing_request: Option<Uuid>,
 }
 
 /// What the lines of the change log name.
@@ -69,6 +75,7 @@ struct Named {
     keys: BTreeSet<String>,
     principals: BTreeSet<Uuid>,
     policies: BTreeSet<String>,
+    devices: BTreeSet<DeviceId>,
 }
 
 impl Database {
@@ -144,7 +151,11 @@ fn chained(lines: &[change::Model], from: &Position) -> Option<(Named, Position)
             Record { key: Some(key), .. } => drop(named.keys.insert(key)),
             Record { api_key: Some(id), .. } => drop(named.principals.insert(Uuid::try_parse(&id).ok()?)),
             Record { policy: Some(name), .. } => drop(named.policies.insert(name)),
-            Record { key: None, api_key: None, policy: None } => return None,
+            Record { device: Some(id), .. } => drop(named.devices.insert(id)),
+            Record { pairing_request: Some(_), .. } => {}
+            Record { key: None, api_key: None, policy: None, device: None, pairing_request: None } => {
+                return None;
+            }
         }
     }
     Some((named, at))
@@ -164,7 +175,8 @@ async fn changes(
     let Some(policies) = policies(connection, keychain, named.policies, &manifest).await? else {
         return Ok(None);
     };
-    Ok(Some(Changes { position, keys, principals, policies, manifest }))
+    let Some(devices) = devices(connection, keychain, named.devices).await? else { return Ok(None) };
+    Ok(Some(Changes { position, keys, principals, policies, manifest, devices }))
 }
 
 async fn keys(
@@ -247,4 +259,23 @@ async fn policies(
         policies.push((parsed, record));
     }
     Ok(Some(policies))
+}
+
+async fn devices(
+    connection: &impl ConnectionTrait,
+    keychain: &Keychain,
+    ids: BTreeSet<DeviceId>,
+) -> Result<Option<Vec<(DeviceId, Option<Device>)>>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let wanted = ids.iter().map(ToString::to_string);
+    let query = device::Entity::find().filter(device::Column::Id.is_in(wanted));
+    // Those of which nothing is found are gone.
+    let mut devices: BTreeMap<DeviceId, Option<Device>> = ids.into_iter().map(|id| (id, None)).collect();
+    for row in connection.query_all_raw(query.build(connection.get_database_backend())).await? {
+        let Ok(device) = load::device_of(keychain, &row) else { return Ok(None) };
+        devices.insert(device.id, Some(device));
+    }
+    Ok(Some(devices.into_iter().collect()))
 }

@@ -1,8 +1,11 @@
 //! Reading the whole ring, row by row, so that one bad row costs one row.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use claviger_entity::tables::{key, key_version, policy, principal, principal_use, ring_meta};
+use claviger_entity::{
+    DeviceId,
+    tables::{device, key, key_version, policy, principal, principal_use, ring_meta},
+};
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, IsolationLevel, Iterable, ModelTrait,
     QueryOrder as _, QueryResult, QueryTrait as _, TransactionTrait as _,
@@ -11,6 +14,7 @@ use sea_orm::{
 use super::{Database, StoreError, meta, rows};
 use crate::{
     access::{Access, Manifest, PolicyRecord, Principal},
+    devices::{Device, Devices},
     keyring::{
         Position,
         record::{Key, KeyRecord, Quarantined, VersionRecord},
@@ -28,6 +32,8 @@ pub struct LoadedRing {
     pub quarantined: Vec<Quarantined>,
     /// Principals and policies whose rows are sound.
     pub access: Access,
+    /// Devices, likewise.
+    pub devices: Devices,
 }
 
 const EDITED: &str = "row was changed outside the service";
@@ -132,8 +138,9 @@ pub(super) async fn whole(
             quarantined.push(Quarantined { key, version: None, finding: MISSING });
         }
     }
+    let devices = devices(connection, keychain, &mut quarantined).await?;
     quarantined.sort();
-    Ok(LoadedRing { position, keys, quarantined, access })
+    Ok(LoadedRing { position, keys, quarantined, access, devices })
 }
 
 /// The policies that there should be.
@@ -188,6 +195,31 @@ async fn policies(
         }
     }
     Ok(policies)
+}
+
+async fn devices(
+    connection: &impl ConnectionTrait,
+    keychain: &Keychain,
+    quarantined: &mut Vec<Quarantined>,
+) -> Result<Devices, StoreError> {
+    let all = device::Entity::find().build(connection.get_database_backend());
+    let (mut devices, mut damaged) = (Vec::new(), BTreeSet::new());
+    for row in connection.query_all_raw(all).await? {
+        match device_of(keychain, &row) {
+            Ok(device) => devices.push(device),
+            Err(finding) => {
+                let id = text(&row, "id");
+                damaged.extend(id.parse::<DeviceId>());
+                quarantined.push(Quarantined { key: format!("device {id}"), version: None, finding });
+            }
+        }
+    }
+    Ok(Devices::new(devices, damaged))
+}
+
+pub(super) fn device_of(keychain: &Keychain, row: &QueryResult) -> Result<Device, &'static str> {
+    let row = authentic::<device::Model>(keychain, "devices", row, |row| &row.mac)?;
+    rows::device_record(&row).ok_or(rows::UNREADABLE)
 }
 
 pub(super) fn key_of(keychain: &Keychain, row: &QueryResult) -> Result<KeyRecord, &'static str> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::DateTime;
 use claviger_entity::{
     HumanDuration, KeyName, VersionNumber,
-    tables::{key, key_version, policy, principal},
+    tables::{device, key, key_version, pairing_request, policy, principal},
 };
 use claviger_policy::PolicyDocument;
 use serde::de::DeserializeOwned;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::{
     access::{PolicyRecord, PreviousToken, PrincipalRecord},
+    devices::{Device, PairingRecord, device_id},
     keyring::{
         Epoch,
         record::{KeyRecord, Origin, Time, VersionRecord},
@@ -115,6 +116,41 @@ pub(super) fn policy_row(keychain: &Keychain, record: &PolicyRecord) -> policy::
     row
 }
 
+pub(super) fn device_row(keychain: &Keychain, device: &Device) -> Result<device::Model, StoreError> {
+    let mut row = device::Model {
+        id: device.id.to_string(),
+        public_key: device.public_key.to_vec(),
+        client: serde_json::to_string(&device.client)?,
+        grants: serde_json::to_string(&device.grants)?,
+        created_at: millis(device.created_at),
+        updated_at: millis(device.updated_at),
+        mac: Vec::new(),
+    };
+    row.mac = mac_of_row(keychain, "devices", &row, &[]).to_vec();
+    Ok(row)
+}
+
+pub(super) fn request_row(
+    keychain: &Keychain,
+    record: &PairingRecord,
+) -> Result<pairing_request::Model, StoreError> {
+    let mut row = pairing_request::Model {
+        device_id: record.device.to_string(),
+        id: record.id.to_string(),
+        public_key: record.public_key.to_vec(),
+        role: record.role.as_str().to_owned(),
+        scopes: serde_json::to_string(&record.scopes)?,
+        client: serde_json::to_string(&record.client)?,
+        address: record.address.clone(),
+        requested_by: record.requested_by.clone(),
+        created_at: millis(record.created_at),
+        expires_at: millis(record.expires_at),
+        mac: Vec::new(),
+    };
+    row.mac = mac_of_row(keychain, "pairing_requests", &row, &[]).to_vec();
+    Ok(row)
+}
+
 pub(super) fn key_record(row: &key::Model) -> Option<KeyRecord> {
     Some(KeyRecord {
         id: row.id.parse().ok()?,
@@ -199,6 +235,36 @@ pub(super) fn policy_record(row: &policy::Model) -> Option<PolicyRecord> {
         created_at: time(row.created_at)?,
         updated_at: time(row.updated_at)?,
         revision: u64::try_from(row.revision).ok()?,
+    })
+}
+
+pub(super) fn device_record(row: &device::Model) -> Option<Device> {
+    let public_key = row.public_key.as_slice().try_into().ok()?;
+    let id = row.id.parse().ok().filter(|id| *id == device_id(&public_key))?;
+    Some(Device {
+        id,
+        public_key,
+        client: json(&row.client)?,
+        grants: json(&row.grants)?,
+        created_at: time(row.created_at)?,
+        updated_at: time(row.updated_at)?,
+    })
+}
+
+pub(super) fn request_record(row: &pairing_request::Model) -> Option<PairingRecord> {
+    let public_key = row.public_key.as_slice().try_into().ok()?;
+    let device = row.device_id.parse().ok().filter(|id| *id == device_id(&public_key))?;
+    Some(PairingRecord {
+        id: row.id.parse().ok()?,
+        device,
+        public_key,
+        role: row.role.parse().ok()?,
+        scopes: json(&row.scopes)?,
+        client: json(&row.client)?,
+        address: row.address.clone(),
+        requested_by: row.requested_by.clone(),
+        created_at: time(row.created_at)?,
+        expires_at: time(row.expires_at)?,
     })
 }
 

@@ -169,9 +169,7 @@ struct Asked {
 impl Asked {
     /// Whether the caller still may, by the ring as it is now: it may have changed while this waited.
     fn judge(&self, snapshot: &Snapshot, now: Time) -> Result<(), StoresFailure> {
-        let access = snapshot.access();
-        let is_live = |id| access.api_key(id).is_some_and(|principal| principal.record.is_live(now));
-        if self.context.api_key.is_some_and(|id| !is_live(id)) {
+        if !snapshot.accepts(&self.context, now) {
             return Err(StoresFailure::ActorGone);
         }
         match &self.context.still_may {
@@ -204,7 +202,7 @@ pub enum StoresFailure {
     #[error("a value has at most 65536 bytes")]
     TooLong,
     /// Whoever asked for the change is not accepted any more.
-    #[error("the API key is not accepted any more")]
+    #[error("the credential is not accepted any more")]
     ActorGone,
     /// Policies have changed since the caller was judged.
     #[error("policies do not permit this any more")]

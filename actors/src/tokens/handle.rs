@@ -11,8 +11,9 @@ use uuid::Uuid;
 use super::{
     figures::{Figures, Outcome, Tally},
     keeper::TokenKeeper,
-    mark::Marker,
+    mark::{Mark, Marker},
     revocations::{Facts, Revocation, Revocations},
+    telling::Telling,
 };
 use crate::{
     audit::{AuditRecord, Subject, event_of},
@@ -41,6 +42,10 @@ pub(super) struct Shared {
     permits: Semaphore,
     /// Counts revocations that this node has made.
     made: watch::Sender<u64>,
+    /// Counts revocations that have come to be known here, whoever made them.
+    heard: watch::Sender<u64>,
+    /// Who tells of them.
+    teller: OnceLock<Teller>,
     /// From where the feed is read.
     horizon: AtomicI64,
     /// When it was last read, in milliseconds.
@@ -48,6 +53,9 @@ pub(super) struct Shared {
     /// It was not read to its end the last time.
     is_doubtful: AtomicBool,
 }
+
+/// Tells whoever listens of a revocation.
+type Teller = Box<dyn Fn(&Telling) + Send + Sync>;
 
 /// What a node has read of revocations before it serves.
 pub(crate) struct Loaded {
@@ -107,6 +115,8 @@ impl TokensHandle {
             node,
             permits: Semaphore::new(WAITING),
             made: watch::channel(0).0,
+            heard: watch::channel(0).0,
+            teller: OnceLock::new(),
             horizon: horizon.into(),
             read_at: at.into(),
             is_doubtful: false.into(),
@@ -165,6 +175,18 @@ impl TokensHandle {
         self.0.made.subscribe()
     }
 
+    /// Tells of revocations as soon as they are known here, whoever made them.
+    #[must_use]
+    pub fn heard(&self) -> watch::Receiver<u64> {
+        self.0.heard.subscribe()
+    }
+
+    /// From now on, tells of every revocation that comes to be known here.
+    pub(crate) fn tell(&self, teller: impl Fn(&Telling) + Send + Sync + 'static) {
+        // Once, at the start.
+        let _first = self.0.teller.set(Box::new(teller));
+    }
+
     /// From where the feed is to be read.
     pub(crate) fn horizon(&self) -> i64 {
         self.0.horizon.load(Ordering::Acquire)
@@ -208,9 +230,11 @@ impl TokensHandle {
         }
         shared.tally.damaged.fetch_add(feed.damaged, Ordering::Relaxed);
         let read_at = shared.clock.now();
-        for (revocation, made_at) in feed.revocations {
+        for ((revocation, made_at), told) in feed.revocations.into_iter().zip(feed.tellings) {
             if revocation.expires_at > now && !shared.revocations.has(&revocation) {
                 shared.revocations.add(&revocation);
+                shared.heard.send_modify(|heard| *heard += 1);
+                shared.told(revocation.mark, told.as_deref());
                 let lag = read_at.timestamp_millis().saturating_sub(made_at);
                 shared.tally.lag.observe(std::time::Duration::from_millis(u64::try_from(lag).unwrap_or(0)));
             }
@@ -246,10 +270,25 @@ impl Shared {
     }
 
     /// Takes in what this node has written, and tells the others.
-    pub(super) fn take_in(&self, revocation: &Revocation) {
+    pub(super) fn take_in(&self, revocation: &Revocation, telling: &Telling) {
         self.revocations.add(revocation);
         self.tally.revoked.fetch_add(1, Ordering::Relaxed);
         self.made.send_modify(|made| *made += 1);
+        self.heard.send_modify(|heard| *heard += 1);
+        if let Some(teller) = self.teller.get() {
+            teller(telling);
+        }
+    }
+
+    /// Tells what another node has left to be told. A release that knows of nothing to tell leaves nothing.
+    fn told(&self, mark: Mark, sealed: Option<&[u8]>) {
+        let Some((teller, sealed)) = self.teller.get().zip(sealed) else { return };
+        match Telling::open(&self.ring.snapshot(), mark, sealed) {
+            Some(telling) => teller(&telling),
+            None => tracing::error!(
+                "what is told of a revocation was changed in the database; it is in force all the same"
+            ),
+        }
     }
 
     /// What the database keeps of an operation.

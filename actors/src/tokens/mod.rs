@@ -16,6 +16,7 @@ mod revocations;
 #[cfg(test)]
 mod revocations_tests;
 mod revoke;
+mod telling;
 
 pub(crate) use self::handle::Loaded;
 pub use self::{
@@ -25,4 +26,5 @@ pub use self::{
     refresh::{Exchanged, Found, NewRefresh, RefreshToken, Successor},
     revocations::{Facts, LIVE_MAX, Revocation, Revocations, begun},
     revoke::{Revoke, Revoked},
+    telling::Telling,
 };

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    Kind, Mark, Outcome, Revocation, TokenFailure, TokensHandle, begun,
+    Kind, Mark, Outcome, Revocation, Telling, TokenFailure, TokensHandle, begun,
     core::{Grant, Verdict},
 };
 use crate::{
@@ -212,6 +212,8 @@ impl TokensHandle {
             cutoff: None,
             expires_at: successor.family_until.max(found.expires_at).timestamp_millis(),
         };
+        let telling = Telling::new(Kind::Family, &found.family.to_string());
+        let told = telling.seal(&shared.ring.snapshot(), end.mark);
         let about = Subject { key: successor.subject.key.clone(), ..Subject::default() };
         let about = Subject { family: successor.subject.family.clone(), ..about };
         let exchange = Exchange {
@@ -222,6 +224,7 @@ impl TokensHandle {
             begun: begun(Some(&found.family.to_string()), None, None),
             record: shared.record("token.refresh", context, successor.subject, at),
             end: (end, shared.record("token.revoke", context, about, at)),
+            told,
             successor: successor.refresh.record,
             answer: successor.answer,
             idempotency: successor.idempotency,
@@ -232,7 +235,7 @@ impl TokensHandle {
             let outcome = database.exchange(&keychain, &exchange).await?;
             if let ExchangeOutcome::Reused(end) = &outcome {
                 // Whoever gives up waiting: what is in the database must be in memory too.
-                handle.0.take_in(end);
+                handle.0.take_in(end, &telling);
             }
             Ok(outcome)
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 use uuid::Uuid;
 
-use super::{Kind, Revocation, TokenFailure, TokensHandle, revocations::LIVE_MAX};
+use super::{Kind, Revocation, Telling, TokenFailure, TokensHandle, revocations::LIVE_MAX};
 use crate::{
     audit::Subject,
     clock::Clock as _,
@@ -68,13 +68,15 @@ impl TokensHandle {
         if revoke.kind == Kind::Token && shared.revocations.len() >= LIVE_MAX {
             return Err(TokenFailure::Full);
         }
+        let telling = Telling::new(revoke.kind, revoke.value);
+        let told = telling.seal(&shared.ring.snapshot(), mark);
         let record = shared.record("token.revoke", context, subject, now);
         let keychain = shared.keychain();
         let handle = self.clone();
         // To its end, whoever gives up waiting for it: what is in the database must be in memory too.
         let write = move |database: Database| async move {
-            database.revoke(&keychain, &revocation, (now, record)).await?;
-            handle.0.take_in(&revocation);
+            database.revoke(&keychain, (&revocation, told), (now, record)).await?;
+            handle.0.take_in(&revocation, &telling);
             Ok(())
         };
         shared.ring.database().at_home(write).await.map_err(|error| shared.failed(error))?;

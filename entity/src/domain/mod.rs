@@ -2,6 +2,7 @@
 
 mod algorithm;
 pub mod claims;
+mod device;
 pub mod duration;
 mod key_type;
 mod names;
@@ -12,6 +13,7 @@ mod state;
 pub mod temporary;
 
 pub use algorithm::Algorithm;
+pub use device::{DeviceId, DeviceRole, Scope};
 pub use key_type::{KeyType, Tier, Usage};
 pub use names::{ApiKeyName, KeyName, Kid, PolicyName, ProviderName, RoleName, SecretName, VersionNumber};
 pub use owner::Owner;

@@ -21,6 +21,8 @@ pub struct Model {
     pub created_at: i64,
     /// The database's number of the transaction, by which others find the row; 0 where nobody else looks.
     pub xid: i64,
+    /// What subscribers are told of it, sealed; it authenticates itself.
+    pub told: Option<Vec<u8>>,
     /// Authenticates the row.
     pub mac: Vec<u8>,
 }

@@ -39,15 +39,7 @@ impl TrustedIssuer {
     /// Every role that a pattern gives to the subject.
     #[must_use]
     pub fn roles_of(&self, subject: &str) -> Vec<RoleName> {
-        let mut given: Vec<RoleName> = Vec::new();
-        for role in
-            self.roles.iter().filter(|(pattern, _)| pattern.fits(subject)).flat_map(|(_, roles)| roles)
-        {
-            if !given.contains(role) {
-                given.push(role.clone());
-            }
-        }
-        given
+        SubjectPattern::roles_of(&self.roles, subject)
     }
 }
 
@@ -75,6 +67,18 @@ impl SubjectPattern {
                 && !prefix.contains('*'))
             .then(|| Self::Below(prefix.to_owned())),
         }
+    }
+
+    /// Every role that one of the patterns gives to the subject.
+    pub(crate) fn roles_of(patterns: &[(Self, Vec<RoleName>)], subject: &str) -> Vec<RoleName> {
+        let mut given: Vec<RoleName> = Vec::new();
+        for role in patterns.iter().filter(|(pattern, _)| pattern.fits(subject)).flat_map(|(_, roles)| roles)
+        {
+            if !given.contains(role) {
+                given.push(role.clone());
+            }
+        }
+        given
     }
 
     fn fits(&self, subject: &str) -> bool {
@@ -157,14 +161,14 @@ impl Judge<'_> {
 }
 
 /// Takes down what is wrong with one issuer, under the name that the operator wrote.
-struct Problems<'a> {
-    origin: &'a str,
-    name: &'a str,
-    found: Vec<ConfigError>,
+pub(crate) struct Problems<'a> {
+    pub(crate) origin: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) found: Vec<ConfigError>,
 }
 
 impl Problems<'_> {
-    fn add(&mut self, member: &str, rule: &str) {
+    pub(crate) fn add(&mut self, member: &str, rule: &str) {
         let dot = if member.is_empty() { "" } else { "." };
         let Self { origin, name, .. } = *self;
         self.found.push(if origin == "issuers" {
@@ -175,7 +179,7 @@ impl Problems<'_> {
     }
 
     /// A text that fits, if given.
-    fn text<T>(
+    pub(crate) fn text<T>(
         &mut self,
         members: &Map<String, Value>,
         member: &str,
@@ -232,7 +236,7 @@ fn issuer(name: &str, members: &Map<String, Value>, problems: &mut Problems<'_>)
     Some(TrustedIssuer { name, issuer, audience, jwks_uri, token_file, roles, max_stale, cooldown })
 }
 
-fn roles(given: &Value, problems: &mut Problems<'_>) -> Vec<(SubjectPattern, Vec<RoleName>)> {
+pub(crate) fn roles(given: &Value, problems: &mut Problems<'_>) -> Vec<(SubjectPattern, Vec<RoleName>)> {
     let Some(map) = given.as_object().filter(|map| map.len() <= PATTERNS_MAX) else {
         problems.add("roles", "must be a table of at most 256 subject patterns, each with a list of roles");
         return Vec::new();

@@ -58,6 +58,15 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("tokens.refresh_ttl", Plain),
     ("tokens.reuse_leeway", Plain),
     ("issuers", Plain),
+    ("auth.trusted_proxies", Plain),
+    ("auth.proxy_user_header", Plain),
+    ("auth.failed_attempts", Plain),
+    ("auth.mesh", Plain),
+    ("http.cors_origins", Plain),
+    ("ws.password_file", Plain),
+    ("ws.require_device", Plain),
+    ("ws.local_without_nonce", Plain),
+    ("ws.handshake_timeout", Plain),
     ("tls.cert", Plain),
     ("tls.key", Plain),
     ("tls.client_ca", Plain),
@@ -84,6 +93,8 @@ const SETTINGS: &[(&str, Holds)] = &[
 
 /// The setting that is a map.
 const ISSUERS: &str = "issuers";
+/// The setting of a section that is a table itself.
+const MESH: &str = "auth.mesh";
 const PREFIX: &str = "CLAVIGER_";
 /// Variables of client commands and of this very option, which the server leaves alone.
 const FOREIGN: &[&str] = &["CLAVIGER_URL", "CLAVIGER_TOKEN", "CLAVIGER_TOKEN_FILE", "CLAVIGER_CA_FILE"];
@@ -230,7 +241,11 @@ fn flatten(text: &str) -> Result<Flat, ConfigError> {
         } else if let Value::Dict(_, section) = &value {
             for (key, value) in section {
                 let name = format!("{name}.{key}");
-                let text = scalar(&name, value);
+                let text = if name == MESH && value.as_dict().is_some() {
+                    serde_json::to_string(value).map_err(|_| ConfigError::new(MESH, "can't be read"))
+                } else {
+                    scalar(&name, value)
+                };
                 flat.push((name, text));
             }
         } else {

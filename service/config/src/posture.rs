@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::{AuditSink, DatabaseUrl, RedisUrl, Settings, TrustedIssuer};
+use claviger_entity::RoleName;
+
+use crate::{AuditSink, DatabaseUrl, Mesh, RedisUrl, Settings, SubjectPattern, TrustedIssuer};
 
 const NONE: &str = "none";
 
@@ -34,9 +36,17 @@ impl Settings {
             ("audit.optional_sinks", sinks(&audit.optional_sinks)),
             ("audit.required_sinks", sinks(&audit.required_sinks)),
             ("audit.write_timeout", seconds(audit.write_timeout)),
+            ("auth.failed_attempts", self.doors.failed_attempts.to_string()),
+            ("auth.mesh", mesh(self.doors.mesh.as_ref())),
+            (
+                "auth.proxy_user_header",
+                self.doors.proxy_user_header.clone().unwrap_or_else(|| NONE.to_owned()),
+            ),
+            ("auth.trusted_proxies", listed(&self.doors.trusted_proxies)),
             ("cluster.max_staleness", seconds(self.max_staleness)),
             ("database.url", database.to_owned()),
             ("deletion.waiting_period", self.deletion_waiting_period.to_string()),
+            ("http.cors_origins", listed(&self.doors.cors_origins)),
             ("issuers", issuers(&self.issuers)),
             ("redis.url", redis.to_owned()),
             ("seal.master_key", seal.to_owned()),
@@ -55,6 +65,9 @@ impl Settings {
             ("tokens.encryption_key", self.encryption_key.to_string()),
             ("tokens.issuer", self.issuer.clone().unwrap_or_else(|| "of the deployment".to_owned())),
             ("tokens.signing_key", self.signing_key.to_string()),
+            ("ws.local_without_nonce", self.doors.local_without_nonce.to_string()),
+            ("ws.password_file", shown(self.doors.password_file.as_deref())),
+            ("ws.require_device", self.doors.require_device.to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
@@ -71,13 +84,6 @@ fn seconds(time: std::time::Duration) -> String {
 
 /// One after the other, by name: whom they name and what that gives.
 fn issuers(issuers: &[TrustedIssuer]) -> String {
-    let roles = |issuer: &TrustedIssuer| {
-        let each = issuer.roles.iter().map(|(pattern, roles)| {
-            let roles: Vec<&str> = roles.iter().map(claviger_entity::RoleName::as_str).collect();
-            format!("{pattern}={}", roles.join("+"))
-        });
-        each.collect::<Vec<_>>().join(" ")
-    };
     let each = issuers.iter().map(|issuer| {
         let TrustedIssuer { name, issuer: url, audience, jwks_uri, token_file, max_stale, cooldown, .. } =
             issuer;
@@ -85,7 +91,7 @@ fn issuers(issuers: &[TrustedIssuer]) -> String {
         let (token, stale, wait) = (shown(token_file.as_deref()), seconds(*max_stale), seconds(*cooldown));
         format!(
             "{name}: {url} for {audience}, {}; keys by {from}, token {token}, {stale}, {wait}",
-            roles(issuer)
+            roles(&issuer.roles)
         )
     });
     let each: Vec<_> = each.collect();
@@ -93,10 +99,27 @@ fn issuers(issuers: &[TrustedIssuer]) -> String {
 }
 
 fn sinks(sinks: &[AuditSink]) -> String {
-    if sinks.is_empty() {
+    listed(sinks)
+}
+
+fn listed<T: ToString>(items: &[T]) -> String {
+    if items.is_empty() {
         return NONE.to_owned();
     }
-    sinks.iter().map(AuditSink::to_string).collect::<Vec<_>>().join(", ")
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn mesh(mesh: Option<&Mesh>) -> String {
+    mesh.map_or_else(|| NONE.to_owned(), |mesh| format!("{}: {}", mesh.socket.display(), roles(&mesh.roles)))
+}
+
+/// Whom the patterns name and what that gives.
+fn roles(roles: &[(SubjectPattern, Vec<RoleName>)]) -> String {
+    let each = roles.iter().map(|(pattern, roles)| {
+        let roles: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
+        format!("{pattern}={}", roles.join("+"))
+    });
+    each.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -124,6 +147,13 @@ mod tests {
             ("audit.dir", "elsewhere", "elsewhere"),
             ("redis.url", "redis://:redis-secret-9@127.0.0.1:6379", "server"),
             ("redis.url", "redis+sentinel://:redis-secret-9@127.0.0.1:26379/m/0", "sentinels"),
+            ("auth.trusted_proxies", "10.0.0.0/8, ::1", "10.0.0.0/8, ::1/128"),
+            ("auth.mesh", r#"{"socket": "/m", "roles": {"a": ["signer"]}}"#, "/m: a=signer"),
+            ("auth.failed_attempts", "0", "0"),
+            ("http.cors_origins", "https://console.example", "https://console.example"),
+            ("ws.password_file", "password", "password"),
+            ("ws.require_device", "true", "true"),
+            ("ws.local_without_nonce", "true", "true"),
             ("server.listen", "127.0.0.1:1", "127.0.0.1:1"),
             ("server.internal_listen", "127.0.0.1:2", "127.0.0.1:2"),
             ("server.development", "true", "true"),

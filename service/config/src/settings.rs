@@ -13,8 +13,8 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Audit, ConfigError, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenTimes, TrustedIssuer, Watching,
-    master, postgres,
+    Audit, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenTimes, TrustedIssuer,
+    Watching, master, postgres,
 };
 
 /// All settings, judged. No `Debug`: some are secrets.
@@ -77,6 +77,8 @@ pub struct Settings {
     pub watching: Watching,
     /// How stored rows move to the present version of their key.
     pub stores: Stores,
+    /// Who is recognised at the doors.
+    pub doors: Doors,
 }
 
 /// How stored rows move to the present version of their key.
@@ -241,6 +243,7 @@ impl Judge<'_> {
                 .unwrap_or(HumanDuration::from_days(7)),
             watching: judge.watching(development),
             stores: judge.stores(),
+            doors: judge.doors(),
         })
     }
 

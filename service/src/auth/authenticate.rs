@@ -44,12 +44,11 @@ pub struct Known<'a> {
     pub issuers: &'a Issuers,
 }
 
-/// Recognises the caller.
+/// Recognises the caller by an API key or a token.
 ///
 /// # Errors
 /// See [`Refusal`].
-pub fn authenticate(known: Known<'_>, headers: &HeaderMap, now: DateTime<Utc>) -> Result<Identity, Refusal> {
-    let credential = credential(headers).ok_or(Refusal::Unknown)?;
+pub fn authenticate(known: Known<'_>, credential: &str, now: DateTime<Utc>) -> Result<Identity, Refusal> {
     let hash = internal::token_hash(known.snapshot, credential.as_bytes()).ok_or(Refusal::Unknown)?;
     if let Some((principal, until)) = known.snapshot.access().holder(&hash, now) {
         principal.used(now);
@@ -66,14 +65,13 @@ pub fn authenticate(known: Known<'_>, headers: &HeaderMap, now: DateTime<Utc>) -
 }
 
 /// Asks elsewhere for a key that would be needed to recognise the caller.
-pub async fn learn(issuers: &Issuers, headers: &HeaderMap) -> Learned {
-    match credential(headers) {
-        Some(credential) => issuers.learn(credential).await,
-        None => Learned::Nothing,
-    }
+pub async fn learn(issuers: &Issuers, credential: &str) -> Learned {
+    issuers.learn(credential).await
 }
 
-fn credential(headers: &HeaderMap) -> Option<&str> {
+/// What a request over HTTP presents.
+#[must_use]
+pub fn credential(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION);
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;

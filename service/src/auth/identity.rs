@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use claviger_actors::access::Principal;
+use claviger_actors::{
+    access::{Giver, Principal},
+    devices::{ActingDevice, Device},
+};
 use claviger_crypto::digest;
-use claviger_entity::RoleName;
+use claviger_entity::{DeviceRole, RoleName};
 use claviger_policy::PrincipalRef;
 use uuid::Uuid;
 
@@ -32,6 +35,19 @@ pub enum Identity {
         /// Roles that the configuration gives.
         roles: Vec<RoleName>,
     },
+    /// A device that called by its own token.
+    Device {
+        /// Derived from the device and what it is connected as.
+        id: Uuid,
+        /// Which, as it was when it came.
+        device: Arc<Device>,
+        /// As what it is connected.
+        role: DeviceRole,
+        /// Keyed hash of the token.
+        token: [u8; 32],
+        /// Name in records.
+        name: String,
+    },
 }
 
 impl Identity {
@@ -50,10 +66,37 @@ impl Identity {
     }
 
     fn of(issuer: String, subject: String, name: String, roles: Vec<RoleName>) -> Self {
-        let digest = digest::sha256(&[issuer.as_bytes(), &[0], subject.as_bytes()].concat());
-        let mut id = [0; 16];
-        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        Self::Subject { id: uuid::Builder::from_custom_bytes(id).into_uuid(), issuer, subject, name, roles }
+        let id = derived(&[issuer.as_bytes(), &[0], subject.as_bytes()].concat());
+        Self::Subject { id, issuer, subject, name, roles }
+    }
+
+    /// Whom a trusted proxy has recognised. No issuer is called `proxy`.
+    #[must_use]
+    pub fn proxied(user: String) -> Self {
+        let name = format!("proxy:{user}");
+        Self::of("proxy".to_owned(), user, name, Vec::new())
+    }
+
+    /// Whoever knows the password. No issuer is called `password`.
+    #[must_use]
+    pub fn by_password() -> Self {
+        Self::of("password".to_owned(), "password".to_owned(), "password".to_owned(), Vec::new())
+    }
+
+    /// A member of the mesh, as it names them. No issuer is called `mesh`.
+    #[must_use]
+    pub fn of_mesh(login: String, roles: Vec<RoleName>) -> Self {
+        let name = format!("mesh:{login}");
+        Self::of("mesh".to_owned(), login, name, roles)
+    }
+
+    /// A device that presented a token of its own, found by [`Devices::by_token`](claviger_actors::devices::Devices::by_token).
+    #[must_use]
+    pub fn device(device: Arc<Device>, role: DeviceRole, token: [u8; 32]) -> Self {
+        // No issuer is called `device`, so this is nobody else's text.
+        let id = derived(&[b"device\0", device.id.as_bytes().as_slice(), role.as_str().as_bytes()].concat());
+        let name = format!("device:{}", device.id);
+        Self::Device { id, device, role, token, name }
     }
 
     /// Identity within the deployment; scope of an `Idempotency-Key`.
@@ -61,7 +104,7 @@ impl Identity {
     pub fn id(&self) -> Uuid {
         match self {
             Self::ApiKey { principal, .. } => principal.record.id,
-            Self::Subject { id, .. } => *id,
+            Self::Subject { id, .. } | Self::Device { id, .. } => *id,
         }
     }
 
@@ -70,7 +113,7 @@ impl Identity {
     pub const fn api_key(&self) -> Option<&Arc<Principal>> {
         match self {
             Self::ApiKey { principal, .. } => Some(principal),
-            Self::Subject { .. } => None,
+            Self::Subject { .. } | Self::Device { .. } => None,
         }
     }
 
@@ -79,7 +122,7 @@ impl Identity {
     pub const fn replaced_until(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::ApiKey { until, .. } => *until,
-            Self::Subject { .. } => None,
+            Self::Subject { .. } | Self::Device { .. } => None,
         }
     }
 
@@ -88,7 +131,7 @@ impl Identity {
     pub fn name(&self) -> &str {
         match self {
             Self::ApiKey { principal, .. } => principal.record.name.as_str(),
-            Self::Subject { name, .. } => name,
+            Self::Subject { name, .. } | Self::Device { name, .. } => name,
         }
     }
 
@@ -98,6 +141,9 @@ impl Identity {
         match self {
             Self::ApiKey { principal, .. } => &principal.record.roles,
             Self::Subject { roles, .. } => roles,
+            Self::Device { device, role, .. } => {
+                device.grants.get(role).map_or(&[], |grant| grant.roles.as_slice())
+            }
         }
     }
 
@@ -107,6 +153,28 @@ impl Identity {
         match self {
             Self::ApiKey { principal, .. } => principal.record.as_policy_ref(),
             Self::Subject { issuer, subject, roles, .. } => PrincipalRef::Subject { issuer, subject, roles },
+            Self::Device { device, role, .. } => device.as_policy_ref(*role),
+        }
+    }
+
+    /// The device, if it called by its own token.
+    #[must_use]
+    pub fn acting_device(&self) -> Option<ActingDevice> {
+        match self {
+            Self::Device { device, role, token, .. } => {
+                Some(ActingDevice { id: device.id, role: *role, token: Some(*token) })
+            }
+            Self::ApiKey { .. } | Self::Subject { .. } => None,
+        }
+    }
+
+    /// As whoever would hand on a credential; bearers of tokens hand on none.
+    #[must_use]
+    pub fn as_giver(&self) -> Option<Giver<'_>> {
+        match self {
+            Self::ApiKey { principal, until } => Some(Giver::of_api_key(&principal.record, *until)),
+            Self::Device { .. } => Some(Giver { principal: self.as_policy_ref(), ends_at: None }),
+            Self::Subject { .. } => None,
         }
     }
 
@@ -115,4 +183,11 @@ impl Identity {
     pub fn is_admin(&self) -> bool {
         self.as_policy_ref().is_admin()
     }
+}
+
+/// An id that stands for whoever is known by such a text.
+fn derived(text: &[u8]) -> Uuid {
+    let mut id = [0; 16];
+    id.iter_mut().zip(digest::sha256(text)).for_each(|(to, from)| *to = from);
+    uuid::Builder::from_custom_bytes(id).into_uuid()
 }

@@ -4,12 +4,24 @@
 //! of an issuer elsewhere that is not known yet does the door wait ([`learn`]). [`Authorizer`] answers whether that identity
 //! holds a permission, by the policies of the same snapshot, and remembers the answer until policies or labels change.
 
+mod address;
 mod authenticate;
 mod authorize;
 mod identity;
 mod issuers;
+mod limiter;
+mod mesh;
+mod password;
+mod sight;
+mod standing;
 
-pub use authenticate::{Known, Refusal, authenticate, learn};
+pub use address::{Addresses, Whence};
+pub use authenticate::{Known, Refusal, authenticate, credential, learn};
 pub use authorize::{Authorizer, facts};
 pub use identity::Identity;
 pub use issuers::{IssuerFigures, Issuers, Learned, reach};
+pub use limiter::{LimitScope, Limiter};
+pub use mesh::{MeshIdentity, Tailscale};
+pub use password::Password;
+pub use sight::sight;
+pub use standing::{InSession, Standing};

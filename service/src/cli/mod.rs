@@ -10,6 +10,7 @@ mod client;
 mod cluster;
 mod configuration;
 mod credential;
+mod devices;
 mod doctor;
 mod failure;
 mod healthcheck;
@@ -67,6 +68,8 @@ enum Command {
     Tokens(tokens::Tokens),
     /// API keys: create, list, rotate, delete.
     ApiKeys(api_keys::ApiKeys),
+    /// Devices: list, requests, approve, reject, remove, tokens.
+    Devices(devices::Devices),
     /// Policies: list, look, put, delete.
     Policies(policies::Policies),
     /// Secrets: put, get, list, delete.
@@ -102,6 +105,7 @@ impl Command {
             Self::Keys(keys) => keys.run().await,
             Self::Tokens(tokens) => tokens.run().await,
             Self::ApiKeys(api_keys) => api_keys.run().await,
+            Self::Devices(devices) => devices.run().await,
             Self::Policies(policies) => policies.run().await,
             Self::Secrets(secrets) => secrets.run().await,
             Self::Import(import) => import.run().await,

@@ -218,13 +218,12 @@ pub async fn rotate(
 }
 
 /// Whoever could make a credential that holds more than theirs could give themselves more.
-fn may_hand_on(state: &AppState, caller: &Caller, handed: &Handed<'_>) -> Result<(), Problem> {
+pub(super) fn may_hand_on(state: &AppState, caller: &Caller, handed: &Handed<'_>) -> Result<(), Problem> {
     let refused = |detail| Problem::new(Code::Forbidden, detail);
-    let giver =
-        caller.identity.api_key().ok_or_else(|| refused("tokens give no API keys; use an API key"))?;
+    let giver = caller.identity.as_giver();
+    let giver = giver.ok_or_else(|| refused("tokens give no credentials; use an API key"))?;
     let snapshot = state.ring.snapshot();
-    let until = caller.identity.replaced_until();
-    access::may_hand_on(snapshot.access().engine(), &giver.record, until, handed).map_err(refused)
+    access::may_hand_on(snapshot.access().engine(), &giver, handed).map_err(refused)
 }
 
 fn named<'a>(request: &HttpRequest, snapshot: &'a Snapshot) -> Result<(Uuid, &'a Arc<Principal>), Problem> {

@@ -18,6 +18,7 @@ use actix_web::{
     },
     web::{Bytes, Data},
 };
+use chrono::{DateTime, Utc};
 use claviger_actors::{
     audit::Subject,
     keyring::{Confirmed, IdempotencyTicket, Position, Snapshot, StillMay},
@@ -37,7 +38,7 @@ use super::{
     table::{self, Access, Found, Kind, Route},
 };
 use crate::{
-    auth::{self, Known, Learned, Refusal},
+    auth::{self, Identity, InSession, Known, Learned, LimitScope, Refusal},
     telemetry::{Context, within},
 };
 
@@ -111,7 +112,7 @@ async fn serve(
     arrival: Arrival,
     began: Instant,
 ) -> (HttpResponse, Option<HttpRequest>) {
-    let address = request.peer_addr().map(|address| address.ip());
+    let address = Some(state.addresses.client(request.peer_addr(), request.headers()));
     request.extensions_mut().insert(arrival.clone());
     // Each in its own place, so that neither is moved about with the other.
     let (response, request) = match Box::pin(enter(state, &mut request, &arrival)).await {
@@ -157,6 +158,9 @@ fn request_id(request: &ServiceRequest) -> Rc<str> {
 /// Whom the door turned away, if they were recognised, and what they are told.
 type Refused = (Option<Caller>, Problem);
 
+/// What came of looking at a caller.
+type Admitted = Result<(Caller, Arc<Confirmed>, Position), Box<Refused>>;
+
 /// A caller with their whole request.
 struct Entered {
     caller: Caller,
@@ -187,7 +191,7 @@ async fn enter(
         && !state.issuers.is_empty()
     {
         // Rare, and large: not to be carried about with every request.
-        let learned = Box::pin(auth::learn(&state.issuers, request.headers())).await;
+        let learned = Box::pin(learn(state, request)).await;
         match learned {
             Learned::Nothing => {}
             Learned::Again => admitted = admit(state, request, arrival, permission),
@@ -202,7 +206,7 @@ async fn enter(
             again => again,
         };
     }
-    let (caller, confirmed, position) = admitted?;
+    let (caller, confirmed, position) = count_attempt(state, request, admitted)?;
     if route.method == Method::GET {
         return Ok(Some(Entered { caller, confirmed, body: Bytes::new() }));
     }
@@ -214,6 +218,53 @@ async fn enter(
     let (caller, confirmed, _) =
         if is_fresh { (caller, confirmed, position) } else { admit(state, request, arrival, permission)? };
     Ok(Some(Entered { caller, confirmed, body }))
+}
+
+/// Asks elsewhere for a key that would be needed to recognise the caller.
+async fn learn(state: &AppState, request: &ServiceRequest) -> Learned {
+    let standing = request.extensions().get::<InSession>().map(|session| Arc::clone(&session.0));
+    let credential = match &standing {
+        Some(standing) => standing.credential(),
+        None => auth::credential(request.headers()),
+    };
+    match credential {
+        Some(credential) => auth::learn(&state.issuers, credential).await,
+        None => Learned::Nothing,
+    }
+}
+
+/// A wrong credential is a failed attempt, and after too many of them only a right one is of any use. None at all is no attempt, and a
+/// session has been let in already.
+fn count_attempt(state: &AppState, request: &ServiceRequest, admitted: Admitted) -> Admitted {
+    let headers = request.headers();
+    if request.extensions().get::<InSession>().is_some()
+        || auth::credential(headers).is_none_or(str::is_empty)
+    {
+        return admitted;
+    }
+    let address = || state.addresses.client(request.peer_addr(), headers);
+    match &admitted {
+        Err(refused) if refused.1.code == Code::Unauthorized => {
+            match state.limiter.failed(LimitScope::Http, address()) {
+                Some(wait) => Err(Box::new((None, locked_out(wait)))),
+                None => admitted,
+            }
+        }
+        // Nobody was recognised, for another reason.
+        Err(refused) if refused.0.is_none() => admitted,
+        Ok(_) | Err(_) => {
+            if state.limiter.knows_any() {
+                state.limiter.succeeded(LimitScope::Http, address());
+            }
+            admitted
+        }
+    }
+}
+
+fn locked_out(wait: Duration) -> Problem {
+    let detail =
+        "there were too many attempts with wrong credentials from this address; send a valid one, or wait";
+    Problem::new(Code::RateLimited, detail).retry_after(wait)
 }
 
 /// The refusal may come from a ring that is behind.
@@ -236,14 +287,14 @@ fn admit(
     request: &ServiceRequest,
     arrival: &Arrival,
     permission: Permission,
-) -> Result<(Caller, Arc<Confirmed>, Position), Box<Refused>> {
+) -> Admitted {
     let route = arrival.route();
     let snapshot = state.ring.snapshot();
     // Before anybody is recognised: their credential may have been taken from them.
     state.is_current(snapshot.confirmed()).map_err(|problem| Box::new((None, problem)))?;
     let (issuer, issuers) = (state.issuer(), &state.issuers);
     let known = Known { snapshot: &snapshot, tokens: &state.tokens, issuer, issuers };
-    let identity = auth::authenticate(known, request.headers(), state.clock.now());
+    let identity = recognise(known, request, state.clock.now());
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
     let mut caller = Caller::new(identity, arrival.id_shared());
     let path = Path { decoded: request.match_info().as_str(), raw: request.uri().path() };
@@ -269,6 +320,15 @@ fn admit(
         Ok(()) => Ok((caller, Arc::clone(snapshot.confirmed()), snapshot.position())),
         Err(problem) => Err(Box::new((Some(caller), problem))),
     }
+}
+
+/// Who asks: the holder of the session that the request comes from, or of the credential that it brings.
+fn recognise(known: Known<'_>, request: &ServiceRequest, now: DateTime<Utc>) -> Result<Identity, Refusal> {
+    if let Some(session) = request.extensions().get::<InSession>() {
+        return session.0.identity(known, now);
+    }
+    let credential = auth::credential(request.headers()).ok_or(Refusal::Unknown)?;
+    auth::authenticate(known, credential, now)
 }
 
 fn issuer_away() -> Problem {

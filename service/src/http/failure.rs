@@ -3,6 +3,7 @@
 use chrono::SecondsFormat;
 use claviger_actors::{
     access::AccessError,
+    devices::DeviceError,
     keyring::{RingFailure, Unusable, core::RingError},
     masters::MasterFailure,
     tokens::TokenFailure,
@@ -33,6 +34,7 @@ impl From<RingFailure> for Problem {
         match failure {
             RingFailure::Refused(error) => error.into(),
             RingFailure::Access(error) => error.into(),
+            RingFailure::Device(error) => error.into(),
             RingFailure::ActorGone => Self::new(Code::Unauthorized, failure.to_string()),
             RingFailure::NotPermitted => Self::new(Code::Forbidden, failure.to_string()),
             RingFailure::Material(error) => error.into(),
@@ -99,6 +101,20 @@ impl From<AccessError> for Problem {
             AccessError::ApiKeyNotFound | AccessError::PolicyNotFound => Self::new(Code::NotFound, detail),
             AccessError::LastAdministrator => Self::new(Code::KeyStateConflict, detail),
             AccessError::RevisionMismatch => Self::new(Code::PreconditionFailed, detail),
+        }
+    }
+}
+
+impl From<DeviceError> for Problem {
+    fn from(error: DeviceError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DeviceError::Invalid(_) => Self::invalid(detail),
+            DeviceError::NotFound | DeviceError::NotPaired | DeviceError::NoRequest => {
+                Self::new(Code::NotFound, detail)
+            }
+            DeviceError::Changed | DeviceError::TooManyDevices => Self::new(Code::KeyStateConflict, detail),
+            DeviceError::TooManyRequests => Self::new(Code::Overloaded, detail),
         }
     }
 }

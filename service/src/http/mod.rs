@@ -9,9 +9,11 @@ mod authority;
 pub mod body;
 pub mod cluster;
 pub mod crypto;
+pub mod devices;
 pub mod discovery;
 mod dispatch;
 pub mod door;
+pub mod events;
 mod failure;
 pub mod health;
 mod idempotency;
@@ -30,6 +32,7 @@ pub mod table;
 pub mod tokens;
 mod tree;
 mod turn;
+pub mod ws;
 
 use actix_web::web::{self, ServiceConfig};
 
@@ -76,6 +79,11 @@ routes! {
     get "/openapi.json" => openapi::serve,
     get "/.well-known/openid-configuration" => discovery::metadata,
     get "/v1/cluster" => cluster::show,
+    get "/v1/events" => events::stream,
+    get "/v1/ws" => ws::general,
+    get "/sockets/events/{topic}" => ws::topic,
+    get "/v1/presence" => ws::ring::presence,
+    get "/v1/ring" => ws::ring::ring,
     get "/v1/seal" => seal::show,
     post "/v1/seal/rotate" => seal::rotate,
     get "/v1/audit" => audit::list::list,
@@ -95,6 +103,13 @@ routes! {
     get "/v1/api-keys/{id}" => api_keys::show,
     delete "/v1/api-keys/{id}" => api_keys::delete,
     post "/v1/api-keys/{id}/rotate" => api_keys::rotate,
+    get "/v1/devices" => devices::list,
+    delete "/v1/devices/{id}" => devices::remove,
+    post "/v1/devices/{id}/tokens/{role}/rotate" => devices::rotate,
+    post "/v1/devices/{id}/tokens/{role}/revoke" => devices::revoke,
+    get "/v1/devices/requests" => devices::requests::list,
+    post "/v1/devices/requests/{id}/approve" => devices::requests::approve,
+    post "/v1/devices/requests/{id}/reject" => devices::requests::reject,
     get "/v1/policies" => policies::list,
     get "/v1/policies/{name}" => policies::show,
     put "/v1/policies/{name}" => policies::put,

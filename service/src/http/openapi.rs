@@ -14,7 +14,8 @@ use self::{
     schemas::{Flattened, OptionalBodies},
 };
 use super::{
-    api_keys, audit, cluster, crypto, discovery, health, keys, metrics, policies, seal, stores, tokens,
+    api_keys, audit, cluster, crypto, devices, discovery, events, health, keys, metrics, policies, seal,
+    stores, tokens, ws,
 };
 
 /// The document.
@@ -32,12 +33,15 @@ use super::{
         crypto::sign::sign, crypto::verify::verify, crypto::sign::hmac, crypto::random::random,
         tokens::issue::issue, tokens::verify::verify, tokens::introspect::introspect, tokens::refresh::refresh, tokens::revoke::revoke,
         api_keys::create, api_keys::list, api_keys::show, api_keys::delete, api_keys::rotate,
+        devices::list, devices::remove, devices::rotate, devices::revoke,
+        devices::requests::list, devices::requests::approve, devices::requests::reject,
         policies::list, policies::show, policies::put, policies::delete,
         stores::secrets::list, stores::secrets::show, stores::secrets::put, stores::secrets::delete,
         stores::secrets::versions, stores::secret_batch::batch,
         stores::auth_tokens::show, stores::auth_tokens::put, stores::auth_tokens::delete, stores::auth_token_batch::batch,
         stores::offline_tokens::show, stores::offline_tokens::put, stores::offline_tokens::delete,
-        cluster::show, seal::show, seal::rotate, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
+        ws::general, ws::topic, ws::ring::presence, ws::ring::ring,
+        cluster::show, events::stream, seal::show, seal::rotate, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
     ),
     components(schemas(super::problem::ProblemBody)),
     modifiers(&Bearer, &Flattened, &OptionalBodies, &Answers),

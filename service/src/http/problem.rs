@@ -1,6 +1,6 @@
 //! Errors as callers see them: RFC 9457 problem details out of one table.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder, ResponseError,
@@ -66,6 +66,7 @@ codes! {
     PreconditionFailed = 412 "precondition_failed" "The key has changed",
     StaleEpoch = 412 "stale_epoch" "This node is behind the requested epoch",
     PayloadTooLarge = 413 "payload_too_large" "The request body is too large",
+    RateLimited = 429 "rate_limited" "There were too many failed attempts",
     Overloaded = 503 "overloaded" "The node is busy",
     StaleNode = 503 "stale_node" "This node may not know what has been revoked",
     IssuerUnavailable = 503 "issuer_unavailable" "The issuer of the token can't be asked for its keys",
@@ -82,6 +83,7 @@ pub struct Problem {
     detail: String,
     extra: Map<String, Value>,
     recorded: Option<Code>,
+    retry_after: Option<u64>,
 }
 
 /// The JSON body.
@@ -117,7 +119,7 @@ impl Problem {
     /// A problem with its detail.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), extra: Map::new(), recorded: None }
+        Self { code, detail: detail.into(), extra: Map::new(), recorded: None, retry_after: None }
     }
 
     /// The request breaks a rule.
@@ -130,6 +132,14 @@ impl Problem {
     #[must_use]
     pub const fn recorded_as(mut self, code: Code) -> Self {
         self.recorded = Some(code);
+        self
+    }
+
+    /// Trying again is of no use before this time, in whole seconds.
+    #[must_use]
+    pub fn retry_after(mut self, time: Duration) -> Self {
+        let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        self.retry_after = Some(whole.max(1));
         self
     }
 
@@ -164,8 +174,9 @@ impl Problem {
     #[must_use]
     pub fn response(&self, request_id: Option<&str>) -> HttpResponse {
         let mut response = HttpResponseBuilder::new(self.status_code());
-        if self.code.status() == 503 {
-            response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
+        let retry_after = self.retry_after.or((self.code.status() == 503).then_some(1));
+        if let Some(seconds) = retry_after {
+            response.insert_header((header::RETRY_AFTER, HeaderValue::from(seconds)));
         }
         if self.code.status() == 401 {
             response.insert_header((

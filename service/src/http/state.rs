@@ -16,13 +16,14 @@ use claviger_actors::{
     audit::{AuditHandle, Floods, Subject, keeper::AuditKeeper},
     clock::Clock,
     cluster::ClusterHandle,
+    events::EventsHandle,
     keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot, StillMay},
     masters::MastersHandle,
     rotation::RotationHandle,
     stores::StoresHandle,
     tokens::TokensHandle,
 };
-use claviger_config::{AuditLevel, TokenTimes};
+use claviger_config::{AuditLevel, Doors, TokenTimes};
 use claviger_entity::{HumanDuration, KeyName};
 use tokio::sync::Semaphore;
 
@@ -31,9 +32,10 @@ use super::{
     problem::{Code, Problem},
     record::Tally,
     table::Route,
+    ws::Sessions,
 };
 use crate::{
-    auth::{Authorizer, Identity, Issuers},
+    auth::{Addresses, Authorizer, Identity, Issuers, Limiter, MeshIdentity, Password},
     metrics::Metrics,
     telemetry::{Context, Spans},
 };
@@ -50,6 +52,8 @@ pub struct AppState {
     pub token_times: TokenTimes,
     /// The other nodes.
     pub cluster: ClusterHandle,
+    /// What happens, and who is connected.
+    pub events: EventsHandle,
     /// Longest time without word from the database for which this node goes on.
     pub max_staleness: std::time::Duration,
     /// Who may do what.
@@ -96,6 +100,18 @@ pub struct AppState {
     pub request_timeout: std::time::Duration,
     /// No new work: the node is leaving.
     pub draining: AtomicBool,
+    /// Whom the doors recognise beside holders of credentials.
+    pub doors: Doors,
+    /// Where requests come from.
+    pub addresses: Addresses,
+    /// Who has failed too often.
+    pub limiter: Limiter,
+    /// A mesh that knows its members.
+    pub mesh: Option<Box<dyn MeshIdentity>>,
+    /// What WebSocket clients may know instead of a credential.
+    pub password: Option<Password>,
+    /// WebSocket sessions.
+    pub sessions: Sessions,
 }
 
 impl AppState {
@@ -118,6 +134,13 @@ impl AppState {
             // Let go of it: nobody may wait for this request while it waits.
         }
         if self.cluster.refresh().await { Ok(self.ring.snapshot()) } else { Err(unsure()) }
+    }
+
+    /// Takes in what other nodes have changed, as far as it can: a change is judged in its turn all the same.
+    pub async fn catch_up(&self) {
+        if self.cluster.is_shared() {
+            self.cluster.refresh().await;
+        }
     }
 
     /// What this ring says still holds, as far as this node can know.
@@ -296,6 +319,7 @@ impl Caller {
             actor: self.identity.name().to_owned(),
             actor_id: Some(self.identity.id().simple().to_string()),
             api_key: self.identity.api_key().map(|principal| principal.record.id),
+            device: self.identity.acting_device(),
             still_may: self.still_may.clone(),
             request_id: self.request_id.to_string(),
             idempotency: self.idempotency.clone(),

@@ -67,6 +67,16 @@ const fn route(method: Method, pattern: &'static str, permission: Permission, ki
     Route { method, pattern, access: Access::Needs(permission), also: None, event: permission.as_str(), kind }
 }
 
+/// One of several operations for which a permission stands.
+const fn part(
+    method: Method,
+    pattern: &'static str,
+    (permission, event): (Permission, &'static str),
+    kind: Kind,
+) -> Route {
+    Route { method, pattern, access: Access::Needs(permission), also: None, event, kind }
+}
+
 /// A batch over what is stored. What it reads must be on record before it leaves, as any use.
 const fn batch(pattern: &'static str, [read, write]: [Permission; 2], event: &'static str) -> Route {
     let access = Access::Needs(read);
@@ -87,6 +97,11 @@ pub static ROUTES: &[Route] = &[
     public("/.well-known/jwks.json", "jwks"),
     public("/.well-known/openid-configuration", "discovery"),
     route(Method::GET, "/v1/cluster", Permission::ClusterRead, Kind::Read),
+    public("/v1/ws", "session.upgrade"),
+    public("/sockets/events/{topic}", "session.upgrade"),
+    route(Method::GET, "/v1/presence", Permission::ClusterRead, Kind::Read),
+    route(Method::GET, "/v1/ring", Permission::EventsRead, Kind::Read),
+    route(Method::GET, "/v1/events", Permission::EventsRead, Kind::Read),
     route(Method::GET, "/v1/seal", Permission::SealRead, Kind::Read),
     route(Method::POST, "/v1/seal/rotate", Permission::SealRotate, Kind::Change),
     route(Method::GET, "/v1/audit", Permission::AuditRead, Kind::Read),
@@ -140,6 +155,33 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/v1/api-keys/{id}", Permission::ApiKeyRead, Kind::Read),
     route(Method::DELETE, "/v1/api-keys/{id}", Permission::ApiKeyDelete, Kind::Change),
     route(Method::POST, "/v1/api-keys/{id}/rotate", Permission::ApiKeyRotate, Kind::Change),
+    route(Method::GET, "/v1/devices", Permission::DeviceRead, Kind::Read),
+    part(Method::DELETE, "/v1/devices/{id}", (Permission::DevicePair, "device.pair.remove"), Kind::Change),
+    part(
+        Method::POST,
+        "/v1/devices/{id}/tokens/{role}/rotate",
+        (Permission::DeviceToken, "device.token.rotate"),
+        Kind::Change,
+    ),
+    part(
+        Method::POST,
+        "/v1/devices/{id}/tokens/{role}/revoke",
+        (Permission::DeviceToken, "device.token.revoke"),
+        Kind::Change,
+    ),
+    route(Method::GET, "/v1/devices/requests", Permission::DeviceRead, Kind::Read),
+    part(
+        Method::POST,
+        "/v1/devices/requests/{id}/approve",
+        (Permission::DevicePair, "device.pair.approve"),
+        Kind::Change,
+    ),
+    part(
+        Method::POST,
+        "/v1/devices/requests/{id}/reject",
+        (Permission::DevicePair, "device.pair.reject"),
+        Kind::Change,
+    ),
     route(Method::GET, "/v1/policies", Permission::PolicyRead, Kind::Read),
     route(Method::GET, "/v1/policies/{name}", Permission::PolicyRead, Kind::Read),
     route(Method::PUT, "/v1/policies/{name}", Permission::PolicyWrite, Kind::Change),

@@ -5,12 +5,14 @@
 //! that a caller made up: routes, codes and operations are those of the tables, keys those of the ring, and only so many of them.
 
 mod audit;
+mod events;
 mod issuers;
 mod operations;
 mod page;
 mod process;
 mod requests;
 mod scrape;
+mod sessions;
 mod tokens;
 mod verifications;
 
@@ -53,6 +55,12 @@ impl Metrics {
     /// A request has come; it is here until this is dropped.
     pub(crate) fn enter(&self) -> InFlight<'_> {
         self.requests.enter()
+    }
+
+    /// Requests that are worked on.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.requests.in_flight()
     }
 
     /// A request was answered.

@@ -59,6 +59,10 @@ impl Requests {
         InFlight(&self.in_flight)
     }
 
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
     /// The row of a route.
     pub(super) fn place(&self, route: Option<&'static Route>) -> usize {
         route.map_or(ROUTES.len(), table::place)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use claviger_actors::keyring::{Snapshot, figures};
 
-use super::{Metrics, audit, issuers, operations::OTHER, page::Page, process, tokens};
+use super::{Metrics, audit, events, issuers, operations::OTHER, page::Page, process, sessions, tokens};
 use crate::http::state::AppState;
 
 pub(super) fn text(metrics: &Metrics, state: &AppState) -> String {
@@ -22,6 +22,8 @@ pub(super) fn text(metrics: &Metrics, state: &AppState) -> String {
     seal(&mut page, state);
     stores(&mut page, state);
     tokens::write(&mut page, state);
+    events::write(&mut page, state);
+    sessions::write(&mut page, state);
     issuers::write(&mut page, state);
     audit::write(&mut page, state);
     process::write(&mut page);

@@ -1,5 +1,6 @@
 //! `claviger api-keys` and `claviger policies`.
 
+use claviger_entity::Scope;
 use claviger_tests::{Node, node};
 use serde_json::json;
 
@@ -35,6 +36,32 @@ fn api_keys_are_made_replaced_and_deleted() {
     assert_eq!((deleted.code, deleted.output.len(), deleted.error.as_str()), (Some(0), 0, ""));
     on(&node, &format!("api-keys delete {id}"), b"").refused("not_found: ");
     assert!(!node.log().contains(node::TOKEN) && !node.log().contains(renewed));
+}
+
+#[test]
+fn devices_are_approved_and_removed() {
+    let node = Node::start();
+    let gate = crate::devices::gate(&node);
+    let scopes = [Scope::OperatorRead, Scope::OperatorAdmin];
+    let asked = gate.request(crate::devices::device(1), &scopes).unwrap().request_id;
+    let waiting = on(&node, "devices requests", b"").json();
+    assert_eq!(waiting["items"][0]["id"], json!(asked));
+    let approved =
+        on(&node, &format!("devices approve {asked} --scope operator.read --no-roles"), b"").json();
+    let grant = &approved["grants"][0];
+    assert_eq!((&grant["scopes"], &grant["roles"]), (&json!(["operator.read"]), &json!([])));
+    assert_eq!(on(&node, "devices list", b"").json()["items"], json!([approved]));
+    let id = approved["id"].as_str().unwrap();
+    let rotated = on(&node, &format!("devices rotate-token {id}"), b"").json();
+    assert!(rotated["token"].as_str().unwrap().starts_with("clvd_"));
+    let revoked = on(&node, &format!("devices revoke-token {id} --role operator"), b"").json();
+    assert_eq!(revoked["grants"][0]["token"]["state"], "revoked");
+    on(&node, &format!("devices rotate-token {id} --role node"), b"").refused("not_found: ");
+    let more = gate.request(crate::devices::device(1), &[Scope::OperatorAdmin]).unwrap().request_id;
+    assert_eq!(on(&node, &format!("devices reject {more}"), b"").code, Some(0));
+    let removed = on(&node, &format!("devices remove {id}"), b"");
+    assert_eq!((removed.code, removed.output.len()), (Some(0), 0));
+    on(&node, &format!("devices remove {id}"), b"").refused("not_found: ");
 }
 
 #[test]

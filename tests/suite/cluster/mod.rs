@@ -5,7 +5,7 @@ mod chaos;
 mod cut_off;
 mod idle;
 mod pool;
-mod redis;
+pub(crate) mod redis;
 mod restarts;
 mod start;
 mod tls;

@@ -35,7 +35,7 @@ impl Fast {
     }
 }
 
-pub(super) fn status(node: &Node, wanted: &str) {
+pub(crate) fn status(node: &Node, wanted: &str) {
     let client = node.client();
     let seen = || (client.get("/v1/cluster").expect(200)["redis"]["status"] == wanted).then_some(());
     process::until(LONG, seen).unwrap_or_else(|| panic!("Redis is not {wanted}"));

@@ -45,7 +45,7 @@ impl Bare {
         let mark = Marker::new(b"k").mark(Kind::Token, name);
         let revocation = Revocation { kind: Kind::Token, mark, cutoff: None, expires_at };
         let record = (SystemClock.now(), String::new());
-        self.database.revoke(&self.keychain, &revocation, record).await.unwrap();
+        self.database.revoke(&self.keychain, (&revocation, None), record).await.unwrap();
     }
 
     /// What the feed has since a horizon, and the next one.

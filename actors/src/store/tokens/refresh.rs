@@ -76,6 +76,8 @@ pub struct Exchange {
     pub record: String,
     /// The end of the family, should the token have been spent, with its record.
     pub end: (Revocation, String),
+    /// What is told of that end, sealed.
+    pub told: Option<Vec<u8>>,
 }
 
 /// How an exchange ended.
@@ -198,7 +200,8 @@ impl Database {
                 // The latest of the family may have been issued with another lifetime than those of now have.
                 let latest = latest_of(transaction, &record_family).await?;
                 let end = Revocation { expires_at: end.expires_at.max(latest.unwrap_or(0)), ..*end };
-                revocations::insert(self, transaction, keychain, &end, exchange.at).await?;
+                let told = exchange.told.as_deref();
+                revocations::insert(self, transaction, keychain, (&end, told), exchange.at).await?;
                 let event = EventRow::read(record.clone());
                 audit::insert(transaction, event.as_slice()).await?;
                 Ok(Outcome::Reused(end))

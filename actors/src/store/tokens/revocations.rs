@@ -33,6 +33,8 @@ const OWN: &str = "pg_current_xact_id()::text::bigint";
 pub struct Feed {
     /// Revocations, each with the moment at which it was made, in milliseconds.
     pub revocations: Vec<(Revocation, i64)>,
+    /// What is told of each, sealed.
+    pub tellings: Vec<Option<Vec<u8>>>,
     /// Rows that were edited; whom they concerned nobody knows.
     pub damaged: u64,
     /// From where to read the next time.
@@ -94,7 +96,10 @@ impl Database {
         let found = transaction.query_all_raw(query.build(transaction.get_database_backend())).await?;
         for row in &found {
             match revocation_of(keychain, row) {
-                Ok(revocation) => read.revocations.push(revocation),
+                Ok(revocation) => {
+                    read.revocations.push(revocation);
+                    read.tellings.push(row.try_get("", "told").unwrap_or_default());
+                }
                 Err(finding) => read.damaged += damaged(row, finding),
             }
         }
@@ -109,7 +114,7 @@ impl Database {
     pub async fn revoke(
         &self,
         keychain: &Keychain,
-        revocation: &Revocation,
+        (revocation, told): (&Revocation, Option<Vec<u8>>),
         (at, record): (Time, String),
     ) -> Result<(), StoreError> {
         let event = EventRow::read(record);
@@ -123,7 +128,7 @@ impl Database {
                     .exec(&transaction)
                     .await?;
             }
-            insert(self, &transaction, keychain, revocation, at).await?;
+            insert(self, &transaction, keychain, (revocation, told.as_deref()), at).await?;
             audit::insert(&transaction, event.as_slice()).await?;
             Ok(transaction)
         });
@@ -170,7 +175,7 @@ pub(super) async fn insert(
     database: &Database,
     transaction: &DatabaseTransaction,
     keychain: &Keychain,
-    revocation: &Revocation,
+    (revocation, told): (&Revocation, Option<&[u8]>),
     at: Time,
 ) -> Result<(), StoreError> {
     let mut row = revocation::Model {
@@ -181,6 +186,7 @@ pub(super) async fn insert(
         expires_at: revocation.expires_at,
         created_at: rows::millis(at),
         xid: database.number(transaction, OWN).await?,
+        told: told.map(<[u8]>::to_vec),
         mac: Vec::new(),
     };
     row.mac = mac_of_row(keychain, "revocations", &row, &[]).to_vec();

@@ -20,7 +20,7 @@ use crate::http::{
 };
 
 /// Statuses of problems, with the name of the response in the document.
-const PROBLEMS: [(u16, &str); 8] = [
+const PROBLEMS: [(u16, &str); 9] = [
     (400, "Invalid"),
     (401, "Unauthorized"),
     (403, "Forbidden"),
@@ -28,6 +28,7 @@ const PROBLEMS: [(u16, &str); 8] = [
     (409, "Conflict"),
     (412, "PreconditionFailed"),
     (413, "PayloadTooLarge"),
+    (429, "RateLimited"),
     (503, "Unavailable"),
 ];
 
@@ -84,20 +85,28 @@ fn may_answer(route: &Route, permission: Permission, operation: &Operation, stat
     let in_path = matches!(route.scope(permission), Scope::Path(_));
     match status {
         // The door's: a header of the wrong form, the credential, the permission, the epoch, the audit log.
-        400 | 401 | 403 | 412 | 503 => true,
+        400 | 401 | 403 | 412 | 429 | 503 => true,
         404 => {
             let in_body = [
                 Permission::TokenIssue,
                 Permission::TokenRefresh,
                 Permission::TokenRevoke,
                 Permission::SecretList,
+                Permission::DevicePair,
+                Permission::DeviceToken,
             ];
             in_path || in_body.contains(&permission)
         }
         // Even a look at a key has no answer while its row is damaged.
         409 if permission.target() == Target::Key => in_path || route.kind != Kind::Read,
         409 if permission.target().is_stored() => true,
-        409 => [Permission::ApiKeyDelete, Permission::SealRotate].contains(&permission),
+        409 => [
+            Permission::ApiKeyDelete,
+            Permission::SealRotate,
+            Permission::DevicePair,
+            Permission::DeviceToken,
+        ]
+        .contains(&permission),
         413 => operation.request_body.is_some() || route.is_retried(),
         _ => false,
     }
@@ -188,7 +197,7 @@ fn problem(status: u16) -> Response {
         .content("application/problem+json", content);
     let response = match status {
         401 => response.header_ref("WWW-Authenticate", header_ref("WwwAuthenticate")),
-        503 => response.header_ref("Retry-After", header_ref("RetryAfter")),
+        429 | 503 => response.header_ref("Retry-After", header_ref("RetryAfter")),
         _ => response,
     };
     let mut response = response.build();

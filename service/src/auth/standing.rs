@@ -1,0 +1,99 @@
+//! Who holds a session, judged anew for every call and whenever something was revoked.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use claviger_actors::{devices::ActingDevice, session::scopes::Scopes};
+use zeroize::Zeroizing;
+
+use super::{Identity, Known, Refusal, authenticate};
+
+/// By what a session was let in. No `Debug`: it holds credentials.
+pub struct Standing {
+    credential: Credential,
+    /// The device that the session is bound to, and the scopes that it has by its approval.
+    device: Option<(ActingDevice, Scopes)>,
+}
+
+enum Credential {
+    /// An API key or a token.
+    Bearer(Zeroizing<String>),
+    /// The token of a device, by its keyed hash.
+    Device([u8; 32]),
+    /// Whom somebody else has recognised, or who knew the password.
+    Named(Arc<Identity>),
+}
+
+impl Standing {
+    /// By an API key or a token.
+    #[must_use]
+    pub const fn bearer(credential: Zeroizing<String>) -> Self {
+        Self { credential: Credential::Bearer(credential), device: None }
+    }
+
+    /// By the token of a device.
+    #[must_use]
+    pub const fn device_token(hash: [u8; 32]) -> Self {
+        Self { credential: Credential::Device(hash), device: None }
+    }
+
+    /// By the word of somebody who is trusted.
+    #[must_use]
+    pub fn named(identity: Identity) -> Self {
+        Self { credential: Credential::Named(Arc::new(identity)), device: None }
+    }
+
+    /// Only as long as this device is paired for these scopes.
+    #[must_use]
+    pub fn bound_to(self, device: ActingDevice, scopes: Scopes) -> Self {
+        Self { device: Some((device, scopes)), ..self }
+    }
+
+    /// It is bound to a device.
+    #[must_use]
+    pub const fn is_bound(&self) -> bool {
+        self.device.is_some()
+    }
+
+    /// The API key or token.
+    #[must_use]
+    pub fn credential(&self) -> Option<&str> {
+        match &self.credential {
+            Credential::Bearer(credential) => Some(credential),
+            Credential::Device(_) | Credential::Named(_) => None,
+        }
+    }
+
+    /// It is a token, which may be revoked or expire without a change of the ring.
+    #[must_use]
+    pub fn is_token(&self) -> bool {
+        self.credential().is_some_and(|credential| credential.contains('.'))
+    }
+
+    /// Who it is, if they still are.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn identity(&self, known: Known<'_>, now: DateTime<Utc>) -> Result<Identity, Refusal> {
+        let devices = known.snapshot.devices();
+        if let Some((device, scopes)) = &self.device {
+            let grant = devices.still(device).ok_or(Refusal::Revoked)?;
+            let approved: Scopes = grant.scopes.iter().copied().collect();
+            if approved.and(*scopes) != *scopes {
+                return Err(Refusal::Revoked);
+            }
+        }
+        match &self.credential {
+            Credential::Bearer(credential) => authenticate(known, credential, now),
+            Credential::Device(hash) => {
+                let (device, role) = devices.by_token(hash).ok_or(Refusal::Revoked)?;
+                Ok(Identity::device(Arc::clone(device), role, *hash))
+            }
+            Credential::Named(identity) => Ok(Identity::clone(identity)),
+        }
+    }
+}
+
+/// Marks a request that a session has made: only code of this process can put it there.
+#[derive(Clone)]
+pub struct InSession(pub Arc<Standing>);

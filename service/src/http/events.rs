@@ -1,0 +1,289 @@
+//! `GET /v1/events`: what happens, as server-sent events.
+//!
+//! The answer has no end: it begins at the door like any other, and then goes on by itself, asking again and again whether its reader may still
+//! have it. Whoever reads slowly is waited for a while, and holds up nobody else.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderMap},
+    rt::time::{Instant, interval_at, sleep_until, timeout},
+    web::{Bytes, Data},
+};
+use claviger_actors::{
+    events::{Event, EventsError, Gone, Subscription, Topics},
+    keyring::Epoch,
+};
+use claviger_policy::Permission;
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::{
+    body::StrictQuery,
+    problem::{Code, Problem},
+    state::{AppState, Caller},
+};
+use crate::auth::{self, Known, sight};
+
+/// How often a reader gets a sign of life.
+const BEAT: Duration = Duration::from_secs(15);
+/// A reader that has taken nothing for so long is let go.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Pieces that wait for a reader.
+const PIECES: usize = 4;
+/// A piece that has so many bytes goes out.
+const PIECE_BYTES: usize = 16 << 10;
+/// Shortest time between two questions whether a token was revoked meanwhile.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// When a reader that was cut off is to come back, in milliseconds.
+const RETRY_MS: u64 = 3_000;
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// What to listen to, and from where.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Listening {
+    /// Names of keys and of events, with commas between them; at most 100. Everything unless given.
+    topics: Option<String>,
+    /// What has happened since this epoch comes first. `Last-Event-ID` is stronger.
+    since_epoch: Option<u64>,
+    /// `false`: the answer ends when what has happened so far was told.
+    follow: Option<bool>,
+}
+
+/// Tells what happens, as it happens: `text/event-stream`, each event with its name, its payload as JSON, and, for changes of the ring, its epoch as id. With
+/// `Last-Event-ID` or `since_epoch` nothing is missing and nothing comes twice, on whichever node; what can't be told any more (after 7 days, or
+/// after a restore) is replaced by one `ring.sync`. Of each key hears who has `key.read` on it.
+///
+/// # Errors
+/// `invalid_request`; `overloaded` when the node is leaving or has too many readers.
+#[utoipa::path(get, path = "/v1/events", tag = "operations",
+    params(Listening, ("Last-Event-ID" = Option<u64>, Header, description = "The id of the last event that was received")), responses(
+    (status = 200, description = "Events", body = String, content_type = "text/event-stream"),
+))]
+pub async fn stream(
+    request: HttpRequest,
+    state: Data<AppState>,
+    caller: Caller,
+    StrictQuery(listening): StrictQuery<Listening>,
+) -> Result<HttpResponse, Problem> {
+    let since = since(&request, &listening)?;
+    let topics: Option<Vec<String>> =
+        listening.topics.as_deref().map(|topics| topics.split(',').map(str::to_owned).collect());
+    let topics = Topics::parse(topics.as_deref()).map_err(|error| Problem::invalid(error.to_string()))?;
+    let judge = Judge::new(&request, &state, &caller);
+    let sight = sight(&state, Arc::clone(&caller.identity));
+    let subscription = state.events.subscribe(topics, since, sight).await?;
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let reader = Reader { sender, subscription, judge, told: None };
+    if listening.follow.unwrap_or(true) {
+        actix_web::rt::spawn(reader.follow());
+    } else {
+        actix_web::rt::spawn(reader.catch_up());
+    }
+    let pieces = stream::unfold(pieces, |mut pieces| async move {
+        let piece = pieces.recv().await?;
+        Some((piece, pieces))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((header::HeaderName::from_static("x-accel-buffering"), "no"))
+        .streaming(pieces))
+}
+
+/// The epoch from which to tell; the header is stronger, since a browser that comes back asks for the same address.
+fn since(request: &HttpRequest, listening: &Listening) -> Result<Option<Epoch>, Problem> {
+    let Some(last) = request.headers().get(LAST_EVENT_ID) else {
+        return Ok(listening.since_epoch.map(Epoch));
+    };
+    let last = last.to_str().ok().map(str::trim);
+    match last.map(|last| (last, last.parse())) {
+        Some(("", _)) => Ok(listening.since_epoch.map(Epoch)),
+        Some((_, Ok(epoch))) => Ok(Some(Epoch(epoch))),
+        Some((_, Err(_))) | None => {
+            Err(Problem::invalid("Last-Event-ID must be the id of an event, a whole number"))
+        }
+    }
+}
+
+impl From<EventsError> for Problem {
+    fn from(error: EventsError) -> Self {
+        match error {
+            EventsError::Full | EventsError::Stopping => Self::new(Code::Overloaded, error.to_string()),
+        }
+    }
+}
+
+/// Whether somebody may still read.
+struct Judge {
+    state: Data<AppState>,
+    /// The credential and nothing else.
+    headers: HeaderMap,
+    id: Uuid,
+    /// Its credential is a token, which may be revoked.
+    is_token: bool,
+}
+
+impl Judge {
+    fn new(request: &HttpRequest, state: &Data<AppState>, caller: &Caller) -> Self {
+        let mut headers = HeaderMap::new();
+        if let Some(credential) = request.headers().get(header::AUTHORIZATION) {
+            headers.insert(header::AUTHORIZATION, credential.clone());
+        }
+        let identity = &caller.identity;
+        Self { state: state.clone(), headers, id: identity.id(), is_token: identity.api_key().is_none() }
+    }
+
+    /// They still are who they were, and may; and this node still knows.
+    fn may_read(&self) -> bool {
+        let state = &self.state;
+        let snapshot = state.ring.snapshot();
+        let (issuer, issuers) = (state.issuer(), &state.issuers);
+        let known = Known { snapshot: &snapshot, tokens: &state.tokens, issuer, issuers };
+        let Some(credential) = auth::credential(&self.headers) else { return false };
+        let Ok(identity) = auth::authenticate(known, credential, state.clock.now()) else { return false };
+        identity.id() == self.id
+            && state.is_current(snapshot.confirmed()).is_ok()
+            && state.authorizer.permits_deployment(&snapshot, &identity, Permission::EventsRead)
+    }
+}
+
+/// What a reader is told, until it goes or has to.
+struct Reader {
+    sender: mpsc::Sender<Result<Bytes, Gone>>,
+    subscription: Subscription,
+    judge: Judge,
+    /// The id that was sent last.
+    told: Option<Epoch>,
+}
+
+/// Why a reader is told something.
+enum Woken {
+    /// Something has happened.
+    Event(Arc<Event>),
+    /// Ring or revocations have changed.
+    Changed,
+    /// It is time for a sign of life.
+    Beat,
+    /// It is over.
+    Over,
+}
+
+impl Reader {
+    /// Tells what has happened, then what happens.
+    async fn follow(mut self) {
+        let state = self.judge.state.clone();
+        let (mut ring, mut revoked) = (state.ring.changes(), state.tokens.heard());
+        let mut beat = interval_at(Instant::now() + BEAT, BEAT);
+        let mut not_before = Instant::now();
+        let mut piece = self.beginning();
+        loop {
+            if !self.send(std::mem::take(&mut piece)).await {
+                return;
+            }
+            let woken = tokio::select! {
+                biased;
+                () = self.sender.closed() => Woken::Over,
+                changed = ring.changed() => if changed.is_ok() { Woken::Changed } else { Woken::Over },
+                changed = async { sleep_until(not_before).await; revoked.changed().await }, if self.judge.is_token => {
+                    not_before = Instant::now() + ASK_AGAIN;
+                    if changed.is_ok() { Woken::Changed } else { Woken::Over }
+                }
+                _ = beat.tick() => Woken::Beat,
+                event = self.subscription.next() => match event {
+                    Ok(event) => Woken::Event(event),
+                    Err(Gone::Stopping | Gone::Unreadable) => Woken::Over,
+                },
+            };
+            match woken {
+                Woken::Event(event) => self.gather(&event, &mut piece),
+                Woken::Changed if self.judge.may_read() => {}
+                Woken::Beat if self.judge.may_read() => self.beat(&mut piece),
+                Woken::Changed | Woken::Beat | Woken::Over => return,
+            }
+        }
+    }
+
+    /// Tells what has happened, and no more.
+    async fn catch_up(mut self) {
+        let mut piece = self.beginning();
+        loop {
+            match self.subscription.missed().await {
+                Ok(Some(event)) => self.write(&event, &mut piece),
+                Ok(None) => break,
+                Err(gone) => {
+                    // An answer that breaks off is not taken for one that is complete.
+                    let _gone = self.sender.send(Err(gone)).await;
+                    return;
+                }
+            }
+            let is_full = piece.len() >= PIECE_BYTES;
+            if is_full && !(self.judge.may_read() && self.send(std::mem::take(&mut piece)).await) {
+                return;
+            }
+        }
+        self.beat(&mut piece);
+        self.send(piece).await;
+    }
+
+    /// Where it starts, so that a reader that is cut off before anything has happened misses nothing.
+    fn beginning(&mut self) -> String {
+        let epoch = self.subscription.epoch();
+        self.told = Some(epoch);
+        format!("retry: {RETRY_MS}\nid: {}\n\n", epoch.0)
+    }
+
+    /// An event, and whatever else is at hand: all of one change goes out together.
+    fn gather(&mut self, event: &Event, piece: &mut String) {
+        self.write(event, piece);
+        while piece.len() < PIECE_BYTES
+            && let Some(event) = self.subscription.at_hand()
+        {
+            self.write(&event, piece);
+        }
+    }
+
+    /// Only the last event of a change has its id: whoever has got that one has got them all.
+    fn write(&mut self, event: &Event, piece: &mut String) {
+        piece.push_str("event: ");
+        piece.push_str(event.name.as_str());
+        if let Some(epoch) = event.epoch.filter(|epoch| self.subscription.epoch() >= *epoch) {
+            self.told = Some(epoch);
+            piece.push_str("\nid: ");
+            piece.push_str(&epoch.0.to_string());
+        }
+        piece.push_str("\ndata: ");
+        piece.push_str(&event.payload);
+        piece.push_str("\n\n");
+    }
+
+    /// A comment, with the epoch where that has moved on without an event for this reader.
+    fn beat(&mut self, piece: &mut String) {
+        piece.push_str(": still here\n");
+        let epoch = self.subscription.epoch();
+        if self.told.replace(epoch) != Some(epoch) {
+            piece.push_str("id: ");
+            piece.push_str(&epoch.0.to_string());
+            piece.push('\n');
+        }
+        piece.push('\n');
+    }
+
+    /// Hands a piece to the connection; `false` when the reader has gone, or has not taken anything for too long.
+    async fn send(&self, piece: String) -> bool {
+        if piece.is_empty() {
+            return true;
+        }
+        match timeout(PATIENCE, self.sender.send(Ok(Bytes::from(piece)))).await {
+            Ok(sent) => sent.is_ok(),
+            Err(_) => {
+                tracing::debug!("a reader of events was too slow and is let go");
+                false
+            }
+        }
+    }
+}

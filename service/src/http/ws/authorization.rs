@@ -1,0 +1,183 @@
+//! Who a client is, in the order of the protocol: by the word of a trusted proxy, of the mesh, by a token, by the password.
+//!
+//! The limiter stands beside that order, not in it: it turns away only what has failed anyway, and the password, which can be guessed.
+
+use std::{net::SocketAddr, time::Duration};
+
+use actix_web::{http::header::HeaderMap, web::Data};
+use claviger_actors::{
+    keyring::{Snapshot, internal},
+    session::{close::Refusal, connect::Auth},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    auth::{self, Identity, Known, Learned, LimitScope, Standing, Whence},
+    http::state::AppState,
+};
+
+const USER_MAX_BYTES: usize = 255;
+
+/// Whom the request for a session came from.
+pub(super) struct Came {
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) whence: Whence,
+    /// Whom a trusted proxy has recognised.
+    pub(super) user: Option<String>,
+}
+
+impl Came {
+    /// What the head of a request says, as far as it may.
+    pub(super) fn of(state: &AppState, peer: Option<SocketAddr>, headers: &HeaderMap) -> Self {
+        let whence = state.addresses.whence(peer, headers);
+        let named = state.doors.proxy_user_header.as_deref().filter(|_| whence.by_proxy);
+        let mut values = named.into_iter().flat_map(|name| headers.get_all(name));
+        // Two users are none.
+        let user = match (values.next(), values.next()) {
+            (Some(value), None) => {
+                value.to_str().ok().map(str::trim).filter(|user| is_user(user)).map(str::to_owned)
+            }
+            (Some(_) | None, _) => None,
+        };
+        Self { peer, whence, user }
+    }
+}
+
+fn is_user(user: &str) -> bool {
+    (1..=USER_MAX_BYTES).contains(&user.len()) && !user.chars().any(char::is_control)
+}
+
+/// Recognises a client.
+///
+/// # Errors
+/// What it is told.
+pub(super) async fn authorize(state: &Data<AppState>, came: &Came, auth: &Auth) -> Result<Standing, Refusal> {
+    if let Some(user) = &came.user {
+        return Ok(Standing::named(Identity::proxied(user.clone())));
+    }
+    if let (Some(mesh), Some(peer)) = (&state.mesh, came.peer)
+        && !came.whence.by_proxy
+        && let Some(identity) = mesh.whois(peer).await
+    {
+        return Ok(Standing::named(identity));
+    }
+    let (scope, judged) = if let Some(token) = &auth.token {
+        (LimitScope::SharedSecret, by_token(state, token).await)
+    } else if let Some(token) = &auth.device_token {
+        (LimitScope::DeviceToken, by_device_token(state, token).await)
+    } else if let Some(password) = &auth.password {
+        if let Some(wait) = state.limiter.locked(LimitScope::SharedSecret, came.whence.client) {
+            return Err(Refusal::locked_out(millis(wait)));
+        }
+        (LimitScope::SharedSecret, by_password(state, password.clone()).await)
+    } else {
+        return Err(Refusal::unauthorized("send a token, a device token or the password"));
+    };
+    match judged {
+        Ok(standing) => {
+            state.limiter.succeeded(scope, came.whence.client);
+            Ok(standing)
+        }
+        Err(Judged::Wrong(why)) => Err(match state.limiter.failed(scope, came.whence.client) {
+            Some(wait) => Refusal::locked_out(millis(wait)),
+            None => Refusal::unauthorized(why),
+        }),
+        Err(Judged::Unknown(why)) => {
+            let mut refusal = Refusal::unauthorized(why);
+            refusal.failure = refusal.failure.after(1_000);
+            Err(refusal)
+        }
+        Err(Judged::Over(why)) => Err(Refusal::unauthorized(why)),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Why nobody was recognised.
+enum Judged {
+    /// A wrong credential: a failed attempt.
+    Wrong(&'static str),
+    /// One that was right once.
+    Over(&'static str),
+    /// This node can't tell.
+    Unknown(&'static str),
+}
+
+const WRONG_TOKEN: &str = "the token is not valid";
+const AWAY: &str = "this node can't tell now whether the credential is valid; try again or another node";
+
+impl From<auth::Refusal> for Judged {
+    fn from(refusal: auth::Refusal) -> Self {
+        match refusal {
+            auth::Refusal::Unknown => Self::Wrong(WRONG_TOKEN),
+            auth::Refusal::Expired => Self::Over("the token has expired; get a new one"),
+            auth::Refusal::Revoked => Self::Over("the token was revoked; get a new one"),
+        }
+    }
+}
+
+async fn by_token(state: &Data<AppState>, token: &Zeroizing<String>) -> Result<Standing, Judged> {
+    let judge = || -> Result<(), Judged> {
+        let snapshot = state.ring.snapshot();
+        is_current(state, &snapshot)?;
+        auth::authenticate(known(state, &snapshot), token, state.clock.now())?;
+        Ok(())
+    };
+    let mut judged = judge();
+    if is_wrong(&judged) && !state.issuers.is_empty() {
+        match auth::learn(&state.issuers, token).await {
+            Learned::Nothing => {}
+            Learned::Again => judged = judge(),
+            Learned::Away => {
+                judged = Err(Judged::Unknown("the issuer of the token can't be asked for its keys now"))
+            }
+        }
+    }
+    if is_wrong(&judged) && state.cluster.is_shared() {
+        // What this node does not know, another may have made a moment ago.
+        judged = if state.cluster.refresh().await { judge() } else { Err(Judged::Unknown(AWAY)) };
+    }
+    judged.map(|()| Standing::bearer(token.clone()))
+}
+
+async fn by_device_token(state: &Data<AppState>, token: &Zeroizing<String>) -> Result<Standing, Judged> {
+    let judge = || -> Result<[u8; 32], Judged> {
+        let snapshot = state.ring.snapshot();
+        is_current(state, &snapshot)?;
+        let hash = internal::device_token_hash(&snapshot, token.as_bytes()).ok_or(Judged::Unknown(AWAY))?;
+        let wrong = || Judged::Wrong("the device token is not valid");
+        snapshot.devices().by_token(&hash).map(|_| hash).ok_or_else(wrong)
+    };
+    let mut judged = judge();
+    if judged.as_ref().is_err_and(|error| matches!(error, Judged::Wrong(_))) && state.cluster.is_shared() {
+        judged = if state.cluster.refresh().await { judge() } else { Err(Judged::Unknown(AWAY)) };
+    }
+    judged.map(Standing::device_token)
+}
+
+async fn by_password(state: &Data<AppState>, given: Zeroizing<String>) -> Result<Standing, Judged> {
+    let Some(password) = &state.password else {
+        // Nothing that is sent could be right, so nothing was tried.
+        return Err(Judged::Over("this service knows no password"));
+    };
+    if password.is(given).await {
+        Ok(Standing::named(Identity::by_password()))
+    } else {
+        Err(Judged::Wrong("the password is not right"))
+    }
+}
+
+const fn is_wrong(judged: &Result<(), Judged>) -> bool {
+    matches!(judged, Err(Judged::Wrong(_)))
+}
+
+fn is_current(state: &AppState, snapshot: &Snapshot) -> Result<(), Judged> {
+    state.is_current(snapshot.confirmed()).map_err(|_| Judged::Unknown(AWAY))
+}
+
+/// Whoever is known by this ring.
+pub(super) fn known<'a>(state: &'a AppState, snapshot: &'a Snapshot) -> Known<'a> {
+    Known { snapshot, tokens: &state.tokens, issuer: state.issuer(), issuers: &state.issuers }
+}

@@ -1,0 +1,252 @@
+//! Where sessions meet WebSocket framing (RFC 6455), and nowhere else: the handshake of `actix-web-actors`, the codec of `actix-http`,
+//! and a body that takes from the session's outbox.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use actix_http::ws::{self, Codec, Frame, Item, Message};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Bytes, BytesMut, Payload},
+};
+use actix_web_actors::ws::handshake;
+use claviger_actors::session::{
+    Incoming, SizeLimit,
+    close::{Close, CloseCode},
+    core::FRAME_MAX_BYTES,
+    outbox::{Outbox, Outgoing},
+};
+use futures_core::Stream;
+
+use super::sessions::Socket;
+use crate::http::problem::Problem;
+
+/// What is handed over at once, roughly: the connection asks again when it has sent it.
+const CHUNK_BYTES: usize = 16 * 1_024;
+
+/// The answer that turns a request into a session.
+///
+/// # Errors
+/// It asks for no WebSocket.
+pub(super) fn upgrade(
+    request: &HttpRequest,
+    outbox: &Arc<Outbox>,
+    socket: Socket,
+) -> Result<HttpResponse, Problem> {
+    let wrong =
+        |_| Problem::invalid("this path is for WebSocket clients: send an upgrade to version 13 (RFC 6455)");
+    let mut response = handshake(request).map_err(wrong)?;
+    let body = Body { outbox: Arc::clone(outbox), codec: Codec::new(), is_over: false, _socket: socket };
+    Ok(response.streaming(body))
+}
+
+/// What comes from a client, out of the bytes of its connection.
+pub(super) struct Frames {
+    payload: Payload,
+    buffer: BytesMut,
+    codec: Codec,
+    limit: SizeLimit,
+    /// A text that comes in pieces.
+    partial: Option<BytesMut>,
+    is_over: bool,
+}
+
+impl Frames {
+    pub(super) fn new(payload: Payload, limit: SizeLimit) -> Self {
+        Self {
+            payload,
+            buffer: BytesMut::new(),
+            codec: Codec::new().max_size(FRAME_MAX_BYTES),
+            limit,
+            partial: None,
+            is_over: false,
+        }
+    }
+
+    /// Nothing is read after this.
+    fn over(&mut self, with: Incoming) -> Option<Incoming> {
+        self.is_over = true;
+        self.buffer = BytesMut::new();
+        self.partial = None;
+        Some(with)
+    }
+
+    /// The next item that is whole. What is announced to be too large is refused before it has come.
+    fn next_item(&mut self) -> Option<Incoming> {
+        loop {
+            let so_far = self.partial.as_ref().map_or(0, BytesMut::len);
+            if announced(&self.buffer).is_some_and(|length| so_far + length > self.limit.bytes()) {
+                return self.over(Incoming::TooLarge);
+            }
+            use actix_codec::Decoder as _;
+            let frame = match self.codec.decode(&mut self.buffer) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => {
+                    if self.buffer.is_empty() {
+                        // Sessions are mostly idle, and many.
+                        self.buffer = BytesMut::new();
+                    }
+                    return None;
+                }
+                Err(ws::ProtocolError::Overflow) => return self.over(Incoming::TooLarge),
+                Err(_) => return self.over(Incoming::Broken),
+            };
+            match frame {
+                Frame::Text(text) => return Some(Incoming::Text(text)),
+                Frame::Continuation(Item::FirstText(first)) => self.partial = Some(BytesMut::from(first)),
+                Frame::Continuation(Item::Continue(more)) => self.add(&more),
+                Frame::Continuation(Item::Last(last)) => {
+                    self.add(&last);
+                    return self.partial.take().map(|text| Incoming::Text(text.freeze()));
+                }
+                Frame::Binary(_) | Frame::Continuation(Item::FirstBinary(_)) => {
+                    return self.over(Incoming::Binary);
+                }
+                Frame::Ping(echo) => return Some(Incoming::Ping(echo)),
+                Frame::Pong(_) => {}
+                Frame::Close(_) => return self.over(Incoming::Farewell),
+            }
+        }
+    }
+
+    fn add(&mut self, more: &[u8]) {
+        if let Some(partial) = &mut self.partial {
+            partial.extend_from_slice(more);
+        }
+    }
+}
+
+/// Length of the frame that begins here, if it carries data and its head is there.
+fn announced(buffer: &[u8]) -> Option<usize> {
+    let (first, second) = (*buffer.first()?, *buffer.get(1)?);
+    if first & 0x08 != 0 {
+        // A control frame has a limit of its own.
+        return None;
+    }
+    match second & 0x7f {
+        126 => Some(u16::from_be_bytes(buffer.get(2..4)?.try_into().ok()?).into()),
+        127 => usize::try_from(u64::from_be_bytes(buffer.get(2..10)?.try_into().ok()?)).ok(),
+        length => Some(length.into()),
+    }
+}
+
+impl Stream for Frames {
+    type Item = Incoming;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        loop {
+            if self.is_over {
+                return Poll::Ready(None);
+            }
+            if let Some(item) = self.next_item() {
+                return Poll::Ready(Some(item));
+            }
+            match ready!(Pin::new(&mut self.payload).poll_next(context)) {
+                Some(Ok(chunk)) if self.buffer.is_empty() => self.buffer = BytesMut::from(chunk),
+                Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
+                Some(Err(_)) | None => self.is_over = true,
+            }
+        }
+    }
+}
+
+/// What goes to a client, as bytes.
+struct Body {
+    outbox: Arc<Outbox>,
+    codec: Codec,
+    is_over: bool,
+    _socket: Socket,
+}
+
+impl Body {
+    fn write(&mut self, item: Outgoing, to: &mut BytesMut) {
+        use actix_codec::Encoder as _;
+        let message = match item {
+            Outgoing::Text(text) => Message::Text((&*text).into()),
+            Outgoing::Pong(echo) => Message::Pong(Bytes::from(echo)),
+            Outgoing::Close(close) => {
+                self.is_over = true;
+                Message::Close(Some(reason(&close)))
+            }
+        };
+        if self.codec.encode(message, to).is_err() {
+            self.is_over = true;
+        }
+    }
+}
+
+fn reason(close: &Close) -> ws::CloseReason {
+    let code = match close.code {
+        CloseCode::Normal => ws::CloseCode::Normal,
+        CloseCode::Protocol => ws::CloseCode::Protocol,
+        CloseCode::Unsupported => ws::CloseCode::Unsupported,
+        CloseCode::Policy => ws::CloseCode::Policy,
+        CloseCode::Size => ws::CloseCode::Size,
+        CloseCode::Restart => ws::CloseCode::Restart,
+    };
+    let reason = close.reason();
+    ws::CloseReason { code, description: (!reason.is_empty()).then(|| reason.to_owned()) }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut chunk = BytesMut::new();
+        while !self.is_over && chunk.len() < CHUNK_BYTES {
+            match self.outbox.poll_take(context) {
+                Poll::Ready(Some(item)) => self.write(item, &mut chunk),
+                Poll::Ready(None) => self.is_over = true,
+                Poll::Pending => break,
+            }
+        }
+        match (chunk.is_empty(), self.is_over) {
+            (false, _) => Poll::Ready(Some(Ok(chunk.freeze()))),
+            (true, true) => Poll::Ready(None),
+            (true, false) => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.outbox.abandon();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_read_as_soon_as_they_are_there() {
+        assert_eq!(announced(&[]), None);
+        assert_eq!(announced(&[0x81]), None);
+        assert_eq!(announced(&[0x81, 0x85]), Some(5));
+        assert_eq!(announced(&[0x81, 0xfe, 1]), None);
+        assert_eq!(announced(&[0x81, 0xfe, 1, 2]), Some(258));
+        assert_eq!(announced(&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0]), Some(65_536));
+        assert_eq!(announced(&[0x81, 0xff, 0xff, 0, 0, 0, 0, 1, 0, 0]), Some(0xff00_0000_0001_0000));
+        assert_eq!(announced(&[0x89, 0xfe, 1, 2]), None, "a ping");
+    }
+
+    #[test]
+    fn a_close_without_reason_is_one() {
+        assert_eq!(reason(&Close::new(CloseCode::Normal, "")).description, None);
+        assert_eq!(reason(&Close::slow_consumer()).description.as_deref(), Some("slow consumer"));
+        for code in [
+            CloseCode::Normal,
+            CloseCode::Protocol,
+            CloseCode::Unsupported,
+            CloseCode::Policy,
+            CloseCode::Size,
+            CloseCode::Restart,
+        ] {
+            assert_eq!(u16::from(reason(&Close::new(code, "")).code), code.number());
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `hello-ok`: what a client learns when it is let in.
+
+use claviger_actors::{
+    events::{EventName, Presence},
+    session::{
+        TICK,
+        core::{Claim, FRAME_MAX_BYTES, PROTOCOL_VERSION},
+        methods::Method,
+        outbox::WAITING_MAX_BYTES,
+        scopes::{Role, Scope, Scopes},
+    },
+};
+use claviger_entity::DeviceId;
+use serde_json::{Value, json};
+
+use super::opening::Opening;
+use crate::http::health;
+
+/// Sessions that are named at once; `presence.list` names more.
+const PRESENT_MAX: usize = 100;
+
+/// The session as others see it.
+pub(super) fn presence(opening: &Opening, claim: &Claim, device: Option<DeviceId>) -> Presence {
+    let client_id = claim.connect.client.id.chars().filter(|letter| !letter.is_control()).take(64).collect();
+    Presence {
+        conn_id: opening.id,
+        node: opening.state.node.clone(),
+        role: claim.role.as_str().to_owned(),
+        client_id,
+        device_id: device.map(|device| device.to_string()),
+        since: opening.state.clock.now(),
+    }
+}
+
+/// The payload, but for the token of a device.
+pub(super) async fn payload(opening: &Opening, role: Role, granted: Scopes) -> Value {
+    let state = &opening.state;
+    let methods: Vec<&str> = Method::open_to(role, granted).map(|method| method.name).collect();
+    let scopes: Vec<&str> = granted.iter().map(Scope::as_str).collect();
+    let present = if granted.covers(Scope::OperatorRead) { present(opening).await } else { Vec::new() };
+    let (_, health) = health::standing_now(state);
+    json!({
+        "type": "hello-ok",
+        "server": {
+            "version": env!("CARGO_PKG_VERSION"),
+            "protocolVersion": PROTOCOL_VERSION,
+            "connId": opening.id,
+            "node": state.node,
+        },
+        "methods": methods,
+        "events": events(role, granted),
+        "snapshot": { "presence": present, "health": health, "epoch": state.ring.position().epoch.0 },
+        "policy": {
+            "payload": { "maxBytes": FRAME_MAX_BYTES },
+            "buffer": { "maxBytes": WAITING_MAX_BYTES },
+            "tick": { "intervalMs": TICK.as_millis() },
+        },
+        "auth": { "role": role.as_str(), "scopes": scopes },
+    })
+}
+
+/// Some of those who are connected; of this session itself for sure.
+async fn present(opening: &Opening) -> Vec<Presence> {
+    let all = opening.state.events.presence().await;
+    let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|session| session.conn_id == opening.id);
+    own.into_iter().chain(others).take(PRESENT_MAX).collect()
+}
+
+/// Events that such a session may be told of.
+fn events(role: Role, granted: Scopes) -> Vec<&'static str> {
+    let may_listen = match role {
+        Role::Operator => granted.covers(Scope::OperatorRead),
+        Role::Node => granted.covers(Scope::NodeSync),
+    };
+    let is_told = |name: &EventName| match name {
+        EventName::Tick => true,
+        EventName::KeyCreated
+        | EventName::KeyRotated
+        | EventName::KeySuspended
+        | EventName::KeyResumed
+        | EventName::KeyCompromised
+        | EventName::KeyDestroyed
+        | EventName::RingSync => may_listen,
+        EventName::TokenRevoked
+        | EventName::AlertRaised
+        | EventName::AlertCleared
+        | EventName::Presence
+        | EventName::Health => may_listen && role == Role::Operator,
+        EventName::DevicePairRequested | EventName::DevicePairResolved => {
+            may_listen && granted.covers(Scope::OperatorPairing)
+        }
+    };
+    EventName::ALL.iter().filter(|name| is_told(name)).map(|name| name.as_str()).collect()
+}

@@ -1,0 +1,88 @@
+//! What of sessions is put on record: that they were opened, or turned away, and that they listen. Their calls are recorded as those of
+//! their REST twins.
+
+use std::{sync::PoisonError, time::Instant};
+
+use claviger_actors::{
+    audit::{self, AuditRecord, AuditUnavailable, Flood, Subject},
+    session::close::{Close, Failure, Refusal},
+};
+
+use super::opening::Opening;
+use crate::auth::Identity;
+
+const OPEN: &str = "session.open";
+const UNAVAILABLE: &str = "the operation can't be recorded, so it is not answered; try again";
+
+async fn append(
+    opening: &Opening,
+    operation: &'static str,
+    identity: Option<&Identity>,
+    outcome: &str,
+) -> Result<(), AuditUnavailable> {
+    if cfg!(feature = "unaudited") {
+        return Ok(());
+    }
+    let state = &opening.state;
+    let request_id = opening.id.hyphenated().to_string();
+    let append = {
+        let record = AuditRecord {
+            ts: state.clock.now(),
+            event: audit::event_of_outcome(operation, outcome),
+            operation,
+            actor: identity.map_or("anonymous", Identity::name),
+            actor_id: identity.map(Identity::id),
+            address: Some(opening.came.whence.client),
+            subject: &Subject::default(),
+            outcome,
+            status: None,
+            request_id: &request_id,
+            node: &state.node,
+            epoch: state.ring.position().epoch.0,
+            duration_us: 0,
+            times: None,
+        };
+        state.audit.append(&record, outcome != "ok")
+    };
+    append.await
+}
+
+/// A session is opened.
+///
+/// # Errors
+/// It can't be put on record, so it is not.
+pub(super) async fn opened(opening: &Opening, identity: &Identity) -> Result<(), Refusal> {
+    append(opening, OPEN, Some(identity), "ok").await.map_err(|_| {
+        let mut refusal = Refusal::new("audit_unavailable", Close::policy("unauthorized: audit unavailable"));
+        refusal.failure = refusal.failure.after(1_000);
+        refusal
+    })
+}
+
+/// Somebody was turned away. One who goes on trying is counted, not recorded each time.
+pub(super) async fn refused(opening: &Opening, refusal: &Refusal) {
+    let code = match refusal.failure.code.as_ref() {
+        "unauthorized" => "unauthorized",
+        "rate_limited" => "rate_limited",
+        "forbidden" => "forbidden",
+        "pairing_required" => "pairing_required",
+        _other => "invalid_request",
+    };
+    let flood = Flood { address: Some(opening.came.whence.client), code };
+    let is_told = {
+        let mut floods = opening.state.floods.lock().unwrap_or_else(PoisonError::into_inner);
+        floods.admit(flood, Instant::now())
+    };
+    if is_told && append(opening, OPEN, None, code).await.is_err() {
+        tracing::warn!(code, "a session that was turned away could not be recorded");
+    }
+}
+
+/// Somebody listens, or was not let.
+///
+/// # Errors
+/// It can't be put on record.
+pub(super) async fn subscribed(opening: &Opening, identity: &Identity, outcome: &str) -> Result<(), Failure> {
+    let written = append(opening, "events.read", Some(identity), outcome).await;
+    written.map_err(|_| Failure::new("audit_unavailable", UNAVAILABLE).after(1_000))
+}

@@ -1,0 +1,188 @@
+//! All sessions of the node: how many there may be before they are known, and who is ended when something is revoked.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::web::Data;
+use chrono::{DateTime, Utc};
+use claviger_actors::{
+    access::Principal,
+    session::{
+        SessionHandle,
+        close::Close,
+        scopes::{Role, Scopes},
+    },
+};
+use uuid::Uuid;
+
+use crate::{auth::Standing, http::state::AppState};
+
+/// Sockets of one address that nobody has been recognised on.
+const WAITING_OF_ADDRESS_MAX: usize = 64;
+/// The same of all addresses.
+const WAITING_MAX: usize = 1_000;
+
+/// How often it is looked, at the end, whether anything is left to wait for; and how often in a row nothing must be.
+const LOOK: Duration = Duration::from_millis(50);
+const QUIET_LOOKS: u32 = 30;
+
+/// A session that is known.
+pub(super) struct Known {
+    pub(super) standing: Arc<Standing>,
+    /// The API key by which it was let in, as it was then.
+    pub(super) principal: Option<Arc<Principal>>,
+    /// When its credential ends by itself.
+    pub(super) until: Option<DateTime<Utc>>,
+    /// What it is, and what it was granted.
+    pub(super) session: (Role, Scopes),
+    /// There was something that its policies let it do.
+    pub(super) has_rights: AtomicBool,
+}
+
+/// A session.
+pub(super) struct Entry {
+    pub(super) handle: SessionHandle,
+    pub(super) known: OnceLock<Known>,
+}
+
+/// The sessions of a node.
+#[derive(Default)]
+pub struct Sessions {
+    all: Mutex<HashMap<Uuid, Arc<Entry>>>,
+    waiting: Mutex<Waiting>,
+    /// Connections that have become sessions and are not over, in whatever state their clients are.
+    sockets: Arc<AtomicUsize>,
+    is_closing: AtomicBool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    by_address: HashMap<IpAddr, usize>,
+    all: usize,
+}
+
+/// One of those who have not been recognised, until it is dropped.
+pub(super) struct Place {
+    state: Data<AppState>,
+    address: IpAddr,
+}
+
+/// A connection that is a session, until it is over.
+pub(super) struct Socket(Arc<AtomicUsize>);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Sessions {
+    /// A connection has become a session.
+    pub(super) fn socket(&self) -> Socket {
+        self.sockets.fetch_add(1, Ordering::AcqRel);
+        Socket(Arc::clone(&self.sockets))
+    }
+
+    /// Open sessions.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all().len()
+    }
+
+    /// There are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ends them all, and those that come after.
+    pub fn close_all(&self) {
+        self.is_closing.store(true, Ordering::Release);
+        for entry in self.entries() {
+            entry.handle.retire(Close::restart());
+        }
+    }
+
+    /// Waits until all that is left are sessions whose clients take nothing, not even their end: nothing is gained by waiting for those.
+    /// `in_flight` counts the requests that are worked on.
+    pub async fn only_jammed_left(&self, in_flight: impl Fn() -> u64) {
+        let mut quiet = 0;
+        while quiet < QUIET_LOOKS {
+            actix_web::rt::time::sleep(LOOK).await;
+            let is_quiet = in_flight() == 0 && self.sockets.load(Ordering::Acquire) > 0;
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+        }
+    }
+
+    pub(super) fn enter(&self, id: Uuid, entry: Arc<Entry>) {
+        let handle = entry.handle.clone();
+        self.all().insert(id, entry);
+        if self.is_closing.load(Ordering::Acquire) {
+            handle.close(Close::restart());
+        }
+    }
+
+    pub(super) fn leave(&self, id: Uuid) {
+        let mut all = self.all();
+        all.remove(&id);
+        if all.len() < all.capacity() / 4 {
+            all.shrink_to_fit();
+        }
+    }
+
+    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.all().values().cloned().collect()
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Entry>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of IPv6, the network that one client has to itself.
+fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+impl Place {
+    /// `None` = there are too many already.
+    pub(super) fn take(state: &Data<AppState>, address: IpAddr) -> Option<Self> {
+        let address = neighbourhood(address);
+        let mut waiting = state.sessions.waiting();
+        let here = waiting.by_address.get(&address).copied().unwrap_or(0);
+        if here >= WAITING_OF_ADDRESS_MAX || waiting.all >= WAITING_MAX {
+            return None;
+        }
+        waiting.by_address.insert(address, here + 1);
+        waiting.all += 1;
+        drop(waiting);
+        Some(Self { state: state.clone(), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut waiting = self.state.sessions.waiting();
+        waiting.all = waiting.all.saturating_sub(1);
+        if let Some(here) = waiting.by_address.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                waiting.by_address.remove(&self.address);
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Ends sessions whose credential, device or rights are gone, as soon as that is known here.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use actix_web::{rt::time, web::Data};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use claviger_actors::{
+    keyring::Snapshot,
+    session::{
+        close::Close,
+        methods::{Method, Own, Twin, Verb},
+        scopes::{Role, Scopes},
+    },
+};
+use claviger_policy::Permission;
+
+use super::{
+    authorization,
+    sessions::{Entry, Known},
+};
+use crate::{
+    auth::{Identity, Standing},
+    http::{
+        state::AppState,
+        table::{self, Access, Found},
+    },
+};
+
+/// How often credentials that end by themselves are looked at, and the shortest time between two looks at all tokens.
+const LOOK: Duration = Duration::from_millis(200);
+/// Sessions that are judged without a pause.
+const STRETCH: usize = 256;
+
+/// Looks at every ring and every revocation.
+pub async fn watch(state: Data<AppState>) {
+    let (mut changes, mut revocations) = (state.ring.changes(), state.tokens.heard());
+    let mut look = time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut revision = state.ring.snapshot().access_revision();
+    let mut is_revoked = false;
+    loop {
+        let is_changed = tokio::select! {
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                true
+            }
+            _ = look.tick() => false,
+        };
+        is_revoked |= revocations.has_changed().unwrap_or(false);
+        if is_revoked {
+            revocations.mark_unchanged();
+        }
+        if state.sessions.is_empty() {
+            continue;
+        }
+        let now = state.ring.snapshot().access_revision();
+        let looks = Looks { is_changed, is_revoked, is_decided_anew: now != revision };
+        revision = now;
+        is_revoked = false;
+        look_at_all(&state, looks).await;
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Looks {
+    /// There is another ring.
+    is_changed: bool,
+    /// Tokens were revoked.
+    is_revoked: bool,
+    /// Policies may judge otherwise.
+    is_decided_anew: bool,
+}
+
+async fn look_at_all(state: &Data<AppState>, looks: Looks) {
+    for (count, entry) in state.sessions.entries().into_iter().enumerate() {
+        if count % STRETCH == STRETCH - 1 {
+            tokio::task::yield_now().await;
+        }
+        if let Some(known) = entry.known.get()
+            && !holds(state, known, looks)
+        {
+            end(&entry);
+        }
+    }
+}
+
+fn end(entry: &Arc<Entry>) {
+    entry.handle.cut(Close::revoked());
+}
+
+/// The session goes on.
+fn holds(state: &AppState, known: &Known, looks: Looks) -> bool {
+    let now = state.clock.now();
+    if known.until.is_some_and(|until| until <= now) {
+        return false;
+    }
+    let asks = looks.is_changed || looks.is_revoked && known.standing.is_token();
+    if !asks {
+        return true;
+    }
+    let snapshot = state.ring.snapshot();
+    if let Some(before) = &known.principal
+        && !looks.is_decided_anew
+        && !known.standing.is_bound()
+        && snapshot.access().api_key(before.record.id).is_some_and(|after| Arc::ptr_eq(before, after))
+    {
+        // Most sessions, after most changes.
+        return true;
+    }
+    let Ok(identity) = known.standing.identity(authorization::known(state, &snapshot), now) else {
+        return false;
+    };
+    if !looks.is_decided_anew {
+        return true;
+    }
+    let has_rights = has_rights(state, &snapshot, &identity, known.session);
+    let had_rights = known.has_rights.swap(has_rights, Ordering::Relaxed);
+    has_rights || !had_rights
+}
+
+/// There is something among the methods of a session that its policies may let it do.
+pub(super) fn has_rights(
+    state: &AppState,
+    snapshot: &Snapshot,
+    identity: &Identity,
+    (role, scopes): (Role, Scopes),
+) -> bool {
+    let mut needed = Method::open_to(role, scopes).filter_map(permission);
+    needed.any(|permission| state.authorizer.might(snapshot, identity, permission))
+}
+
+fn permission(method: &Method) -> Option<Permission> {
+    match method.twin {
+        Twin::Rest { verb, pattern } => {
+            let verb = match verb {
+                Verb::Get => actix_web::http::Method::GET,
+                Verb::Post => actix_web::http::Method::POST,
+                Verb::Delete => actix_web::http::Method::DELETE,
+            };
+            match table::find(&verb, pattern) {
+                Found::Route(route) => match route.access {
+                    Access::Needs(permission) => Some(permission),
+                    Access::Public => None,
+                },
+                Found::OtherMethod(_) | Found::Nothing => None,
+            }
+        }
+        Twin::Own(Own::Subscribe) => Some(Permission::EventsRead),
+        Twin::Own(Own::Unsubscribe | Own::Heartbeat) => None,
+    }
+}
+
+/// When a credential ends by itself.
+pub(super) fn until(standing: &Standing, identity: &Identity) -> Option<DateTime<Utc>> {
+    if let Some(principal) = identity.api_key() {
+        let ends = [principal.record.expires_at, identity.replaced_until()];
+        return ends.into_iter().flatten().min();
+    }
+    standing.credential().and_then(expiry)
+}
+
+/// `exp` of a token, which has been verified.
+fn expiry(token: &str) -> Option<DateTime<Utc>> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+    let exp = claims.get("exp")?;
+    #[expect(clippy::cast_possible_truncation, reason = "it was checked: it is a date near now")]
+    let seconds = exp.as_i64().or_else(|| exp.as_f64().map(|exp| exp.floor() as i64))?;
+    DateTime::from_timestamp(seconds, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use claviger_actors::session::methods::METHODS;
+
+    use super::*;
+
+    /// One implementation, two doors: whatever is called over a session is a route.
+    #[test]
+    fn every_method_has_its_twin_in_the_table() {
+        for method in METHODS {
+            match method.twin {
+                Twin::Rest { pattern, .. } => {
+                    let is_public = pattern == "/health";
+                    assert_eq!(permission(method).is_none(), is_public, "{}", method.name);
+                }
+                Twin::Own(_) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn expiry_is_read() {
+        let token = |claims: &str| format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims));
+        assert_eq!(expiry(&token("{\"exp\":5}")).map(|at| at.timestamp()), Some(5));
+        assert_eq!(expiry(&token("{\"exp\":5.9}")).map(|at| at.timestamp()), Some(5));
+        assert_eq!(expiry(&token("{}")), None);
+        assert_eq!(expiry("clv_a_b"), None);
+    }
+}

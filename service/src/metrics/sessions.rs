@@ -1,0 +1,18 @@
+//! Who is connected, and who was turned away at the doors.
+
+use super::page::Page;
+use crate::http::state::AppState;
+
+pub(super) fn write(page: &mut Page, state: &AppState) {
+    page.gauge("claviger_sessions_open", "WebSocket sessions, known or not.", state.sessions.len() as f64);
+    page.counter(
+        "claviger_attempts_refused_total",
+        "Wrong credentials that were refused at once, since there had been too many.",
+        state.limiter.refused() as f64,
+    );
+    page.counter(
+        "claviger_forwarding_headers_ignored_total",
+        "Requests with X-Forwarded-For from somebody who is no trusted proxy.",
+        state.addresses.ignored() as f64,
+    );
+}
