@@ -435,6 +435,8 @@ fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> R
     })
     .workers(settings.workers)
     .client_request_timeout(HEAD_ARRIVAL)
+    // What a session says is small, and must not wait for word that what it said before has come.
+    .tcp_nodelay(true)
     .shutdown_timeout(settings.shutdown_timeout.as_secs())
     .disable_signals();
     let server = match &settings.tls {

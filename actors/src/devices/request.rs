@@ -73,6 +73,8 @@ impl PairingRequest {
     /// The request as it is kept.
     #[must_use]
     pub fn record(self, id: Uuid, requested_by: String, now: Time) -> PairingRecord {
+        // As it will be read again.
+        let now = Time::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
         let role = self.role;
         PairingRecord {
             id,

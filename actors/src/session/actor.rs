@@ -19,7 +19,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::{
-    close::{Close, CloseCode, Failure},
+    close::{Close, CloseCode, Failure, Refusal},
     core::{Conversation, FIRST_FRAME_MAX_BYTES, FRAME_MAX_BYTES, Reaction, Turned},
     frame,
     methods::Method,
@@ -161,10 +161,16 @@ impl WsSession {
         match &self.stage {
             Stage::Silent => self.greet(text, context),
             // One frame, and then the answer: nothing may be asked before it.
-            Stage::Greeting => self.end(
-                context,
-                Close::policy("invalid handshake: nothing may follow connect before it is answered"),
-            ),
+            Stage::Greeting => {
+                let refusal =
+                    Refusal::invalid("invalid handshake: nothing may follow connect before it is answered");
+                let id =
+                    frame::parse(&text).map_or_else(|unreadable| unreadable.id, |request| Some(request.id));
+                if let Some(id) = id {
+                    self.voice.say(frame::failure(&id, &refusal.failure));
+                }
+                self.end(context, refusal.close);
+            }
             Stage::Open(conversation) => {
                 let conversation = Rc::clone(conversation);
                 self.converse(&text, &conversation, context);

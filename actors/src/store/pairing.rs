@@ -18,6 +18,8 @@ use crate::{
 };
 
 const TABLE: &str = "pairing_requests";
+/// Told from the locks that others take.
+const DEVICE_LOCK: i64 = 0x636c_7664_6576_6963;
 
 /// What came of leaving a request.
 pub(crate) enum LeftRequest {
@@ -44,6 +46,11 @@ impl Database {
             return Ok(LeftRequest::There(there));
         }
         let transaction = self.connection.begin_with_options(Self::writing()).await?;
+        if self.is_shared() {
+            // The same device may ask on another node: whoever comes second finds what the first has left.
+            let lock = format!("SELECT pg_advisory_xact_lock({})", lock_of(record));
+            transaction.execute_unprepared(&lock).await?;
+        }
         pairing_request::Entity::delete_many()
             .filter(Column::ExpiresAt.lte(rows::millis(record.created_at)))
             .exec(&transaction)
@@ -122,6 +129,12 @@ pub(super) async fn settle(connection: &impl ConnectionTrait, settled: Settled) 
     };
     pairing_request::Entity::delete_many().filter(condition).exec(connection).await?;
     Ok(())
+}
+
+/// Number of the lock of a device.
+fn lock_of(record: &PairingRecord) -> i64 {
+    let start = record.device.as_bytes().first_chunk().copied().unwrap_or_default();
+    i64::from_be_bytes(start) ^ DEVICE_LOCK
 }
 
 /// What the same device waits for already, if it is the same.

@@ -126,7 +126,7 @@ mod tests {
         #[test]
         fn an_id_is_written_as_it_is_read(digest: [u8; 32]) {
             let text = DeviceId::new(digest).to_string();
-            prop_assert_eq!(text.parse::<DeviceId>().unwrap().as_bytes(), &digest);
+            prop_assert_eq!(*text.parse::<DeviceId>().unwrap().as_bytes(), digest);
             prop_assert!(text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
         }
 

@@ -18,7 +18,7 @@ fn an_approval_after_five_minutes_comes_too_late() {
         admin.post(&path, &json!({})).refused(404, "not_found");
     }
     assert_eq!(listed(&admin, "/v1/devices"), Vec::<Value>::new());
-    let node = clock::node(290, &[]);
+    let node = clock::node(120, &[]);
     pair(&node.client(), &super::gate(&node), 1, &[Scope::OperatorRead]);
 }
 

@@ -79,6 +79,10 @@ impl Frames {
     fn next_item(&mut self) -> Option<Incoming> {
         loop {
             let so_far = self.partial.as_ref().map_or(0, BytesMut::len);
+            if self.buffer.first().is_some_and(|first| first & 0x88 == 0x08) {
+                // A control frame in pieces (RFC 6455 §5.5).
+                return self.over(Incoming::Broken);
+            }
             if announced(&self.buffer).is_some_and(|length| so_far + length > self.limit.bytes()) {
                 return self.over(Incoming::TooLarge);
             }

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use super::opening::Opening;
 use crate::http::health;
 
-/// Sessions that are named at once; `presence.list` names more.
-const PRESENT_MAX: usize = 100;
+/// Sessions that are named at once; `presence.list` names more. A greater hello would leave every idle connection with a greater buffer.
+const PRESENT_MAX: usize = 16;
 
 /// The session as others see it.
 pub(super) fn presence(opening: &Opening, claim: &Claim, device: Option<DeviceId>) -> Presence {

@@ -49,6 +49,9 @@ use super::{
 
 pub use self::{inside::Inside, sessions::Sessions, watch::watch};
 
+/// Sessions of a node.
+const SESSIONS_MAX: usize = 20_000;
+
 /// Opens a session (WebSocket, RFC 6455): calls by name, and events. The protocol is in the documentation.
 ///
 /// # Errors
@@ -57,7 +60,7 @@ pub use self::{inside::Inside, sessions::Sessions, watch::watch};
     (status = 101, description = "The connection is a session now"),
     (status = 400, description = "It is no upgrade to WebSocket", body = super::problem::ProblemBody, content_type = "application/problem+json"),
     (status = 429, description = "Too many connections of this address wait to be recognised", body = super::problem::ProblemBody, content_type = "application/problem+json"),
-    (status = 503, description = "The node is leaving", body = super::problem::ProblemBody, content_type = "application/problem+json"),
+    (status = 503, description = "The node is leaving, or has as many sessions as it can serve", body = super::problem::ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn general(
     request: HttpRequest,
@@ -75,7 +78,7 @@ pub async fn general(
     (status = 101, description = "The connection is a session now"),
     (status = 400, description = "It is no upgrade to WebSocket, or no topic", body = super::problem::ProblemBody, content_type = "application/problem+json"),
     (status = 429, description = "Too many connections of this address wait to be recognised", body = super::problem::ProblemBody, content_type = "application/problem+json"),
-    (status = 503, description = "The node is leaving", body = super::problem::ProblemBody, content_type = "application/problem+json"),
+    (status = 503, description = "The node is leaving, or has as many sessions as it can serve", body = super::problem::ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn topic(
     request: HttpRequest,
@@ -98,6 +101,12 @@ fn open(
     let inside = request.app_data::<Inside>().cloned().ok_or_else(nothing)?;
     if state.is_draining() {
         return Err(Problem::new(Code::Overloaded, "the node is leaving; connect to another one"));
+    }
+    if state.sessions.len() >= SESSIONS_MAX {
+        return Err(Problem::new(
+            Code::Overloaded,
+            "the node has as many sessions as it can serve; try another one",
+        ));
     }
     let came = Came::of(&state, request.peer_addr(), request.headers());
     let full = || {

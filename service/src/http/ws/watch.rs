@@ -30,8 +30,10 @@ use crate::{
     },
 };
 
-/// How often credentials that end by themselves are looked at, and the shortest time between two looks at all tokens.
+/// Shortest time between two looks at all tokens.
 const LOOK: Duration = Duration::from_millis(200);
+/// Looks between two at credentials that end by themselves.
+const ENDS: u32 = 5;
 /// Sessions that are judged without a pause.
 const STRETCH: usize = 256;
 
@@ -41,7 +43,7 @@ pub async fn watch(state: Data<AppState>) {
     let mut look = time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut revision = state.ring.snapshot().access_revision();
-    let mut is_revoked = false;
+    let (mut is_revoked, mut looks) = (false, 0_u32);
     loop {
         let is_changed = tokio::select! {
             changed = changes.changed() => {
@@ -56,19 +58,21 @@ pub async fn watch(state: Data<AppState>) {
         if is_revoked {
             revocations.mark_unchanged();
         }
-        if state.sessions.is_empty() {
+        looks = looks.wrapping_add(1);
+        let is_due = is_changed || is_revoked || looks % ENDS == 0;
+        if !is_due || state.sessions.is_empty() {
             continue;
         }
         let now = state.ring.snapshot().access_revision();
-        let looks = Looks { is_changed, is_revoked, is_decided_anew: now != revision };
+        let why = Why { is_changed, is_revoked, is_decided_anew: now != revision };
         revision = now;
         is_revoked = false;
-        look_at_all(&state, looks).await;
+        look_at_all(&state, why).await;
     }
 }
 
 #[derive(Clone, Copy)]
-struct Looks {
+struct Why {
     /// There is another ring.
     is_changed: bool,
     /// Tokens were revoked.
@@ -77,13 +81,13 @@ struct Looks {
     is_decided_anew: bool,
 }
 
-async fn look_at_all(state: &Data<AppState>, looks: Looks) {
+async fn look_at_all(state: &Data<AppState>, why: Why) {
     for (count, entry) in state.sessions.entries().into_iter().enumerate() {
         if count % STRETCH == STRETCH - 1 {
             tokio::task::yield_now().await;
         }
         if let Some(known) = entry.known.get()
-            && !holds(state, known, looks)
+            && !holds(state, known, why)
         {
             end(&entry);
         }
@@ -95,18 +99,18 @@ fn end(entry: &Arc<Entry>) {
 }
 
 /// The session goes on.
-fn holds(state: &AppState, known: &Known, looks: Looks) -> bool {
+fn holds(state: &AppState, known: &Known, why: Why) -> bool {
     let now = state.clock.now();
     if known.until.is_some_and(|until| until <= now) {
         return false;
     }
-    let asks = looks.is_changed || looks.is_revoked && known.standing.is_token();
+    let asks = why.is_changed || why.is_revoked && known.standing.is_token();
     if !asks {
         return true;
     }
     let snapshot = state.ring.snapshot();
     if let Some(before) = &known.principal
-        && !looks.is_decided_anew
+        && !why.is_decided_anew
         && !known.standing.is_bound()
         && snapshot.access().api_key(before.record.id).is_some_and(|after| Arc::ptr_eq(before, after))
     {
@@ -116,7 +120,7 @@ fn holds(state: &AppState, known: &Known, looks: Looks) -> bool {
     let Ok(identity) = known.standing.identity(authorization::known(state, &snapshot), now) else {
         return false;
     };
-    if !looks.is_decided_anew {
+    if !why.is_decided_anew {
         return true;
     }
     let has_rights = has_rights(state, &snapshot, &identity, known.session);
