@@ -29,7 +29,7 @@ pub enum State {
         /// Its address.
         address: String,
     },
-    /// There is a session.
+    /// There is a session, and whatever happens from now on is told, where that is wanted.
     Open {
         /// What the server said.
         hello: Arc<Hello>,
@@ -78,11 +78,11 @@ struct Guard {
     _stop: watch::Sender<()>,
 }
 
-/// Calls methods. Cheap to clone.
+/// Calls methods. Cheap to clone; the session ends when the last clone and the events are dropped.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
-    guard: Arc<Guard>,
+    _guard: Arc<Guard>,
 }
 
 /// The events of a client, in order, each once.
@@ -109,7 +109,7 @@ impl Client {
         tokio::spawn(keep(Arc::clone(&shared), sender, stopped));
         let guard = Arc::new(Guard { _stop: stop });
         let events = Events { receiver, position, _guard: Arc::clone(&guard) };
-        (Self { shared, guard }, events)
+        (Self { shared, _guard: guard }, events)
     }
 
     /// Calls a method: `params` and the answer are those of the REST twin, with the parameters of its path by name.
@@ -157,11 +157,6 @@ impl Client {
     #[must_use]
     pub fn device_id(&self) -> Option<&str> {
         self.shared.settings.device.as_ref().map(|device| device.identity.id())
-    }
-
-    /// Ends the session, for all handles: takes back one share, and the last one closes.
-    pub fn close(self) {
-        drop(self.guard);
     }
 }
 

@@ -66,9 +66,8 @@ pub(crate) async fn run(
     let (sink, stream) = socket.split();
     let (outgoing, to_send) = mpsc::channel(OUTGOING_MAX);
     let link = Link { outgoing: outgoing.clone(), payload_max_bytes: hello.payload_max_bytes };
-    let mut live = Live::new(place, feed, &hello, outgoing);
+    let mut live = Live::new(place, feed, hello, outgoing);
     place.shared.calls.connect(link);
-    place.shared.report(State::Open { hello });
     let mut writing = pin!(write(sink, to_send, live.silence));
     let ended = tokio::select! {
         ending = live.listen(stream) => Some(ending),
@@ -206,8 +205,12 @@ struct Live<'a> {
     outgoing: mpsc::Sender<Message>,
     silence: Duration,
     last: u64,
-    /// Id of the subscription that is not confirmed yet, and until when it must be.
-    subscribing: Option<(String, Instant)>,
+    /// To be told of as soon as the client hears of everything that happens.
+    hello: Option<Arc<Hello>>,
+    /// Id of the subscription that is not confirmed yet.
+    subscribing: Option<String>,
+    /// Until when it must be.
+    confirmed_by: Option<Instant>,
     /// The application has no room: its subscription begins anew when it has.
     is_behind: bool,
     /// Id of the ring that is asked for.
@@ -220,14 +223,16 @@ struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    fn new(place: Place<'a>, feed: &'a mut Feed, hello: &Hello, outgoing: mpsc::Sender<Message>) -> Self {
+    fn new(place: Place<'a>, feed: &'a mut Feed, hello: Arc<Hello>, outgoing: mpsc::Sender<Message>) -> Self {
         Self {
             place,
             feed,
             outgoing,
             silence: hello.tick * 2,
             last: 0,
+            hello: Some(hello),
             subscribing: None,
+            confirmed_by: None,
             is_behind: false,
             refreshing: None,
             refreshes: Vec::new(),
@@ -246,9 +251,7 @@ impl<'a> Live<'a> {
         let room = self.place.events.max_capacity() / 2;
         loop {
             let mut until = last_heard + self.silence;
-            if let Some((_, confirmed_by)) = &self.subscribing {
-                until = until.min(*confirmed_by);
-            }
+            until = self.confirmed_by.map_or(until, |confirmed_by| until.min(confirmed_by));
             if self.is_node() {
                 until = until.min(self.refresh_at);
             }
@@ -264,7 +267,7 @@ impl<'a> Live<'a> {
                     if now >= last_heard + self.silence {
                         return Ending::Silent;
                     }
-                    if self.subscribing.as_ref().is_some_and(|(_, confirmed_by)| now >= *confirmed_by) {
+                    if self.confirmed_by.is_some_and(|confirmed_by| now >= confirmed_by) {
                         return Ending::TimedOut;
                     }
                     self.refresh(now);
@@ -280,8 +283,13 @@ impl<'a> Live<'a> {
     /// Asks to be told of events, after what has been handed out so far. A node is told from the beginning without asking.
     fn subscribe(&mut self) {
         let settings = &self.place.shared.settings;
-        let wants = if self.is_node() { self.feed.position().is_some() } else { !settings.topics.is_empty() };
+        let is_told_anyway = self.is_node() && self.feed.position().is_none();
+        let wants = self.is_node() || !settings.topics.is_empty();
         if !wants || self.place.events.is_closed() {
+            return self.confirmed();
+        }
+        self.confirmed_by = Some(Instant::now() + settings.patience);
+        if is_told_anyway {
             return;
         }
         let mut params = Map::new();
@@ -291,8 +299,14 @@ impl<'a> Live<'a> {
         if let Some(position) = self.feed.position() {
             params.insert("sinceEpoch".to_owned(), position.into());
         }
-        let confirmed_by = Instant::now() + settings.patience;
-        self.subscribing = self.ask("events.subscribe", Value::Object(params)).map(|id| (id, confirmed_by));
+        self.subscribing = self.ask("events.subscribe", Value::Object(params));
+    }
+
+    fn confirmed(&mut self) {
+        (self.subscribing, self.confirmed_by) = (None, None);
+        if let Some(hello) = self.hello.take() {
+            self.place.shared.report(State::Open { hello });
+        }
     }
 
     fn ask(&mut self, method: &str, params: Value) -> Option<String> {
@@ -317,12 +331,12 @@ impl<'a> Live<'a> {
     }
 
     fn answer(&mut self, id: &str, answer: Result<Value, ServerError>) -> Result<(), Ending> {
-        if self.subscribing.as_ref().is_some_and(|(asked, _)| asked == id) {
-            self.subscribing = None;
+        if self.subscribing.as_deref() == Some(id) {
             let payload = answer.map_err(refused)?;
             let epoch = payload.get("epoch").and_then(Value::as_u64);
             let epoch = epoch.ok_or(Ending::Protocol("it does not say from which epoch it tells"))?;
             self.feed.subscribed(Some(epoch));
+            self.confirmed();
         } else if self.refreshing.as_deref() == Some(id) {
             self.refreshing = None;
             if let Some(ring) = answer.ok().as_ref().and_then(Ring::parse) {
@@ -368,6 +382,7 @@ impl<'a> Live<'a> {
             let is_first = self.feed.position().is_none() && self.subscribing.is_none();
             if is_first && !self.feed.is_live() {
                 self.feed.subscribed(None);
+                self.confirmed();
             }
         } else if mirror.apply(event) {
             self.refreshes = REFRESH_AFTER_EVENT.into_iter().rev().collect();

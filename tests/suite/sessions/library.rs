@@ -90,8 +90,6 @@ fn nothing_is_missed_while_the_node_is_away() {
     wait(async {
         let (client, mut heard) = builder(&url(&node)).topics(["k"]).start().unwrap();
         client.opened().await.unwrap();
-        // Confirmed by an answer that comes behind it.
-        client.call("health.get", json!({})).await.unwrap();
         events::compromise(&rest, "k", 1);
         for (name, version) in [("key.compromised", 1), ("key.rotated", 2)] {
             let event = heard.next().await.unwrap();

@@ -198,7 +198,7 @@ async fn whoever_drops_the_client_says_good_bye() {
     let (mut peer, _) = server.welcome().await;
     drop(events);
     let other = client.clone();
-    client.close();
+    drop(client);
     assert!(other.opened().await.is_ok(), "somebody still uses it");
     drop(other);
     let last = timeout(PATIENCE, peer.0.next()).await.unwrap().unwrap().unwrap();
