@@ -88,7 +88,7 @@ fn schema_names_every_permission_and_no_other() {
 #[test]
 fn shipped_roles_hold_what_they_are_documented_to_hold() {
     use Permission::*;
-    let look = [KeyRead, KeyReadPublic];
+    let look = [KeyRead, KeyReadPublic, EventsRead];
     let stored = [Target::Secret, Target::AuthToken, Target::OfflineToken];
     let storing: Vec<Permission> =
         Permission::ALL.iter().copied().filter(|permission| stored.contains(&permission.target())).collect();

@@ -15,18 +15,22 @@ use claviger_actors::{
     events::{Event, EventsError, Gone, Subscription, Topics},
     keyring::Epoch,
 };
+use claviger_crypto::{
+    jws::KidClaim,
+    token::{self, ParsedToken},
+};
+use claviger_entity::Kid;
 use claviger_policy::Permission;
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use super::{
     body::StrictQuery,
     problem::{Code, Problem},
     state::{AppState, Caller},
 };
-use crate::auth::{self, Known, sight};
+use crate::auth::{self, Identity, Known, sight};
 
 /// How often a reader gets a sign of life.
 const BEAT: Duration = Duration::from_secs(15);
@@ -123,9 +127,9 @@ struct Judge {
     state: Data<AppState>,
     /// The credential and nothing else.
     headers: HeaderMap,
-    id: Uuid,
-    /// Its credential is a token, which may be revoked.
-    is_token: bool,
+    identity: Arc<Identity>,
+    /// The version of a key of ours that has signed its credential, if that is a token.
+    kid: Option<Kid>,
 }
 
 impl Judge {
@@ -134,8 +138,26 @@ impl Judge {
         if let Some(credential) = request.headers().get(header::AUTHORIZATION) {
             headers.insert(header::AUTHORIZATION, credential.clone());
         }
-        let identity = &caller.identity;
-        Self { state: state.clone(), headers, id: identity.id(), is_token: identity.api_key().is_none() }
+        let kid = headers.get(header::AUTHORIZATION).and_then(|credential| kid(credential.to_str().ok()?));
+        let kid = kid.filter(|kid| state.ring.snapshot().consumer(kid).is_ok());
+        Self { state: state.clone(), headers, identity: Arc::clone(&caller.identity), kid }
+    }
+
+    /// Its credential is a signed token: the signature was good and stays so, and is not to be looked at with each change of the ring.
+    fn is_token(&self) -> bool {
+        matches!(*self.identity, Identity::Subject { .. })
+    }
+
+    /// They still may, now that the ring has changed.
+    fn may_still_read(&self) -> bool {
+        if !self.is_token() {
+            return self.may_read();
+        }
+        let state = &self.state;
+        let snapshot = state.ring.snapshot();
+        self.kid.as_ref().is_none_or(|kid| snapshot.consumer(kid).is_ok())
+            && state.is_current(snapshot.confirmed()).is_ok()
+            && state.authorizer.permits_deployment(&snapshot, &self.identity, Permission::EventsRead)
     }
 
     /// They still are who they were, and may; and this node still knows.
@@ -146,9 +168,19 @@ impl Judge {
         let known = Known { snapshot: &snapshot, tokens: &state.tokens, issuer, issuers };
         let Some(credential) = auth::credential(&self.headers) else { return false };
         let Ok(identity) = auth::authenticate(known, credential, state.clock.now()) else { return false };
-        identity.id() == self.id
+        identity.id() == self.identity.id()
             && state.is_current(snapshot.confirmed()).is_ok()
             && state.authorizer.permits_deployment(&snapshot, &identity, Permission::EventsRead)
+    }
+}
+
+/// The `kid` of a signed token.
+fn kid(credential: &str) -> Option<Kid> {
+    let (_, token) = credential.split_once(' ')?;
+    let Ok(ParsedToken::Jws(token)) = token::parse(token.trim()) else { return None };
+    match token.kid {
+        KidClaim::Named(kid) => Some(kid),
+        KidClaim::Absent | KidClaim::Foreign => None,
     }
 }
 
@@ -165,8 +197,10 @@ struct Reader {
 enum Woken {
     /// Something has happened.
     Event(Arc<Event>),
-    /// Ring or revocations have changed.
+    /// The ring has changed.
     Changed,
+    /// Tokens were revoked.
+    Revoked,
     /// It is time for a sign of life.
     Beat,
     /// It is over.
@@ -178,6 +212,10 @@ impl Reader {
     async fn follow(mut self) {
         let state = self.judge.state.clone();
         let (mut ring, mut revoked) = (state.ring.changes(), state.tokens.heard());
+        // What has changed since the door let them in is not told to these.
+        if !self.judge.may_read() {
+            return;
+        }
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);
         let mut not_before = Instant::now();
         let mut piece = self.beginning();
@@ -189,9 +227,9 @@ impl Reader {
                 biased;
                 () = self.sender.closed() => Woken::Over,
                 changed = ring.changed() => if changed.is_ok() { Woken::Changed } else { Woken::Over },
-                changed = async { sleep_until(not_before).await; revoked.changed().await }, if self.judge.is_token => {
+                changed = async { sleep_until(not_before).await; revoked.changed().await }, if self.judge.is_token() => {
                     not_before = Instant::now() + ASK_AGAIN;
-                    if changed.is_ok() { Woken::Changed } else { Woken::Over }
+                    if changed.is_ok() { Woken::Revoked } else { Woken::Over }
                 }
                 _ = beat.tick() => Woken::Beat,
                 event = self.subscription.next() => match event {
@@ -201,9 +239,10 @@ impl Reader {
             };
             match woken {
                 Woken::Event(event) => self.gather(&event, &mut piece),
-                Woken::Changed if self.judge.may_read() => {}
+                Woken::Changed if self.judge.may_still_read() => {}
+                Woken::Revoked if self.judge.may_read() => {}
                 Woken::Beat if self.judge.may_read() => self.beat(&mut piece),
-                Woken::Changed | Woken::Beat | Woken::Over => return,
+                Woken::Changed | Woken::Revoked | Woken::Beat | Woken::Over => return,
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Many readers of one node.
 
+#![expect(clippy::print_stderr, reason = "figures are for whoever looks")]
+
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
@@ -57,11 +59,13 @@ fn a_thousand_readers_are_told_and_cost_little() {
         let began = Instant::now();
         let epoch = rotate(&client, "k")["epoch"].as_u64().unwrap();
         for reader in &mut readers {
-            assert_eq!(until(reader, "id: ").trim(), format!("id: {epoch}"));
+            // One that was here before its node knew of the key is told of that first.
+            while until(reader, "id: ").trim() != format!("id: {epoch}") {}
         }
         took.push(began.elapsed());
     }
     took.sort_unstable();
+    eprintln!("{each:.1} KiB each; all {READERS} told after {took:?}");
     assert!(each < 40.0, "{each} KiB each");
     assert!(took[took.len() / 2] < Duration::from_secs(2), "{took:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use claviger_tests::{Listener, Node, Postgres, Redis, cluster, cluster::at_once};
+use claviger_tests::{Listener, Node, Postgres, Redis, cluster, cluster::at_once, process};
 use serde_json::json;
 
 use super::{create, rotate};
@@ -61,4 +61,65 @@ fn a_revocation_is_told_on_every_node() {
     for listener in &listeners {
         assert_eq!(listener.event().data, json!({"jti": "j-1"}));
     }
+}
+
+/// Sessions of another node are known by what it wrote, as far as it is what a node would have written, and gone when that is.
+#[test]
+fn presence_of_another_node_is_read_checked_and_forgotten() {
+    let (postgres, redis) = (Postgres::start(), Redis::start());
+    let hints = redis.url();
+    let node = cluster::node(&postgres.url(), 0, &[("CLAVIGER_REDIS__URL", hints.as_str())]);
+    let listener = Listener::of(&node, "?topics=presence");
+    let written = || {
+        let keys = redis.cli(&["KEYS", "claviger:*:presence:*"]);
+        (!keys.is_empty()).then_some(keys)
+    };
+    let own = process::until(process::PATIENCE, written).expect("the node writes its own");
+    let lasts: i64 = redis.cli(&["TTL", &own]).parse().unwrap();
+    assert!((1..=15).contains(&lasts), "{lasts}");
+    let (index, _) = own.rsplit_once(':').unwrap();
+    let (boot, conn) = ("01a21515-bbaf-7e68-be10-d83f85b474ef", "6f1d2c3b-0000-4000-8000-000000000001");
+    let other = format!("{index}:{boot}");
+    let session = json!({"connId": conn, "node": "b", "role": "operator", "clientId": "cli", "since": "2026-11-29T00:00:00Z"});
+    let write = |revision: &str, fields: &[(&str, &str)]| {
+        for (field, value) in fields {
+            let _new = redis.cli(&["HSET", &other, field, value]);
+        }
+        let _new = redis.cli(&["HSET", &other, "revision", revision]);
+        let _new = redis.cli(&["ZADD", index, "9000000000000", boot]);
+    };
+    // Names of nodes that are none lead nowhere, and entries that are none are nobody.
+    for nonsense in ["x", "../../etc", &format!("{boot}:x")] {
+        let _new = redis.cli(&["ZADD", index, "9000000000001", nonsense]);
+    }
+    let admin = json!({"connId": "6f1d2c3b-0000-4000-8000-000000000002", "node": "b", "role": "admin", "clientId": "x", "since": "2026-11-29T00:00:00Z"});
+    let session_text = session.to_string();
+    write(
+        "1",
+        &[
+            ("garbage", "[[[["),
+            ("6f1d2c3b-0000-4000-8000-000000000002", &admin.to_string()),
+            ("6f1d2c3b-0000-4000-8000-000000000003", &session_text),
+            (conn, &session_text),
+        ],
+    );
+    let told = listener.event();
+    assert_eq!((told.event.as_str(), told.id, &told.data), ("presence", None, &session));
+    let mut gone = session.clone();
+    gone["gone"] = true.into();
+    let _one = redis.cli(&["HDEL", &other, conn]);
+    write("2", &[]);
+    assert_eq!(listener.event().data, gone);
+    write("3", &[(conn, &session_text)]);
+    assert_eq!(listener.event().data, session);
+    let _one = redis.cli(&["DEL", &other]);
+    assert_eq!(listener.event().data, gone);
+    // A hash that is none is not read.
+    let _ok = redis.cli(&["SET", &other, "x"]);
+    client_serves(&node);
+    assert!(matches!(listener.next(Duration::from_secs(3)), claviger_tests::listener::Next::Silence));
+}
+
+fn client_serves(node: &Node) {
+    assert_eq!(node.client().get("/v1/keys").status, 200);
 }

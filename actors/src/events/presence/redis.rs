@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix::prelude::*;
-use deadpool_redis::redis::AsyncCommands as _;
+use deadpool_redis::redis::{AsyncCommands as _, RedisError, aio::MultiplexedConnection};
 use uuid::Uuid;
 
 use super::{Presence, locked};
@@ -108,7 +108,8 @@ impl Sharing {
     ) -> Result<(), HintError> {
         let key = self.of(&self.boot_id);
         let mut connection = self.link.connection().await?;
-        let known: usize = connection.hlen(&key).await?;
+        // What is no hash is replaced by one.
+        let known: usize = connection.hlen(&key).await.unwrap_or(0);
         let own: BTreeSet<Uuid> = locked(&shared.registry.own).keys().copied().collect();
         // It may have forgotten, or somebody may have written more.
         let was = own.len() + changed.len() + 1;
@@ -156,7 +157,7 @@ impl Sharing {
                     tracing::debug!(%error, "sessions of other nodes are not known");
                     if uptime().saturating_sub(read) > FORGOTTEN {
                         let known: Vec<String> = locked(&shared.registry.others).keys().cloned().collect();
-                        forget(&shared, known.iter());
+                        forget(&shared, known.iter().map(String::as_str));
                     }
                 }
             }
@@ -167,35 +168,53 @@ impl Sharing {
         let mut connection = self.link.connection().await?;
         let nodes: Vec<String> = connection.zrevrange(&self.index, 0, NODES_MAX - 1).await?;
         let known: Vec<String> = locked(&shared.registry.others).keys().cloned().collect();
-        forget(shared, known.iter().filter(|node| !nodes.contains(node)));
+        forget(shared, known.iter().filter(|node| !nodes.contains(node)).map(String::as_str));
         // Names as nodes have them, so that none leads to what is no hash of ours.
         let is_node = |node: &&String| Uuid::try_parse(node).is_ok() && **node != self.boot_id;
-        for node in nodes.iter().filter(is_node) {
-            let key = self.of(node);
-            let revision: Option<String> = connection.hget(&key, REVISION).await?;
-            let Some(revision) = revision else {
-                forget(shared, [node].into_iter());
-                continue;
-            };
-            let is_known =
-                locked(&shared.registry.others).get(node).is_some_and(|known| known.revision == revision);
-            let entries: usize = if is_known { 0 } else { connection.hlen(&key).await? };
-            if is_known || entries > ENTRIES_MAX {
-                continue;
+        for node in nodes.iter().filter(is_node).map(String::as_str) {
+            match self.read_node(shared, node, &mut connection).await {
+                Ok(()) => {}
+                // What somebody else has put there says nothing of the rest.
+                Err(error) if !error.is_io_error() && !error.is_timeout() => {
+                    tracing::debug!(%error, node, "the sessions of a node can't be read");
+                    forget(shared, [node].into_iter());
+                }
+                Err(error) => return Err(error.into()),
             }
-            let entries: BTreeMap<String, String> = connection.hgetall(&key).await?;
-            let sessions = entries.iter().filter_map(|(id, text)| Presence::read(id, text));
-            let sessions = sessions.map(|presence| (presence.conn_id, presence)).collect();
-            for (presence, gone) in shared.registry.replace(node, revision, sessions) {
-                shared.tell_presence(&presence, gone);
-            }
+        }
+        Ok(())
+    }
+
+    async fn read_node(
+        &self,
+        shared: &Shared,
+        node: &str,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), RedisError> {
+        let key = self.of(node);
+        let revision: Option<String> = connection.hget(&key, REVISION).await?;
+        let Some(revision) = revision else {
+            forget(shared, [node].into_iter());
+            return Ok(());
+        };
+        let is_known =
+            locked(&shared.registry.others).get(node).is_some_and(|known| known.revision == revision);
+        let entries: usize = if is_known { 0 } else { connection.hlen(&key).await? };
+        if is_known || entries > ENTRIES_MAX {
+            return Ok(());
+        }
+        let entries: BTreeMap<String, String> = connection.hgetall(&key).await?;
+        let sessions = entries.iter().filter_map(|(id, text)| Presence::read(id, text));
+        let sessions = sessions.map(|presence| (presence.conn_id, presence)).collect();
+        for (presence, gone) in shared.registry.replace(node, revision, sessions) {
+            shared.tell_presence(&presence, gone);
         }
         Ok(())
     }
 }
 
 /// Nothing is known of these nodes any more.
-fn forget<'a>(shared: &Shared, nodes: impl Iterator<Item = &'a String>) {
+fn forget<'a>(shared: &Shared, nodes: impl Iterator<Item = &'a str>) {
     for node in nodes {
         for (presence, gone) in shared.registry.replace(node, String::new(), BTreeMap::new()) {
             shared.tell_presence(&presence, gone);

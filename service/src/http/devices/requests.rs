@@ -29,7 +29,7 @@ use crate::http::{
 pub struct ApprovePairing {
     /// Some of the scopes that the device asks for; all of them unless given. Scopes that it was given before it keeps.
     #[serde(default)]
-    scopes: Option<BTreeSet<Scope>>,
+    scopes: Option<Vec<Scope>>,
     /// Roles that the device is in when it calls by its own token: those called as the scopes unless given; at most 16. Roles that it
     /// was given before it keeps.
     #[serde(default)]
@@ -125,7 +125,8 @@ pub async fn approve(
     let waiting = waiting(&request, &state).await?;
     // What the device has by now is given with the rest.
     state.catch_up().await;
-    let approval = Approval { scopes: given.scopes, roles: given.roles };
+    let scopes = given.scopes.map(BTreeSet::from_iter);
+    let approval = Approval { scopes, roles: given.roles };
     let mut judged = Vec::new();
     if let Some(waiting) = &waiting {
         let snapshot = state.ring.snapshot();

@@ -138,7 +138,7 @@ fn path(pattern: &str, params: &mut Map<String, Value>) -> Result<String, Failur
             path.push_str(segment);
             continue;
         };
-        let given = match params.remove(name) {
+        let given = match params.shift_remove(name) {
             Some(Value::String(text)) => Some(text),
             Some(Value::Number(number)) => Some(number.to_string()),
             Some(_) | None => None,
