@@ -112,9 +112,8 @@ async fn a_server_that_goes_silent_is_left_for_the_next_one() {
     }
     assert_eq!(states.endings(), []);
     assert_eq!(states.ending().await, Ending::Silent);
-    let _welcomed = other.welcome().await;
     // And the first one again after that.
-    drop(other);
+    drop(other.welcome().await);
     let _welcomed = timeout(PATIENCE, silent.welcome()).await.unwrap();
 }
 
@@ -133,12 +132,12 @@ async fn a_frame_that_breaks_off_and_one_that_is_too_large_end_the_connection_on
     let (server, states) = (Fake::new().await, States::default());
     let (client, _events) = states.watch(server.builder()).start().unwrap();
     // A text frame of 100 bytes, of which 5 come.
-    let (peer, _) = server.welcome().await;
+    let (mut peer, _) = server.welcome().await;
+    client.opened().await.unwrap();
     let calling = tokio::spawn({
         let client = client.clone();
         async move { client.call("keys.list", json!({})).await }
     });
-    let mut peer = peer;
     let _asked = peer.request().await;
     let stream = peer.0.get_mut();
     stream.write_all(&[0x81, 100, b'{', b'"', b't', b'y', b'p']).await.unwrap();
