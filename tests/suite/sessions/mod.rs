@@ -14,6 +14,11 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(LONG, future).await.expect("it takes too long") })
 }
 
+/// Does what blocks on a thread of its own: clients of REST may not be used where others wait.
+fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+}
+
 fn url(node: &claviger_tests::Node) -> String {
     format!("http://{}", node.address())
 }

@@ -6,7 +6,7 @@ use claviger_client::{Builder, Client, Credential, Ending, Mirror, Mode, Role};
 use claviger_tests::{Node, node::TOKEN};
 use serde_json::{Value, json};
 
-use super::{url, wait};
+use super::{aside, url, wait};
 use crate::events;
 
 fn workload(node: &Node, device: &Path) -> Builder {
@@ -41,7 +41,8 @@ fn a_workload_is_paired_and_its_mirror_is_the_jwks() {
         };
         assert_eq!(code, "pairing_required");
         let request = request_id.unwrap();
-        let approved = rest.post(&format!("/v1/devices/requests/{request}/approve"), &json!({})).expect(200);
+        let path = format!("/v1/devices/requests/{request}/approve");
+        let approved = aside(|| rest.post(&path, &json!({})).expect(200));
         assert_eq!(approved["id"].as_str(), client.device_id());
         let (client, _events) = workload(&node, &device).credential(token()).start().unwrap();
         client.opened().await.unwrap();
@@ -53,7 +54,8 @@ fn a_workload_is_paired_and_its_mirror_is_the_jwks() {
         let (client, mut heard) = workload(&node, &device).start().unwrap();
         let mirror = client.mirror();
         until(&mirror, |mirror| mirror.jwks().is_some()).await;
-        let served = |rest: &claviger_tests::Client| kids(&rest.get("/.well-known/jwks.json").json());
+        let served =
+            |rest: &claviger_tests::Client| kids(&aside(|| rest.get("/.well-known/jwks.json").json()));
         assert_eq!(kids(&mirror.jwks().unwrap()), served(&rest));
         assert_eq!(heard.next().await.unwrap().name, "ring.sync");
         let error = client.call("keys.list", json!({})).await.unwrap_err();
@@ -61,7 +63,7 @@ fn a_workload_is_paired_and_its_mirror_is_the_jwks() {
 
         // What is compromised leaves the mirror at once, and what takes its place as standby comes soon.
         let before = served(&rest);
-        events::compromise(&rest, "k", 1);
+        aside(|| events::compromise(&rest, "k", 1));
         assert_eq!(heard.next().await.unwrap().name, "key.compromised");
         until(&mirror, |mirror| mirror.ring().unwrap().keys()["k"].primary_version == Some(2)).await;
         let now = kids(&mirror.jwks().unwrap());
@@ -71,7 +73,7 @@ fn a_workload_is_paired_and_its_mirror_is_the_jwks() {
 
         // The node dies, and the mirror goes on where it was.
         node.restart();
-        let epoch = events::rotate(&rest, "k")["epoch"].as_u64();
+        let epoch = aside(|| events::rotate(&rest, "k")["epoch"].as_u64());
         let event = heard.next().await.unwrap();
         assert_eq!((event.name.as_str(), event.epoch), ("key.rotated", epoch));
         until(&mirror, |mirror| mirror.epoch() >= epoch).await;
@@ -79,7 +81,7 @@ fn a_workload_is_paired_and_its_mirror_is_the_jwks() {
 
         // A device that is removed is nobody any more.
         let id = client.device_id().unwrap().to_owned();
-        assert_eq!(rest.delete(&format!("/v1/devices/{id}")).status, 204);
+        assert_eq!(aside(|| rest.delete(&format!("/v1/devices/{id}")).status), 204);
         loop {
             if let claviger_client::State::GivenUp { why } = client.state() {
                 assert!(matches!(&why, Ending::Refused { code, .. } if code == "unauthorized"), "{why}");
