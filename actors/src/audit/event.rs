@@ -51,15 +51,7 @@ pub fn event_of(operation: &str) -> &'static str {
         "api_key.create" | "api_key.created" => "api_key_created",
         "api_key.rotate" | "api_key.rotated" => "api_key_rotated",
         "api_key.delete" | "api_key.deleted" => "api_key_deleted",
-        "device.pair" => "device_pairing",
-        "device.pair.requested" => "device_pairing_requested",
-        "device.pair.approve" | "device.pair.approved" => "device_approved",
-        "device.pair.reject" | "device.pair.rejected" => "device_rejected",
-        "device.pair.remove" | "device.pair.removed" => "device_removed",
-        "device.token" => "device_token",
-        "device.token.issued" => "device_token_issued",
-        "device.token.rotate" | "device.token.rotated" => "device_token_rotated",
-        "device.token.revoke" | "device.token.revoked" => "device_token_revoked",
+        operation if operation.starts_with("device.") => event_of_device(operation),
         "seal.rotate" => "master_rotated",
         "seal.rekeyed" => "data_key_replaced",
         "policy.write" | "policy.written" | "policy.delete" | "policy.deleted" => "policy_changed",
@@ -78,11 +70,27 @@ pub fn event_of(operation: &str) -> &'static str {
         "ring.changed" | "config.change" => "config_changed",
         "node.start" => "node_started",
         "node.stop" => "node_stopped",
-        "key.read" | "key.read_public" | "api_key.read" | "device.read" | "policy.read" | "cluster.read"
-        | "audit.read" | "metrics.read" | "seal.read" | "events.read" => "read",
+        "key.read" | "key.read_public" | "api_key.read" | "policy.read" | "cluster.read" | "audit.read"
+        | "metrics.read" | "seal.read" | "events.read" => "read",
         "session.open" | "session.upgrade" => "session_opened",
         "audit.verify" => "log_verified",
         "audit.hash" => "hash",
+        _ => OTHER,
+    }
+}
+
+fn event_of_device(operation: &str) -> &'static str {
+    match operation {
+        "device.read" => "read",
+        "device.pair" => "device_pairing",
+        "device.pair.requested" => "device_pairing_requested",
+        "device.pair.approve" | "device.pair.approved" => "device_approved",
+        "device.pair.reject" | "device.pair.rejected" => "device_rejected",
+        "device.pair.remove" | "device.pair.removed" => "device_removed",
+        "device.token" => "device_token",
+        "device.token.issued" => "device_token_issued",
+        "device.token.rotate" | "device.token.rotated" => "device_token_rotated",
+        "device.token.revoke" | "device.token.revoked" => "device_token_revoked",
         _ => OTHER,
     }
 }

@@ -249,7 +249,7 @@ proptest! {
             match step {
                 Step::Approve(key, node, bits) => {
                     let role = if node { DeviceRole::Node } else { DeviceRole::Operator };
-                    let some = Scope::ALL.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
+                    let some = Scope::ALL.iter().enumerate().filter(|(bit, _)| (bits >> bit) & 1 == 1);
                     let scopes: Vec<Scope> = some.map(|(_, scope)| *scope).collect();
                     let asked = request(key, role, &scopes);
                     devices = approved(&devices, &asked);

@@ -103,7 +103,7 @@ pub struct Failure {
     /// One sentence.
     pub message: String,
     /// What else is known.
-    pub details: Option<Map<String, Value>>,
+    pub details: Option<Box<Map<String, Value>>>,
     /// When to try again; `None` = not the same way.
     pub retry_after_ms: Option<u64>,
 }
@@ -142,7 +142,7 @@ impl Failure {
         error.insert("code".to_owned(), self.code.as_ref().into());
         error.insert("message".to_owned(), self.message.as_str().into());
         if let Some(details) = &self.details {
-            error.insert("details".to_owned(), Value::Object(details.clone()));
+            error.insert("details".to_owned(), Value::Object(Map::clone(details)));
         }
         if let Some(retry_after_ms) = self.retry_after_ms {
             error.insert("retryable".to_owned(), true.into());

@@ -48,7 +48,7 @@ pub struct Entrance {
 #[derive(Debug, PartialEq)]
 pub struct Turned {
     /// Of the request.
-    pub id: Option<String>,
+    pub id: Option<Box<str>>,
     /// What is said.
     pub refusal: Refusal,
 }
@@ -72,7 +72,7 @@ impl Entrance {
     /// The first check that fails, in the order of the protocol.
     pub fn first(&self, text: &[u8], allowed_origins: &[String]) -> Result<Claim, Turned> {
         let request = frame::parse(text).map_err(|unreadable| Turned {
-            id: unreadable.id,
+            id: unreadable.id.map(Into::into),
             refusal: Refusal::invalid("invalid request frame"),
         })?;
         let (id, method) = (request.id, request.method);
@@ -82,7 +82,7 @@ impl Entrance {
                 let requested = Scopes::named(connect.scopes.iter().map(String::as_str));
                 Ok(Claim { id, connect, role, requested })
             }
-            Err(refusal) => Err(Turned { id: Some(id), refusal }),
+            Err(refusal) => Err(Turned { id: Some(id.into()), refusal }),
         }
     }
 

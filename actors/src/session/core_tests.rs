@@ -70,7 +70,7 @@ fn each_check_fails_in_its_turn() {
     frame["params"]["client"]["mode"] = json!("ui");
     expect(&frame, 1_002, "protocol mismatch", "invalid_request");
     let details = first(&door, &frame).map(|_| ()).expect_err("turned").refusal.failure.details;
-    assert_eq!(details.map(Value::Object), Some(json!({"expectedProtocol": 1})));
+    assert_eq!(details.map(|details| Value::Object(*details)), Some(json!({"expectedProtocol": 1})));
     frame["params"]["minProtocol"] = json!(1);
     expect(&frame, 1_008, "invalid role", "invalid_request");
     frame["params"]["role"] = json!("node");

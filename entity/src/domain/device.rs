@@ -57,7 +57,7 @@ impl FromStr for DeviceId {
         let mut digest = [0; ID_BYTES];
         for (to, [high, low]) in digest.iter_mut().zip(pairs) {
             let (high, low) = digit(*high).zip(digit(*low)).ok_or_else(invalid)?;
-            *to = high << 4 | low;
+            *to = (high << 4) | low;
         }
         Ok(Self(digest))
     }

@@ -102,7 +102,8 @@ fn of_problem(body: &[u8], retry_after_ms: Option<u64>) -> Failure {
     for known in ["type", "title", "status"] {
         problem.remove(known);
     }
-    let failure = Failure { details: (!problem.is_empty()).then_some(problem), ..Failure::new(code, detail) };
+    let failure =
+        Failure { details: (!problem.is_empty()).then(|| Box::new(problem)), ..Failure::new(code, detail) };
     match retry_after_ms {
         Some(retry_after_ms) => failure.after(retry_after_ms),
         None => failure,
@@ -225,7 +226,7 @@ mod tests {
         let problem = br#"{"type":"t","title":"T","status":409,"detail":"too young","code":"standby_too_young","request_id":"r","earliest_activation":"2026"}"#;
         let failure = of_problem(problem, None);
         assert_eq!((failure.code.as_ref(), failure.message.as_str()), ("standby_too_young", "too young"));
-        let details = failure.details.map(Value::Object);
+        let details = failure.details.map(|details| Value::Object(*details));
         assert_eq!(details, Some(json!({"request_id": "r", "earliest_activation": "2026"})));
         let busy = of_problem(br#"{"detail":"busy","code":"overloaded"}"#, Some(1_000));
         assert_eq!((busy.retry_after_ms, busy.details), (Some(1_000), None));

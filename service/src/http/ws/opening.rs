@@ -239,7 +239,7 @@ impl Backstage for Opening {
             Ok(welcome) => Ok(welcome),
             Err(refusal) => {
                 record::refused(&self, &refusal).await;
-                Err(Turned { id: Some(claim.id), refusal })
+                Err(Turned { id: Some(claim.id.into()), refusal })
             }
         }
     }
