@@ -73,7 +73,7 @@ fn engine(texts: &[&str]) -> Engine {
 #[test]
 fn schema_names_every_permission_and_no_other() {
     let fixed = schema::fixed().expect("schema and roles are sound");
-    let groups = ["operating", "signing", "verifying", "encrypting", "auditing", "storing"];
+    let groups = ["operating", "signing", "verifying", "encrypting", "auditing", "storing", "pairing"];
     let named: BTreeSet<String> = fixed.schema.actions().map(|uid| uid.id().unescaped().to_owned()).collect();
     let known: BTreeSet<String> = Permission::ALL
         .iter()

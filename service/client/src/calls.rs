@@ -24,7 +24,7 @@ pub struct CallError {
     /// One sentence.
     pub message: String,
     /// What else the server says.
-    pub details: Option<Value>,
+    pub details: Option<Box<Value>>,
     /// The same call may succeed another time.
     pub retryable: bool,
     /// When.
@@ -66,6 +66,7 @@ impl CallError {
 impl From<ServerError> for CallError {
     fn from(error: ServerError) -> Self {
         let ServerError { code, message, details, retryable, retry_after } = error;
+        let details = details.map(Box::new);
         Self { code, message, details, retryable, retry_after, is_outcome_unknown: false }
     }
 }
