@@ -33,6 +33,7 @@ mod scale;
 mod schemathesis;
 mod sealing;
 mod sealing_rotation;
+mod sessions;
 mod states;
 mod stores;
 mod tampered;

@@ -73,7 +73,7 @@ fn engine(texts: &[&str]) -> Engine {
 #[test]
 fn schema_names_every_permission_and_no_other() {
     let fixed = schema::fixed().expect("schema and roles are sound");
-    let groups = ["operating", "signing", "verifying", "encrypting", "auditing", "storing"];
+    let groups = ["operating", "signing", "verifying", "encrypting", "auditing", "storing", "pairing"];
     let named: BTreeSet<String> = fixed.schema.actions().map(|uid| uid.id().unescaped().to_owned()).collect();
     let known: BTreeSet<String> = Permission::ALL
         .iter()
@@ -177,11 +177,11 @@ fn shipped_roles_hold_what_they_are_documented_to_hold() {
 fn roles_of_scopes_hold_what_the_scopes_stand_for() {
     use Permission::*;
     let table: [(&str, &[Permission]); 5] = [
-        ("operator.read", &[KeyRead, KeyReadPublic, KeyVerify, TokenVerify, ClusterRead]),
+        ("operator.read", &[KeyRead, KeyReadPublic, KeyVerify, TokenVerify, ClusterRead, EventsRead]),
         ("operator.write", &[KeySign, KeyEncrypt, KeyDecrypt, TokenIssue]),
         ("operator.admin", &[KeyRotate, TokenRevoke, TokenRevokeAny, AuditRead, DeviceRead, DeviceToken]),
         ("operator.pairing", &[DeviceRead, DevicePair]),
-        ("node.sync", &[KeyRead, KeyReadPublic]),
+        ("node.sync", &[KeyRead, KeyReadPublic, EventsRead]),
     ];
     let (world, engine) = (World::new("orders", &[]), engine(&[]));
     for (name, held) in table {

@@ -26,6 +26,7 @@ mod secrets;
 mod serve;
 mod target;
 mod tokens;
+mod watch;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -76,6 +77,8 @@ enum Command {
     Secrets(secrets::Secrets),
     /// Take in values of a system that is being replaced.
     Import(import::Import),
+    /// Print events as they come.
+    Watch(watch::Watch),
 }
 
 impl Arguments {
@@ -107,6 +110,7 @@ impl Command {
             Self::Policies(policies) => policies.run().await,
             Self::Secrets(secrets) => secrets.run().await,
             Self::Import(import) => import.run().await,
+            Self::Watch(watch) => watch.run().await,
         }
     }
 }

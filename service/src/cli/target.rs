@@ -35,6 +35,11 @@ pub(super) struct Address {
 }
 
 impl Target {
+    /// The same for another address.
+    pub(super) fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ca_file: self.ca_file.clone() }
+    }
+
     /// Parses the address.
     ///
     /// # Errors

@@ -63,6 +63,8 @@ fn every_command_is_understood() {
         "policies get p",
         "policies put p --file -",
         "policies delete p",
+        "watch",
+        "watch --topic k --topic key.rotated --since 4294967313 --json --url https://h --fallback-url https://i",
         "audit verify",
         "audit verify d --config c.toml --public-key f --public-key g --anchors a --json",
     ] {

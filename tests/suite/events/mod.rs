@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 const LONG: Duration = Duration::from_secs(60);
 
 /// An event by what tells it from all others: epoch, name and version.
-type Seen = (u64, String, String, u64);
+pub(crate) type Seen = (u64, String, String, u64);
 
 /// The events that the change log in the database stands for, behind an epoch.
-fn log(postgres: &Postgres, after: u64) -> Vec<Seen> {
+pub(crate) fn log(postgres: &Postgres, after: u64) -> Vec<Seen> {
     let text = postgres.psql(&format!(
         "SELECT epoch, kind, key_name, version FROM changes WHERE epoch > {after} AND key_name NOT LIKE '~%' AND kind IN \
          ('key.created', 'key.rotated', 'key.suspended', 'key.resumed', 'key.compromised', 'key.destroyed') \
@@ -50,16 +50,16 @@ fn seen(told: &[Told]) -> Vec<Seen> {
     seen
 }
 
-fn create(client: &Client, name: &str) -> Value {
+pub(crate) fn create(client: &Client, name: &str) -> Value {
     client.post("/v1/keys", &json!({"name": name, "type": "es256"})).expect(201)
 }
 
-fn rotate(client: &Client, name: &str) -> Value {
+pub(crate) fn rotate(client: &Client, name: &str) -> Value {
     let body = json!({"force": true, "reason": "drill"});
     client.post(&format!("/v1/keys/{name}/rotate"), &body).expect(200)
 }
 
-fn compromise(client: &Client, name: &str, version: u64) -> Value {
+pub(crate) fn compromise(client: &Client, name: &str, version: u64) -> Value {
     let path = format!("/v1/keys/{name}/versions/{version}/compromise");
     client.post(&path, &json!({"reason": "drill"})).expect(200)
 }
