@@ -127,7 +127,7 @@ impl Listener {
             match self.next(crate::process::PATIENCE) {
                 Next::Told(told) if told.event.is_empty() => {}
                 Next::Told(told) => return told,
-                other => panic!("no event: {other:?}"),
+                other @ (Next::Silence | Next::End) => panic!("no event: {other:?}"),
             }
         }
     }
