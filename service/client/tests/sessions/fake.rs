@@ -108,7 +108,9 @@ impl Peer {
             match message.expect("a connection").unwrap() {
                 Message::Text(text) => return serde_json::from_str(text.as_str()).unwrap(),
                 Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("no request but {other:?}"),
+                other @ (Message::Binary(_) | Message::Close(_) | Message::Frame(_)) => {
+                    panic!("no request but {other:?}")
+                }
             }
         }
     }
