@@ -23,11 +23,13 @@ use super::{
     core::{Conversation, FIRST_FRAME_MAX_BYTES, FRAME_MAX_BYTES, Reaction, Turned},
     frame,
     methods::Method,
-    outbox::{Outbox, Outgoing},
+    outbox::{self, Outbox, Outgoing},
 };
 
 /// How often a session is told the time.
 pub const TICK: Duration = Duration::from_secs(30);
+/// How long an event waits for a client that has enough to take already.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What comes from a client.
 #[derive(Debug)]
@@ -84,6 +86,15 @@ impl Voice {
         let seq = self.seq.get() + 1;
         self.seq.set(seq);
         self.say(frame::event(event, payload, seq, epoch))
+    }
+
+    /// The same, once the client has room for it: one that is told of much waits for itself, and only one that takes nothing is closed.
+    pub async fn tell_in_time(&self, event: &str, payload: &str, epoch: Option<u64>) -> bool {
+        if tokio::time::timeout(PATIENCE, self.outbox.room(payload.len())).await.is_err() {
+            self.outbox.cut(Close::slow_consumer());
+            return false;
+        }
+        self.tell(event, Some(payload), epoch)
     }
 
     fn say(&self, text: String) -> bool {
@@ -227,16 +238,28 @@ impl WsSession {
                 }
                 let working = Working(Rc::clone(conversation), Arc::clone(&self.voice.outbox));
                 let voice = self.voice.clone();
-                let call = Rc::clone(&self.behind).call(id, method, params);
+                let call = Rc::clone(&self.behind).call(id.clone(), method, params);
                 // A task of its own, so that none waits for another and none is looked at in vain.
                 actix::spawn(async move {
                     let answer = call.await;
-                    voice.say(answer);
+                    let fits = outbox::fits(answer.len());
+                    voice.say(if fits { answer } else { frame::failure(&id, &too_large()) });
                     drop(working);
                 });
             }
         }
     }
+}
+
+/// An answer that could not be sent however fast the client were.
+fn too_large() -> Failure {
+    let limit = outbox::WAITING_MAX_BYTES;
+    Failure::new(
+        "payload_too_large",
+        format!(
+            "the answer is larger than the {limit} bytes of a session; ask for less at a time (limit), or over HTTP"
+        ),
+    )
 }
 
 /// A call that is in work.

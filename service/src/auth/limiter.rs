@@ -29,8 +29,10 @@ const FAILURES_MAX: usize = 10;
 /// What was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LimitScope {
-    /// An API key, a token or a password, over a WebSocket.
+    /// An API key or a token, over a WebSocket.
     SharedSecret,
+    /// The password. By itself, since it alone can be guessed: no other credential makes its failures forgotten.
+    Password,
     /// The token of a device.
     DeviceToken,
     /// A credential over HTTP.
@@ -39,13 +41,14 @@ pub enum LimitScope {
 
 impl LimitScope {
     /// Every scope.
-    pub const ALL: [Self; 3] = [Self::SharedSecret, Self::DeviceToken, Self::Http];
+    pub const ALL: [Self; 4] = [Self::SharedSecret, Self::Password, Self::DeviceToken, Self::Http];
 
     /// Its name, for metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SharedSecret => "shared-secret",
+            Self::Password => "password",
             Self::DeviceToken => "device-token",
             Self::Http => "http",
         }
