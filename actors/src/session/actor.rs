@@ -121,6 +121,9 @@ pub trait Backstage: 'static {
     /// Judges the first frame.
     async fn greet(self: Rc<Self>, frame: Bytes) -> Result<Welcome, Turned>;
 
+    /// A client was turned away whose first frame was not judged, or not to the end.
+    async fn turned_away(self: Rc<Self>);
+
     /// The hello is on its way: what belongs behind it may be said now.
     fn welcomed(self: Rc<Self>);
 
@@ -168,6 +171,11 @@ impl WsSession {
         context.stop();
     }
 
+    fn turn_away(&self, context: &mut Context<Self>, close: Close) {
+        actix::spawn(Rc::clone(&self.behind).turned_away());
+        self.end(context, close);
+    }
+
     fn text(&mut self, text: Bytes, context: &mut Context<Self>) {
         match &self.stage {
             Stage::Silent => self.greet(text, context),
@@ -180,7 +188,7 @@ impl WsSession {
                 if let Some(id) = id {
                     self.voice.say(frame::failure(&id, &refusal.failure));
                 }
-                self.end(context, refusal.close);
+                self.turn_away(context, refusal.close);
             }
             Stage::Open(conversation) => {
                 let conversation = Rc::clone(conversation);
@@ -279,7 +287,7 @@ impl Actor for WsSession {
         let payload = serde_json::json!({ "nonce": self.nonce, "ts": self.behind.now_ms() }).to_string();
         let _ended = self.voice.tell("connect.challenge", Some(&payload), None);
         self.timer = Some(context.run_later(self.handshake_timeout, |session, context| {
-            session.end(context, Close::policy("handshake timeout"));
+            session.turn_away(context, Close::policy("handshake timeout"));
         }));
         // Whoever ends the session from elsewhere ends what it takes up, too.
         let outbox = Arc::clone(&self.voice.outbox);
@@ -295,6 +303,9 @@ impl Actor for WsSession {
 impl StreamHandler<Incoming> for WsSession {
     fn handle(&mut self, item: Incoming, context: &mut Context<Self>) {
         let is_open = matches!(self.stage, Stage::Open(_));
+        let over = |session: &Self, context: &mut Context<Self>, close| {
+            if is_open { session.end(context, close) } else { session.turn_away(context, close) }
+        };
         match item {
             Incoming::Text(text) => self.text(text, context),
             Incoming::Ping(echo) => {
@@ -303,13 +314,13 @@ impl StreamHandler<Incoming> for WsSession {
             Incoming::Binary if is_open => {
                 self.end(context, Close::new(CloseCode::Unsupported, "binary frames are not supported"));
             }
-            Incoming::Binary => self.end(context, Close::policy("invalid request frame")),
+            Incoming::Binary => over(self, context, Close::policy("invalid request frame")),
             Incoming::TooLarge => {
                 let reason = if is_open { "payload too large" } else { "preauth payload too large" };
-                self.end(context, Close::new(CloseCode::Size, reason));
+                over(self, context, Close::new(CloseCode::Size, reason));
             }
             Incoming::Broken => {
-                self.end(context, Close::new(CloseCode::Protocol, "invalid websocket frame"));
+                over(self, context, Close::new(CloseCode::Protocol, "invalid websocket frame"));
             }
             Incoming::Farewell => self.end(context, Close::new(CloseCode::Normal, "")),
         }

@@ -7,7 +7,7 @@ use claviger_actors::{devices::ActingDevice, session::scopes::Scopes};
 use claviger_entity::{DeviceId, Scope};
 use zeroize::Zeroizing;
 
-use super::{Identity, Known, Refusal, authenticate};
+use super::{Identity, Known, Refusal, authenticate::judge};
 
 /// By what a session was let in. No `Debug`: it holds credentials.
 pub struct Standing {
@@ -95,7 +95,7 @@ impl Standing {
         self.credential().is_some_and(|credential| credential.contains('.'))
     }
 
-    /// Who it is, if they still are.
+    /// Who it is, if they still are. That is asked whether or not they do anything, so it is no use of their credential.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -109,7 +109,7 @@ impl Standing {
             }
         }
         match &self.credential {
-            Credential::Bearer(credential) => authenticate(known, credential, now),
+            Credential::Bearer(credential) => judge(known, credential, now),
             Credential::Device(hash) => {
                 let (device, role) = devices.by_token(hash).ok_or(Refusal::Revoked)?;
                 Ok(Identity::device(Arc::clone(device), role, *hash))

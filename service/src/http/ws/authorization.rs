@@ -4,10 +4,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use actix_web::{http::header::HeaderMap, web::Data};
+use actix_web::{
+    http::header::{HeaderMap, ORIGIN},
+    web::Data,
+};
 use claviger_actors::{
     keyring::{Snapshot, internal},
-    session::{close::Refusal, connect::Auth},
+    session::{close::Refusal, connect::Auth, origin},
 };
 use zeroize::Zeroizing;
 
@@ -24,6 +27,8 @@ pub(super) struct Came {
     pub(super) whence: Whence,
     /// Whom a trusted proxy has recognised.
     pub(super) user: Option<String>,
+    /// A page asks that nobody has named: what its reader may do is not what it may do.
+    pub(super) is_strange_page: bool,
 }
 
 impl Came {
@@ -39,7 +44,10 @@ impl Came {
             }
             (Some(_) | None, _) => None,
         };
-        Self { peer, whence, user }
+        let mut origins = headers.get_all(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+        let is_named = |text: &str| origin::is_allowed(text, None, &state.doors.cors_origins);
+        let is_strange_page = origins.any(|text| !is_named(text));
+        Self { peer, whence, user, is_strange_page }
     }
 }
 
@@ -57,6 +65,7 @@ pub(super) async fn authorize(state: &Data<AppState>, came: &Came, auth: &Auth) 
     }
     if let (Some(mesh), Some(peer)) = (&state.mesh, came.peer)
         && !came.whence.by_proxy
+        && !came.is_strange_page
         && let Some(identity) = mesh.whois(peer).await
     {
         return Ok(Standing::named(identity));

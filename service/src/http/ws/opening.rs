@@ -88,7 +88,7 @@ impl Opening {
             let auth = &claim.connect.auth;
             let recognised = authorization::authorize(&opening.state, &opening.came, auth).await;
             if let Err(refusal) = &recognised {
-                record::refused(&opening, None, refusal).await;
+                record::refused(&opening, (None, None), refusal).await;
             }
             recognised
         });
@@ -119,6 +119,9 @@ impl Opening {
         self.present.replace(Some(state.events.enter(presence)));
         let payload = hello::payload(self, &identity, (claim.role, granted)).await;
         let payload = pairing::with_first_token(state, &identity, device, claim.role, payload).await?;
+        if payload.get("deviceToken").is_some() {
+            record::token_issued(self, &identity, &standing).await;
+        }
         let caller = Caller {
             state: state.clone(),
             inside: self.inside.clone(),
@@ -263,7 +266,7 @@ impl Backstage for Opening {
         let claim = match self.entrance.first(&frame, &self.state.doors.cors_origins) {
             Ok(claim) => claim,
             Err(turned) => {
-                record::refused(&self, None, &turned.refusal).await;
+                record::refused(&self, (None, None), &turned.refusal).await;
                 return Err(turned);
             }
         };
@@ -274,10 +277,18 @@ impl Backstage for Opening {
         match self.judge(&claim, standing).await {
             Ok(welcome) => Ok(welcome),
             Err(refusal) => {
-                record::refused(&self, identity.as_ref(), &refusal).await;
+                // Whoever must be paired has proved to be the device that they name.
+                let device =
+                    claim.connect.device.as_ref().filter(|_| refusal.failure.code == "pairing_required");
+                let device = device.map(|device| device.id.as_str());
+                record::refused(&self, (identity.as_ref(), device), &refusal).await;
                 Err(turned(refusal))
             }
         }
+    }
+
+    async fn turned_away(self: Rc<Self>) {
+        record::refused(&self, (None, None), &Refusal::invalid("")).await;
     }
 
     fn welcomed(self: Rc<Self>) {

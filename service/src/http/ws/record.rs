@@ -79,7 +79,11 @@ pub(super) async fn opened(
 }
 
 /// Somebody was turned away. A stranger who goes on trying is counted, not recorded each time.
-pub(super) async fn refused(opening: &Opening, identity: Option<&Identity>, refusal: &Refusal) {
+pub(super) async fn refused(
+    opening: &Opening,
+    (identity, device): (Option<&Identity>, Option<&str>),
+    refusal: &Refusal,
+) {
     let code = match refusal.failure.code.as_ref() {
         "unauthorized" => "unauthorized",
         "rate_limited" => "rate_limited",
@@ -94,8 +98,18 @@ pub(super) async fn refused(opening: &Opening, identity: Option<&Identity>, refu
         let mut floods = opening.state.floods.lock().unwrap_or_else(PoisonError::into_inner);
         floods.admit(flood, Instant::now())
     };
-    if is_told && append(opening, OPEN, (identity, &Subject::default()), code).await.is_err() {
+    let subject = Subject { device: device.map(str::to_owned), ..Subject::default() };
+    if is_told && append(opening, OPEN, (identity, &subject), code).await.is_err() {
         tracing::warn!(code, "a session that was turned away could not be recorded");
+    }
+}
+
+/// A device is about to get its token. That is in the database already, so nobody waits for a disk that is full.
+pub(super) async fn token_issued(opening: &Opening, identity: &Identity, standing: &Standing) {
+    let device = standing.device().map(ToString::to_string);
+    let subject = Subject { device, ..Subject::default() };
+    if append(opening, "device.token.issued", (Some(identity), &subject), "ok").await.is_err() {
+        tracing::warn!("a token that is handed to a device could not be put into the log of this node");
     }
 }
 
