@@ -48,6 +48,15 @@ pub struct AuditRecord<'a> {
     pub times: Option<u64>,
 }
 
+/// As what a client has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionSubject {
+    /// `operator` or `node`.
+    pub session_role: String,
+    /// Its scopes, with commas.
+    pub session_scopes: String,
+}
+
 /// What an operation was done to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
@@ -72,6 +81,9 @@ pub struct Subject {
     /// What is stored. Few requests are about it, and all carry this about.
     #[serde(flatten)]
     pub stored: Option<Box<StoredSubject>>,
+    /// What a session was granted.
+    #[serde(flatten)]
+    pub session: Option<Box<SessionSubject>>,
     /// Token id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,

@@ -23,11 +23,13 @@ use super::{
     core::{Conversation, FIRST_FRAME_MAX_BYTES, FRAME_MAX_BYTES, Reaction, Turned},
     frame,
     methods::Method,
-    outbox::{Outbox, Outgoing},
+    outbox::{self, Outbox, Outgoing},
 };
 
 /// How often a session is told the time.
 pub const TICK: Duration = Duration::from_secs(30);
+/// How long an event waits for a client that has enough to take already.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What comes from a client.
 #[derive(Debug)]
@@ -86,6 +88,15 @@ impl Voice {
         self.say(frame::event(event, payload, seq, epoch))
     }
 
+    /// The same, once the client has room for it: one that is told of much waits for itself, and only one that takes nothing is closed.
+    pub async fn tell_in_time(&self, event: &str, payload: &str, epoch: Option<u64>) -> bool {
+        if tokio::time::timeout(PATIENCE, self.outbox.room(payload.len())).await.is_err() {
+            self.outbox.cut(Close::slow_consumer());
+            return false;
+        }
+        self.tell(event, Some(payload), epoch)
+    }
+
     fn say(&self, text: String) -> bool {
         self.outbox.push(Outgoing::Text(text.into()))
     }
@@ -109,6 +120,9 @@ pub trait Backstage: 'static {
 
     /// Judges the first frame.
     async fn greet(self: Rc<Self>, frame: Bytes) -> Result<Welcome, Turned>;
+
+    /// A client was turned away whose first frame was not judged, or not to the end.
+    async fn turned_away(self: Rc<Self>);
 
     /// The hello is on its way: what belongs behind it may be said now.
     fn welcomed(self: Rc<Self>);
@@ -157,6 +171,11 @@ impl WsSession {
         context.stop();
     }
 
+    fn turn_away(&self, context: &mut Context<Self>, close: Close) {
+        actix::spawn(Rc::clone(&self.behind).turned_away());
+        self.end(context, close);
+    }
+
     fn text(&mut self, text: Bytes, context: &mut Context<Self>) {
         match &self.stage {
             Stage::Silent => self.greet(text, context),
@@ -169,7 +188,7 @@ impl WsSession {
                 if let Some(id) = id {
                     self.voice.say(frame::failure(&id, &refusal.failure));
                 }
-                self.end(context, refusal.close);
+                self.turn_away(context, refusal.close);
             }
             Stage::Open(conversation) => {
                 let conversation = Rc::clone(conversation);
@@ -227,16 +246,28 @@ impl WsSession {
                 }
                 let working = Working(Rc::clone(conversation), Arc::clone(&self.voice.outbox));
                 let voice = self.voice.clone();
-                let call = Rc::clone(&self.behind).call(id, method, params);
+                let call = Rc::clone(&self.behind).call(id.clone(), method, params);
                 // A task of its own, so that none waits for another and none is looked at in vain.
                 actix::spawn(async move {
                     let answer = call.await;
-                    voice.say(answer);
+                    let fits = outbox::fits(answer.len());
+                    voice.say(if fits { answer } else { frame::failure(&id, &too_large()) });
                     drop(working);
                 });
             }
         }
     }
+}
+
+/// An answer that could not be sent however fast the client were.
+fn too_large() -> Failure {
+    let limit = outbox::WAITING_MAX_BYTES;
+    Failure::new(
+        "payload_too_large",
+        format!(
+            "the answer is larger than the {limit} bytes of a session; ask for less at a time (limit), or over HTTP"
+        ),
+    )
 }
 
 /// A call that is in work.
@@ -256,7 +287,7 @@ impl Actor for WsSession {
         let payload = serde_json::json!({ "nonce": self.nonce, "ts": self.behind.now_ms() }).to_string();
         let _ended = self.voice.tell("connect.challenge", Some(&payload), None);
         self.timer = Some(context.run_later(self.handshake_timeout, |session, context| {
-            session.end(context, Close::policy("handshake timeout"));
+            session.turn_away(context, Close::policy("handshake timeout"));
         }));
         // Whoever ends the session from elsewhere ends what it takes up, too.
         let outbox = Arc::clone(&self.voice.outbox);
@@ -272,6 +303,9 @@ impl Actor for WsSession {
 impl StreamHandler<Incoming> for WsSession {
     fn handle(&mut self, item: Incoming, context: &mut Context<Self>) {
         let is_open = matches!(self.stage, Stage::Open(_));
+        let over = |session: &Self, context: &mut Context<Self>, close| {
+            if is_open { session.end(context, close) } else { session.turn_away(context, close) }
+        };
         match item {
             Incoming::Text(text) => self.text(text, context),
             Incoming::Ping(echo) => {
@@ -280,13 +314,13 @@ impl StreamHandler<Incoming> for WsSession {
             Incoming::Binary if is_open => {
                 self.end(context, Close::new(CloseCode::Unsupported, "binary frames are not supported"));
             }
-            Incoming::Binary => self.end(context, Close::policy("invalid request frame")),
+            Incoming::Binary => over(self, context, Close::policy("invalid request frame")),
             Incoming::TooLarge => {
                 let reason = if is_open { "payload too large" } else { "preauth payload too large" };
-                self.end(context, Close::new(CloseCode::Size, reason));
+                over(self, context, Close::new(CloseCode::Size, reason));
             }
             Incoming::Broken => {
-                self.end(context, Close::new(CloseCode::Protocol, "invalid websocket frame"));
+                over(self, context, Close::new(CloseCode::Protocol, "invalid websocket frame"));
             }
             Incoming::Farewell => self.end(context, Close::new(CloseCode::Normal, "")),
         }

@@ -12,6 +12,8 @@ use super::close::Close;
 
 /// Most bytes that wait for a client.
 pub const WAITING_MAX_BYTES: usize = 1_572_864;
+/// Events wait for the client once so many bytes do, so that a long tale leaves room for answers.
+const CROWDED_BYTES: usize = WAITING_MAX_BYTES / 2;
 /// What every item costs beside its text, so that many small ones count too.
 const ITEM_BYTES: usize = 64;
 /// Room of a queue that is kept while it is empty.
@@ -30,13 +32,25 @@ pub enum Outgoing {
 
 impl Outgoing {
     fn bytes(&self) -> usize {
-        ITEM_BYTES
-            + match self {
-                Self::Text(text) => text.len(),
-                Self::Pong(echo) => echo.len(),
-                Self::Close(_) => 0,
-            }
+        let length = match self {
+            Self::Text(text) => text.len(),
+            Self::Pong(echo) => echo.len(),
+            Self::Close(_) => 0,
+        };
+        weight(length)
     }
+}
+
+/// What something of this length counts for. The whole ring may be more than would ever fit: it counts as much as it can while it still
+/// finds a place in an empty queue, and finds none in another.
+const fn weight(length: usize) -> usize {
+    if fits(length) { ITEM_BYTES + length } else { CROWDED_BYTES }
+}
+
+/// A client that has nothing else to take could be sent a text of this length.
+#[must_use]
+pub const fn fits(length: usize) -> bool {
+    length <= WAITING_MAX_BYTES - ITEM_BYTES
 }
 
 /// The queue. Whoever has something to say pushes; the connection takes.
@@ -44,6 +58,8 @@ impl Outgoing {
 pub struct Outbox {
     queue: Mutex<Queue>,
     ended: Notify,
+    /// Something was taken, or nothing will be.
+    taken: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +85,8 @@ impl Outbox {
         let bytes = item.bytes();
         if queue.bytes + bytes > WAITING_MAX_BYTES {
             queue.end(Close::slow_consumer(), true);
-            self.ended.notify_one();
+            drop(queue);
+            self.tell_end();
             return false;
         }
         queue.bytes += bytes;
@@ -81,7 +98,25 @@ impl Outbox {
     /// Ends the session after what is in the queue.
     pub fn close(&self, close: Close) {
         self.queue().end(close, false);
-        self.ended.notify_one();
+        self.tell_end();
+    }
+
+    /// Waits until a text of this length may follow without crowding out answers, or the session has ended.
+    pub async fn room(&self, length: usize) {
+        loop {
+            let taken = self.taken.notified();
+            tokio::pin!(taken);
+            // Before the look, so that nothing is missed between the two.
+            taken.as_mut().enable();
+            {
+                let queue = self.queue();
+                if queue.is_closed || queue.items.is_empty() || queue.bytes + weight(length) <= CROWDED_BYTES
+                {
+                    return;
+                }
+            }
+            taken.await;
+        }
     }
 
     /// Ends the session once what is in work has been answered; nothing else is begun.
@@ -93,7 +128,7 @@ impl Outbox {
         }
         queue.end(close, false);
         drop(queue);
-        self.ended.notify_one();
+        self.tell_end();
     }
 
     /// A call is begun. `false` = none may be any more.
@@ -116,14 +151,14 @@ impl Outbox {
         {
             queue.end(close, false);
             drop(queue);
-            self.ended.notify_one();
+            self.tell_end();
         }
     }
 
     /// Ends the session now: what waits is dropped.
     pub fn cut(&self, close: Close) {
         self.queue().end(close, true);
-        self.ended.notify_one();
+        self.tell_end();
     }
 
     /// Nobody takes anything any more.
@@ -133,7 +168,13 @@ impl Outbox {
         queue.items = VecDeque::new();
         queue.bytes = 0;
         queue.wake();
+        drop(queue);
+        self.tell_end();
+    }
+
+    fn tell_end(&self) {
         self.ended.notify_one();
+        self.taken.notify_waiters();
     }
 
     /// Waits for the end, for the one who tidies up after it.
@@ -156,6 +197,8 @@ impl Outbox {
                 if queue.items.is_empty() && queue.items.capacity() > ROOM_KEPT {
                     queue.items = VecDeque::new();
                 }
+                drop(queue);
+                self.taken.notify_waiters();
                 Poll::Ready(Some(item))
             }
             None if queue.is_closed => Poll::Ready(None),
@@ -196,6 +239,8 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -219,6 +264,59 @@ mod tests {
         assert!(outbox.is_closed() && !outbox.push(text(1)));
         assert_eq!(take(&outbox), Poll::Ready(Some(Outgoing::Close(Close::slow_consumer()))));
         assert_eq!(take(&outbox), Poll::Ready(None));
+    }
+
+    /// Done, as far as it is without anything else happening.
+    fn is_done(future: &mut (impl Future<Output = ()> + Unpin)) -> bool {
+        Pin::new(future).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn a_long_tale_waits_for_the_client_and_leaves_room_for_answers() {
+        let outbox = Outbox::default();
+        let mut told = 0;
+        while is_done(&mut Box::pin(outbox.room(100_000))) {
+            assert!(outbox.push(text(100_000)));
+            told += 1;
+        }
+        assert_eq!(told, 7);
+        assert!(outbox.push(text(700_000)), "an answer");
+        let mut waits = Box::pin(outbox.room(100_000));
+        assert!(!is_done(&mut waits));
+        for _ in 0..7 {
+            assert!(take(&outbox).is_ready() && !is_done(&mut waits));
+        }
+        assert!(take(&outbox).is_ready() && is_done(&mut waits));
+        // Whoever waits learns of the end, whichever it is.
+        let ends: [fn(&Outbox); 4] = [
+            |outbox| outbox.close(Close::restart()),
+            |outbox| outbox.cut(Close::revoked()),
+            |outbox| outbox.retire(Close::restart()),
+            Outbox::abandon,
+        ];
+        for end in ends {
+            let outbox = Outbox::default();
+            assert!(outbox.push(text(CROWDED_BYTES)));
+            let mut waits = Box::pin(outbox.room(1));
+            assert!(!is_done(&mut waits));
+            end(&outbox);
+            assert!(is_done(&mut waits));
+        }
+    }
+
+    #[test]
+    fn what_would_never_fit_goes_when_nothing_else_waits() {
+        let outbox = Outbox::default();
+        assert!(fits(WAITING_MAX_BYTES - ITEM_BYTES) && !fits(WAITING_MAX_BYTES - ITEM_BYTES + 1));
+        let ring = 9 * WAITING_MAX_BYTES;
+        assert!(outbox.push(text(1)));
+        assert!(!is_done(&mut Box::pin(outbox.room(ring))));
+        assert!(take(&outbox).is_ready());
+        assert!(is_done(&mut Box::pin(outbox.room(ring))));
+        assert!(outbox.push(text(ring)));
+        assert!(!is_done(&mut Box::pin(outbox.room(ring))), "one at a time");
+        assert!(outbox.push(text(1)), "and answers may follow");
+        assert_eq!(take(&outbox), Poll::Ready(Some(text(ring))));
     }
 
     #[test]

@@ -20,6 +20,9 @@ const fn held_by(scope: Scope) -> &'static [Scope] {
 pub struct Scopes(u8);
 
 impl Scopes {
+    /// No scope.
+    pub const NONE: Self = Self(0);
+
     /// Those of a role.
     #[must_use]
     pub fn of_role(role: Role) -> Self {
@@ -48,6 +51,30 @@ impl Scopes {
     #[must_use]
     pub fn covers(self, scope: Scope) -> bool {
         held_by(scope).iter().any(|held| self.holds(*held))
+    }
+
+    /// These, and the lesser ones that they have.
+    #[must_use]
+    pub fn with_lesser(self) -> Self {
+        Scope::ALL.iter().copied().filter(|scope| self.covers(*scope)).collect()
+    }
+
+    /// Holds all of them itself.
+    #[must_use]
+    pub const fn holds_all(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+
+    /// Whoever is held to these may let others have this scope. No operator holds that of nodes, which see of keys what
+    /// `operator.read` shows.
+    #[must_use]
+    pub fn may_give(self, scope: Scope) -> bool {
+        match scope {
+            Scope::NodeSync => self.covers(Scope::NodeSync) || self.covers(Scope::OperatorRead),
+            Scope::OperatorRead | Scope::OperatorWrite | Scope::OperatorAdmin | Scope::OperatorPairing => {
+                self.covers(scope)
+            }
+        }
     }
 
     /// Those that it holds.
@@ -105,5 +132,22 @@ mod tests {
         assert_eq!(covers("operator.admin"), [true, true, true, false, false]);
         assert_eq!(covers("operator.pairing"), [false, false, false, true, false]);
         assert_eq!(covers("node.sync"), [false, false, false, false, true]);
+    }
+
+    /// Over all sets: what is given never reaches further than the giver, who may do with it what they could do before.
+    #[test]
+    fn nobody_gives_more_than_they_are_held_to() {
+        for set in 0..1_u8 << Scope::ALL.len() {
+            let held = Scopes(set);
+            let all = held.with_lesser();
+            assert!(all.holds_all(held) && all.with_lesser() == all);
+            for scope in Scope::ALL.iter().copied() {
+                assert_eq!(all.holds(scope), held.covers(scope));
+                let is_reader = scope == Scope::NodeSync && held.covers(Scope::OperatorRead);
+                assert_eq!(held.may_give(scope), held.covers(scope) || is_reader, "{held:?} {scope:?}");
+            }
+        }
+        assert!(!Scopes::named(["operator.pairing"]).may_give(Scope::OperatorRead));
+        assert!(!Scopes::named(["operator.read"]).holds_all(Scopes::named(["operator.write"])));
     }
 }

@@ -68,6 +68,7 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("ws.require_device", Plain),
     ("ws.local_without_nonce", Plain),
     ("ws.handshake_timeout", Plain),
+    ("ws.sessions_per_principal", Plain),
     ("providers", Password),
     ("tls.cert", Plain),
     ("tls.key", Plain),

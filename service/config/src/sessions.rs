@@ -32,6 +32,8 @@ pub struct Doors {
     pub local_without_nonce: bool,
     /// Longest time from the upgrade to the hello.
     pub handshake_timeout: Duration,
+    /// Sessions of one principal on a node.
+    pub sessions_per_principal: usize,
 }
 
 /// A mesh network that knows its members.
@@ -92,6 +94,11 @@ impl Judge<'_> {
             handshake_timeout: self
                 .parse("ws.handshake_timeout", SECONDS, duration)
                 .unwrap_or(Duration::from_secs(10)),
+            sessions_per_principal: self
+                .parse("ws.sessions_per_principal", "must be a whole number from 1 to 20000", |text| {
+                    bounded(text, 1, 20_000)
+                })
+                .unwrap_or(2_000),
         }
     }
 
@@ -133,8 +140,25 @@ fn header_name(text: &str) -> Option<String> {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     let name = text.to_ascii_lowercase();
     // What every request has, or a client sends for itself, names nobody.
-    let taken = ["authorization", "host", "origin", "connection", "upgrade", "cookie"];
-    (fits && !taken.contains(&name.as_str())).then_some(name)
+    let taken = [
+        "authorization",
+        "host",
+        "origin",
+        "connection",
+        "upgrade",
+        "cookie",
+        "user-agent",
+        "referer",
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-request-id",
+        "traceparent",
+    ];
+    let is_of_a_kind =
+        ["accept", "sec-", "content-", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
+    let is_taken = taken.contains(&name.as_str()) || is_of_a_kind.iter().any(|kind| name.starts_with(kind));
+    (fits && !is_taken).then_some(name)
 }
 
 fn origin(text: &str) -> Option<String> {
@@ -167,6 +191,7 @@ mod tests {
         assert!(doors.trusted_proxies.is_empty() && doors.mesh.is_none() && doors.cors_origins.is_empty());
         assert!(doors.password_file.is_none() && !doors.require_device && !doors.local_without_nonce);
         assert_eq!((doors.failed_attempts, doors.handshake_timeout.as_secs()), (10, 10));
+        assert_eq!(doors.sessions_per_principal, 2_000);
     }
 
     #[test]
@@ -196,6 +221,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (name, value) in [
+            ("CLAVIGER_WS__SESSIONS_PER_PRINCIPAL", "0"),
+            ("CLAVIGER_WS__SESSIONS_PER_PRINCIPAL", "20001"),
             ("CLAVIGER_AUTH__TRUSTED_PROXIES", "10.0.0.1/8"),
             ("CLAVIGER_AUTH__TRUSTED_PROXIES", "10.0.0.0/8,"),
             ("CLAVIGER_AUTH__PROXY_USER_HEADER", "a b"),

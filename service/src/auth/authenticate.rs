@@ -49,9 +49,20 @@ pub struct Known<'a> {
 /// # Errors
 /// See [`Refusal`].
 pub fn authenticate(known: Known<'_>, credential: &str, now: DateTime<Utc>) -> Result<Identity, Refusal> {
+    let identity = judge(known, credential, now)?;
+    if let Some(principal) = identity.api_key() {
+        principal.used(now);
+    }
+    Ok(identity)
+}
+
+/// The same, without using the credential.
+///
+/// # Errors
+/// See [`Refusal`].
+pub(super) fn judge(known: Known<'_>, credential: &str, now: DateTime<Utc>) -> Result<Identity, Refusal> {
     let hash = internal::token_hash(known.snapshot, credential.as_bytes()).ok_or(Refusal::Unknown)?;
     if let Some((principal, until)) = known.snapshot.access().holder(&hash, now) {
-        principal.used(now);
         return Ok(Identity::ApiKey { principal: std::sync::Arc::clone(principal), until });
     }
     if !credential.contains('.') {

@@ -23,14 +23,18 @@ const LOCKOUT_MS: u64 = 300_000;
 const ENTRIES_MAX: usize = 10_000;
 /// Entries that are looked at to find one that may go.
 const LOOKS_MAX: usize = 16;
+/// Entries that are looked at with every attempt, to forget what is over.
+const LOOKS: usize = 2;
 /// Most failures that can be asked to be remembered.
 const FAILURES_MAX: usize = 10;
 
 /// What was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LimitScope {
-    /// An API key, a token or a password, over a WebSocket.
+    /// An API key or a token, over a WebSocket.
     SharedSecret,
+    /// The password. By itself, since it alone can be guessed: no other credential makes its failures forgotten.
+    Password,
     /// The token of a device.
     DeviceToken,
     /// A credential over HTTP.
@@ -39,13 +43,14 @@ pub enum LimitScope {
 
 impl LimitScope {
     /// Every scope.
-    pub const ALL: [Self; 3] = [Self::SharedSecret, Self::DeviceToken, Self::Http];
+    pub const ALL: [Self; 4] = [Self::SharedSecret, Self::Password, Self::DeviceToken, Self::Http];
 
     /// Its name, for metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SharedSecret => "shared-secret",
+            Self::Password => "password",
             Self::DeviceToken => "device-token",
             Self::Http => "http",
         }
@@ -70,12 +75,20 @@ struct Entry {
     locked_until: u64,
 }
 
+impl Entry {
+    /// Nothing of it counts any more.
+    fn is_over(&self, now: u64) -> bool {
+        let newest = self.failures.first().copied().unwrap_or(0);
+        self.locked_until <= now && (newest == 0 || now.saturating_sub(newest) >= WINDOW_MS)
+    }
+}
+
 /// The state, without clock.
 #[derive(Debug)]
 struct Core {
     limit: usize,
     entries: HashMap<Place, Entry>,
-    /// In the order in which they came.
+    /// In the order in which they came, or were looked at; some that are here are not remembered any more.
     order: VecDeque<Place>,
 }
 
@@ -103,6 +116,7 @@ impl Core {
             // It does not extend it.
             return Some(left);
         }
+        self.forget(now);
         let place = self.room(place(scope, address), now);
         let limit = self.limit;
         let entry = self.entries.entry(place).or_default();
@@ -121,10 +135,20 @@ impl Core {
     }
 
     /// An attempt has succeeded: what failed before in this scope is forgotten.
-    fn succeeded(&mut self, scope: LimitScope, address: IpAddr) {
-        let place = place(scope, address);
-        if self.entries.remove(&place).is_some() {
-            self.order.retain(|other| *other != place);
+    fn succeeded(&mut self, scope: LimitScope, address: IpAddr, now: u64) {
+        self.entries.remove(&place(scope, address));
+        self.forget(now);
+    }
+
+    /// Forgets what is over, a little at a time, so that there is nobody in the end when nobody fails.
+    fn forget(&mut self, now: u64) {
+        for _ in 0..LOOKS {
+            let Some(oldest) = self.order.pop_front() else { return };
+            match self.entries.get(&oldest).map(|entry| entry.is_over(now)) {
+                Some(true) => _ = self.entries.remove(&oldest),
+                Some(false) => self.order.push_back(oldest),
+                None => {}
+            }
         }
     }
 
@@ -212,7 +236,7 @@ impl Limiter {
             return;
         }
         let mut core = self.core();
-        core.succeeded(scope, address);
+        core.succeeded(scope, address, now());
         self.known.store(core.len(), Ordering::Relaxed);
     }
 
@@ -266,13 +290,13 @@ mod tests {
     fn scopes_and_addresses_are_independent_and_success_clears_one() {
         let mut core = Core::new(10);
         fail(&mut core, 9, 1);
-        core.succeeded(LimitScope::DeviceToken, A);
-        core.succeeded(LimitScope::Http, B);
+        core.succeeded(LimitScope::DeviceToken, A, 1);
+        core.succeeded(LimitScope::Http, B, 1);
         fail(&mut core, 1, 1);
         assert!(core.locked(LimitScope::Http, A, 1).is_some());
         assert_eq!(core.locked(LimitScope::SharedSecret, A, 1), None);
         assert_eq!(core.locked(LimitScope::Http, B, 1), None);
-        core.succeeded(LimitScope::Http, A);
+        core.succeeded(LimitScope::Http, A, 1);
         assert_eq!(core.locked(LimitScope::Http, A, 1), None);
         fail(&mut core, 9, 1);
     }
@@ -287,6 +311,31 @@ mod tests {
         let other: IpAddr = "2001:db8::ffff:1".parse().unwrap();
         assert!(core.locked(LimitScope::Http, other, 1).is_some());
         assert_eq!(core.locked(LimitScope::Http, "2001:db8:0:1::1".parse().unwrap(), 1), None);
+    }
+
+    /// So that nobody who is right waits for the lock once nobody fails any more.
+    #[test]
+    fn what_is_over_is_forgotten() {
+        let mut core = Core::new(10);
+        let address = |number: u32| IpAddr::from(number.to_be_bytes());
+        for number in 0..100 {
+            core.failed(LimitScope::Http, address(number), 1);
+        }
+        fail(&mut core, 10, 1);
+        for at in [WINDOW_MS, WINDOW_MS + 1, LOCKOUT_MS, LOCKOUT_MS + 1] {
+            for _ in 0..100 {
+                core.succeeded(LimitScope::Http, B, at);
+            }
+            let left = if at <= WINDOW_MS { 101 } else { usize::from(at <= LOCKOUT_MS) };
+            assert_eq!(core.len(), left, "{at}");
+        }
+        assert!(core.order.is_empty());
+        // Nor does it grow by one who is wrong and right in turns.
+        for _ in 0..1_000 {
+            core.failed(LimitScope::Http, A, 1);
+            core.succeeded(LimitScope::Http, A, 1);
+        }
+        assert!(core.order.len() <= 2 && core.len() == 0);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 /// Trials at a time: each takes some 20 MiB and tens of milliseconds.
@@ -45,13 +45,29 @@ impl Password {
         Ok(Self { hash: hash.into(), trials: Arc::new(Semaphore::new(TRIALS)) })
     }
 
-    /// It is the password. Off the worker, a few at a time.
-    pub async fn is(&self, given: Zeroizing<String>) -> bool {
-        let Ok(_trial) = self.trials.acquire().await else { return false };
-        let hash = Arc::clone(&self.hash);
+    /// Waits for a turn: there are a few trials at a time.
+    pub async fn turn(&self) -> Option<Turn> {
+        let permit = Arc::clone(&self.trials).acquire_owned().await.ok()?;
+        Some(Turn { hash: Arc::clone(&self.hash), permit })
+    }
+}
+
+/// The turn of one trial.
+pub struct Turn {
+    hash: Arc<str>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// It is the password. Off the worker; the turn is over when the trial is, also when nobody waits for it any more.
+    pub async fn try_with(self, given: Zeroizing<String>) -> bool {
         let trial = move || {
+            let Self { hash, permit } = self;
             let hash = PasswordHash::new(&hash).ok();
-            hash.is_some_and(|hash| Argon2::default().verify_password(given.as_bytes(), &hash).is_ok())
+            let is_right =
+                hash.is_some_and(|hash| Argon2::default().verify_password(given.as_bytes(), &hash).is_ok());
+            drop(permit);
+            is_right
         };
         tokio::task::spawn_blocking(trial).await.unwrap_or(false)
     }
@@ -74,11 +90,27 @@ mod tests {
         assert!(plain.hash.starts_with(HASHED) && !plain.hash.contains("horse"));
         let hashed = load(&plain.hash).map_err(|error| error.to_string()).unwrap();
         for password in [plain, hashed] {
-            assert!(password.is("correct horse".to_owned().into()).await);
+            let is =
+                async |given: &str| password.turn().await.unwrap().try_with(given.to_owned().into()).await;
+            assert!(is("correct horse").await);
             for wrong in ["", "correct horse\n", "Correct horse", HASHED] {
-                assert!(!password.is(wrong.to_owned().into()).await, "{wrong}");
+                assert!(!is(wrong).await, "{wrong}");
             }
         }
+    }
+
+    /// Whoever goes away leaves their trial behind, and it takes its turn all the same.
+    #[tokio::test]
+    async fn trials_that_nobody_waits_for_take_their_turns() {
+        use futures_util::FutureExt as _;
+
+        let password = load("correct horse").map_err(|error| error.to_string()).unwrap();
+        for _ in 0..TRIALS {
+            let mut abandoned = Box::pin(password.turn().await.unwrap().try_with("x".to_owned().into()));
+            assert!((&mut abandoned).now_or_never().is_none(), "it has begun");
+        }
+        assert!(password.turn().now_or_never().is_none(), "both are at work");
+        assert!(password.turn().await.is_some());
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub fn sight(state: &Data<AppState>, identity: Arc<Identity>) -> Sight {
             Seen::Presence | Seen::Alerts => on_deployment(Permission::ClusterRead),
             // Whose tokens were revoked is for those who may revoke whosoever's.
             Seen::Tokens => on_deployment(Permission::TokenRevokeAny),
-            Seen::Damaged | Seen::Devices => identity.is_admin(),
+            Seen::Devices => on_deployment(Permission::DeviceRead),
+            Seen::Damaged => identity.is_admin(),
         }
     })
 }

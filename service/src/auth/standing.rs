@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use claviger_actors::{devices::ActingDevice, session::scopes::Scopes};
+use claviger_entity::{DeviceId, Scope};
 use zeroize::Zeroizing;
 
-use super::{Identity, Known, Refusal, authenticate};
+use super::{Identity, Known, Refusal, authenticate::judge};
 
 /// By what a session was let in. No `Debug`: it holds credentials.
 pub struct Standing {
     credential: Credential,
     /// The device that the session is bound to, and the scopes that it has by its approval.
     device: Option<(ActingDevice, Scopes)>,
+    /// What the session was granted.
+    granted: Scopes,
 }
 
 enum Credential {
@@ -28,19 +31,41 @@ impl Standing {
     /// By an API key or a token.
     #[must_use]
     pub const fn bearer(credential: Zeroizing<String>) -> Self {
-        Self { credential: Credential::Bearer(credential), device: None }
+        Self::of(Credential::Bearer(credential))
     }
 
     /// By the token of a device.
     #[must_use]
     pub const fn device_token(hash: [u8; 32]) -> Self {
-        Self { credential: Credential::Device(hash), device: None }
+        Self::of(Credential::Device(hash))
     }
 
     /// By the word of somebody who is trusted.
     #[must_use]
     pub fn named(identity: Identity) -> Self {
-        Self { credential: Credential::Named(Arc::new(identity)), device: None }
+        Self::of(Credential::Named(Arc::new(identity)))
+    }
+
+    const fn of(credential: Credential) -> Self {
+        Self { credential, device: None, granted: Scopes::NONE }
+    }
+
+    /// Held to these scopes; before, to none.
+    #[must_use]
+    pub fn held_to(self, granted: Scopes) -> Self {
+        Self { granted, ..self }
+    }
+
+    /// May let others have all of these scopes.
+    #[must_use]
+    pub fn may_give<'a>(&self, scopes: impl IntoIterator<Item = &'a Scope>) -> bool {
+        scopes.into_iter().all(|scope| self.granted.may_give(*scope))
+    }
+
+    /// The device that the session is bound to.
+    #[must_use]
+    pub fn device(&self) -> Option<&DeviceId> {
+        self.device.as_ref().map(|(device, _)| &device.id)
     }
 
     /// Only as long as this device is paired for these scopes.
@@ -70,7 +95,7 @@ impl Standing {
         self.credential().is_some_and(|credential| credential.contains('.'))
     }
 
-    /// Who it is, if they still are.
+    /// Who it is, if they still are. That is asked whether or not they do anything, so it is no use of their credential.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -79,12 +104,12 @@ impl Standing {
         if let Some((device, scopes)) = &self.device {
             let grant = devices.still(device).ok_or(Refusal::Revoked)?;
             let approved: Scopes = grant.scopes.iter().copied().collect();
-            if approved.and(*scopes) != *scopes {
+            if !approved.with_lesser().holds_all(*scopes) {
                 return Err(Refusal::Revoked);
             }
         }
         match &self.credential {
-            Credential::Bearer(credential) => authenticate(known, credential, now),
+            Credential::Bearer(credential) => judge(known, credential, now),
             Credential::Device(hash) => {
                 let (device, role) = devices.by_token(hash).ok_or(Refusal::Revoked)?;
                 Ok(Identity::device(Arc::clone(device), role, *hash))

@@ -112,7 +112,9 @@ async fn serve(
     arrival: Arrival,
     began: Instant,
 ) -> (HttpResponse, Option<HttpRequest>) {
-    let address = Some(state.addresses.client(request.peer_addr(), request.headers()));
+    // What is public is not on record.
+    let is_recorded = arrival.route().access != Access::Public;
+    let address = is_recorded.then(|| state.addresses.client(request.peer_addr(), request.headers()));
     request.extensions_mut().insert(arrival.clone());
     // Each in its own place, so that neither is moved about with the other.
     let (response, request) = match Box::pin(enter(state, &mut request, &arrival)).await {
@@ -236,6 +238,10 @@ async fn learn(state: &AppState, request: &ServiceRequest) -> Learned {
 /// A wrong credential is a failed attempt, and after too many of them only a right one is of any use. None at all is no attempt, and a
 /// session has been let in already.
 fn count_attempt(state: &AppState, request: &ServiceRequest, admitted: Admitted) -> Admitted {
+    if admitted.is_ok() && !state.limiter.knows_any() {
+        // Nearly always.
+        return admitted;
+    }
     let headers = request.headers();
     if request.extensions().get::<InSession>().is_some()
         || auth::credential(headers).is_none_or(str::is_empty)
@@ -325,7 +331,11 @@ fn admit(
 /// Who asks: the holder of the session that the request comes from, or of the credential that it brings.
 fn recognise(known: Known<'_>, request: &ServiceRequest, now: DateTime<Utc>) -> Result<Identity, Refusal> {
     if let Some(session) = request.extensions().get::<InSession>() {
-        return session.0.identity(known, now);
+        let identity = session.0.identity(known, now)?;
+        if let Some(principal) = identity.api_key() {
+            principal.used(now);
+        }
+        return Ok(identity);
     }
     let credential = auth::credential(request.headers()).ok_or(Refusal::Unknown)?;
     auth::authenticate(known, credential, now)

@@ -201,7 +201,7 @@ async fn tell_flood(state: &AppState, flood: Flood, times: u64) -> Result<(), Au
 }
 
 /// In the database too, for whoever asks any node.
-fn keep(state: &AppState, record: &AuditRecord<'_>) {
+pub(super) fn keep(state: &AppState, record: &AuditRecord<'_>) {
     match serde_json::to_string(record) {
         Ok(record) => state.keeper.record(record),
         Err(error) => tracing::error!(%error, "a record can't be written"),

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+import urllib.request
 
 from session import *
 
@@ -238,6 +239,91 @@ def password():
     turned(request(params(auth={"password": "wrong"})), *many)
     # It can be guessed, so the right one waits too; a token does not.
     turned(request(params(auth={"password": "correct horse"})), *many)
+    honest()
+
+
+def hang_up(session):
+    session.ws.socket.shutdown(socket.SHUT_RDWR)
+
+
+def abandoned_passwords():
+    """Whoever hangs up has tried all the same: the lockout comes, and trials wait for their turns."""
+    for _ in range(40):
+        session = Session()
+        session.ws.send(json.dumps(request(params(auth={"password": "wrong"}))))
+        time.sleep(0.05)
+        hang_up(session)
+    many = (1008, "unauthorized: too many failed attempts", "rate_limited")
+    time.sleep(8)
+    turned(request(params(auth={"password": "correct horse"})), *many)
+    # Tokens count by themselves, and a right one makes no failure of the password forgotten.
+    honest()
+    turned(request(params(auth={"password": "correct horse"})), *many)
+
+
+def guesses_at_once():
+    """However many try at once, ten learn anything, and a token between them makes no difference."""
+    told, lock = [], threading.Lock()
+
+    def guess():
+        session = Session()
+        session.ws.send(json.dumps(request(params(auth={"password": "wrong"}))))
+        end = session.closed(60)
+        with lock:
+            told.append(end[1])
+
+    for _ in range(2):
+        threads = [threading.Thread(target=guess) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        honest()
+    assert told.count("unauthorized: the password is not right") == 10, told
+    assert told.count("unauthorized: too many failed attempts") == 30, told
+
+
+def of_one_principal():
+    """Three sessions of a principal are allowed here: a fourth is refused, others are not, and one that ends makes room."""
+    made = rest("POST", "/v1/api-keys", {"name": unique("many"), "roles": ["admin"]})[1]
+    auth = {"token": made["secret"]}
+    held = [operator(auth=auth) for _ in range(3)]
+    many = (1008, "too many sessions of this principal; close one, or try another node", "rate_limited")
+    for _ in range(3):
+        turned(request(params(auth=auth)), *many)
+    honest()
+    held.pop().close()
+    deadline = time.time() + 10
+    while True:
+        session = Session()
+        if session.ask("connect", params(auth=auth))["ok"]:
+            break
+        assert time.time() < deadline
+        time.sleep(0.05)
+    turned(request(params(auth=auth)), *many)
+
+
+def abandoned_subscriptions():
+    """Whoever asks to be told and goes away leaves nothing behind."""
+    def subscribers():
+        head = {"Authorization": f"Bearer {TOKEN}"}
+        call = urllib.request.Request(BASE + "/metrics", headers=head)
+        text = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(call, timeout=30).read().decode()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("claviger_event_subscribers"))
+
+    before = subscribers()
+    for count in range(200):
+        session = operator() if count % 2 else Session("/sockets/events/nosuch")
+        if count % 2:
+            session.send("events.subscribe", {"topics": ["nosuch"]})
+        else:
+            session.ws.send(json.dumps(request(params())))
+        time.sleep(count % 4 / 1_000)
+        hang_up(session)
+    deadline = time.time() + 15
+    while subscribers() > before:
+        assert time.time() < deadline, (before, subscribers())
+        time.sleep(0.2)
     honest()
 
 

@@ -390,8 +390,183 @@ def revocation():
     assert other.call("keys.list")["items"], "others go on"
 
 
+def holder(*actions):
+    """An API key that holds nothing but this, and the name of its policy."""
+    name = unique("holder")
+    listed = ", ".join(f'Claviger::Action::"{action}"' for action in actions)
+    policy = f'permit (principal in Claviger::Role::"{name}", action in [{listed}], resource);'
+    assert rest("PUT", f"/v1/policies/{name}", {"policy": policy})[0] in (200, 201)
+    return rest("POST", "/v1/api-keys", {"name": name, "roles": [name]})[1]["secret"], name
+
+
+def audited(where, timeout=15):
+    """What GET /v1/audit has by now, once it has such a record."""
+    deadline = time.time() + timeout
+    while time.time() < deadline:
+        for record in rest("GET", "/v1/audit?limit=1000")[1]["items"]:
+            if where(record):
+                return record
+        time.sleep(0.2)
+    raise AssertionError("there is no such record")
+
+
+def listening():
+    """To hear of anything needs the scope and the permission, by whichever way, and is on record."""
+    secret, name = holder("key.read")
+    auth = {"token": secret}
+    for path in ["/sockets/events/*", "/sockets/events/default-signing"]:
+        session = Session(path)
+        session.hello(params(auth=auth, scopes=["operator.read"]))
+        assert session.closed() == (1008, "forbidden: this needs the permission events.read")
+        session = Session(path)
+        assert session.hello(params(scopes=None))["events"] == ["tick"]
+        assert session.closed() == (1008, "forbidden: events need the scope operator.read")
+        assert not session.events, session.events
+    denied = audited(lambda record: record.get("operation") == "events.read" and record["actor"] == name)
+    assert (denied["event"], denied["outcome"]) == ("access_denied", "forbidden"), denied
+    opened = audited(lambda record: record.get("operation") == "session.open" and record["actor"] == name)
+    assert opened["outcome"] == "ok" and opened["session_role"] == "operator", opened
+    assert opened["session_scopes"] == "operator.read" and opened["address"] == "127.0.0.1", opened
+    turned(request(params(auth={"token": "wrong"})), 1008, "unauthorized: the token is not valid", "unauthorized")
+    audited(lambda record: record.get("operation") == "session.open" and record["outcome"] == "unauthorized")
+    # Who is connected is for those who may ask.
+    other = operator()
+    quiet = operator(["operator.read"], auth=auth)
+    here = quiet.welcome["snapshot"]["presence"]
+    assert [present["connId"] for present in here] == [quiet.welcome["server"]["connId"]], here
+    assert len(operator(["operator.read"]).welcome["snapshot"]["presence"]) > 1
+    # Whoever loses the permission hears nothing more, whatever else they may.
+    secret, name = holder("key.read", "events.read")
+    session = operator(["operator.read"], auth={"token": secret})
+    session.call("events.subscribe")
+    policy = f'permit (principal in Claviger::Role::"{name}", action == Claviger::Action::"key.read", resource);'
+    assert rest("PUT", f"/v1/policies/{name}", {"policy": policy})[0] in (200, 201)
+    assert session.closed() == (1008, "credential revoked")
+    assert quiet.call("keys.list") and other.call("keys.list"), "those who did not listen go on"
+
+
+def paired(scopes, role="operator", roles=None):
+    """A new device and its token, approved by an administrator."""
+    device, approver = Device(), operator(ALL)
+    wanted = params(role=role, scopes=scopes)
+    failure = turned(lambda session: request(wanted | {"device": device.claim(wanted, session.nonce)}),
+                     1008, "pairing required", "pairing_required")
+    approval = {"id": failure["details"]["requestId"]}
+    approver.call("device.pair.approve", approval | ({} if roles is None else {"roles": roles}))
+    session = Session()
+    return device, session.hello(wanted | {"device": device.claim(wanted, session.nonce)})["deviceToken"]
+
+
+def by_token(device, token, scopes, role="operator"):
+    wanted = params(role=role, scopes=scopes, auth={"deviceToken": token})
+    session = Session()
+    session.welcome = session.hello(wanted | {"device": device.claim(wanted, session.nonce)})
+    return session
+
+
+def device_rights():
+    """A device that was approved as documented may call, by its token alone, whatever hello-ok names, and hears what it names."""
+    text, name = base64.b64encode(b"x").decode(), unique("used")
+    assert rest("POST", "/v1/keys", {"name": name, "type": "es256", "usage": "sign"})[0] == 201
+    for role, scopes in [("operator", ["operator.read"]), ("operator", ["operator.read", "operator.write"]),
+                         ("operator", ["operator.read", "operator.pairing"]), ("node", ["node.sync"])]:
+        device, token = paired(scopes, role)
+        session = by_token(device, token, scopes, role)
+        for method in session.welcome["methods"]:
+            given = {}
+            if method.startswith("keys.") and method != "keys.list":
+                given = {"name": name, "input": text, "signature": text, "plaintext": text, "ciphertext": text}
+            if method in ("keys.get", "keys.sign"):
+                given = {"name": name} | ({"input": text} if method == "keys.sign" else {})
+            if method.startswith("device.pair.") and method != "device.pair.list":
+                given = {"id": "0" * 64 if method.endswith("remove") else "00000000-0000-0000-0000-000000000000"}
+            answer = session.ask(method, given)
+            code = (answer.get("error") or {}).get("code")
+            assert code not in ("forbidden", "unauthorized", "internal"), (scopes, method, answer)
+        start = session.call("events.subscribe")["epoch"]
+        made = unique("seen")
+        assert rest("POST", "/v1/keys", {"name": made, "type": "es256"})[0] == 201
+        session.event("key.created", where=lambda event: event["payload"]["name"] == made)
+        session.call("events.subscribe", {"sinceEpoch": start})
+        session.event("key.created", where=lambda event: event["payload"]["name"] == made)
+        if role == "node":
+            session.event("ring.sync")
+        if "operator.pairing" in scopes:
+            asking, wanted = Device(), params(scopes=["operator.read"])
+            left = turned(lambda session: request(wanted | {"device": asking.claim(wanted, session.nonce)}),
+                          1008, "pairing required", "pairing_required")["details"]["requestId"]
+            session.event("device.pair.requested", where=lambda event: event["payload"]["requestId"] == left)
+        session.close()
+
+
+def approvals():
+    """Nobody approves themselves, nor gives by a session what the session has not."""
+    device, token = paired(["operator.read", "operator.pairing"], roles=["admin"])
+    own = by_token(device, token, ["operator.read", "operator.pairing"])
+    wanted = params(scopes=["operator.admin"], auth={"deviceToken": token})
+
+    def asks(device, wanted):
+        failure = turned(lambda session: request(wanted | {"device": device.claim(wanted, session.nonce)}),
+                         1008, "pairing required", "pairing_required")
+        return failure["details"]["requestId"]
+
+    upgrade = asks(device, wanted)
+    refused = own.fails("device.pair.approve", {"id": upgrade, "roles": []}, "forbidden")
+    assert "does not approve what it asks for itself" in refused["message"], refused
+    fresh, plain = Device(), params(scopes=["operator.admin"])
+    asked = asks(fresh, plain)
+    beyond = "a session gives only scopes that it has itself"
+    for approver in [own, operator(["operator.pairing"])]:
+        refused = approver.fails("device.pair.approve", {"id": asked, "roles": ["admin"]}, "forbidden")
+        assert beyond in refused["message"], refused
+    # Neither by the token of somebody who has more.
+    rotating = operator(["operator.admin"])
+    refused = rotating.fails("device.token.rotate", {"id": device.id, "role": "operator"}, "forbidden")
+    assert beyond in refused["message"], refused
+    approver = operator()
+    approver.call("device.pair.approve", {"id": asked})
+    approver.call("device.pair.approve", {"id": upgrade})
+    # What was approved stands for what is less than it.
+    less = params(scopes=["operator.read", "operator.write"])
+    session = Session()
+    hello = session.hello(less | {"device": fresh.claim(less, session.nonce)})
+    assert hello["auth"]["scopes"] == ["operator.read", "operator.write"], hello
+    reader = operator(["operator.read", "operator.pairing"])
+    node = params(role="node", scopes=["node.sync"])
+    reader.call("device.pair.approve", {"id": asks(Device(), node), "roles": []})
+
+
+def long_tales():
+    """Whoever reads is never too slow for a replay, and an answer that is too large costs an answer, not the session."""
+    session, names = operator(), [unique("tale") for _ in range(32)]
+    for name in names:
+        assert rest("POST", "/v1/keys", {"name": name, "type": "es256", "usage": "sign"})[0] == 201
+    start = session.call("events.subscribe", {"topics": names})["epoch"]
+    session.call("events.unsubscribe")
+    for _ in range(40):
+        ids = [session.send("keys.rotate", {"name": name, "force": True, "reason": "x" * 1_024}) for name in names]
+        for id in ids:
+            answer = session.response(id, 60)
+            assert answer["ok"], answer
+    reader = operator()
+    reader.call("events.subscribe", {"topics": names, "sinceEpoch": start})
+    heard = {name: [] for name in names}
+    for _ in range(40 * len(names)):
+        payload = reader.event("key.rotated")["payload"]
+        heard[payload["name"]].append(payload["version"])
+    assert all(versions == list(range(2, 42)) for versions in heard.values()), heard
+    # Policies stand in their records as a whole.
+    for count in range(120):
+        policy = f"// {count} {'x' * 15_000}\nforbid (principal, action, resource) when {{ false }};"
+        assert rest("PUT", "/v1/policies/tale", {"policy": policy})[0] in (200, 201)
+    length = len(json.dumps(rest("GET", "/v1/audit?limit=1000")[1]))
+    assert length > 1_600_000, length
+    reader.fails("audit.tail", {"limit": 1000}, "payload_too_large")
+    assert reader.call("audit.tail", {"limit": 5})["items"]
+
+
 ROWS = [connection, first_frames, schema, protocol_and_role, origins, authorization, scopes, devices, nodes,
-        methods, conversation, pipelining, events, revocation]
+        methods, conversation, pipelining, events, revocation, listening, device_rights, approvals, long_tales]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]

@@ -39,7 +39,7 @@ const LIMITED: (&str, &str) = ("CLAVIGER_AUTH__FAILED_ATTEMPTS", "10");
 fn every_row_of_the_protocol_holds() {
     let node = Node::with(&[("CLAVIGER_HTTP__CORS_ORIGINS", "https://console.example")]);
     let passed = run("protocol.py", &node, &[]);
-    assert_eq!(passed.len(), 14, "{passed:?}");
+    assert_eq!(passed.len(), 18, "{passed:?}");
     assert!(!node.log().contains("panicked"), "{}", node.log());
     // P5: no credential is in the log, nor in any record.
     let records: Vec<String> = node.records().iter().map(ToString::to_string).collect();
@@ -91,11 +91,36 @@ fn a_client_that_reads_nothing_is_closed() {
 
 #[test]
 fn the_password_lets_in_and_can_not_be_guessed() {
+    attack_on_password("password");
+}
+
+/// Runs an attack on a node that knows a password.
+fn attack_on_password(name: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "correct horse\n").unwrap();
     let file = file.display().to_string();
-    attack(&Node::with(&[LIMITED, ("CLAVIGER_WS__PASSWORD_FILE", &file)]), "password");
+    attack(&Node::with(&[LIMITED, ("CLAVIGER_WS__PASSWORD_FILE", &file)]), name);
+}
+
+#[test]
+fn trials_of_the_password_count_whoever_waits_for_them() {
+    attack_on_password("abandoned_passwords");
+}
+
+#[test]
+fn trials_of_the_password_count_however_many_come_at_once() {
+    attack_on_password("guesses_at_once");
+}
+
+#[test]
+fn sessions_of_one_principal_are_bounded() {
+    attack(&Node::with(&[("CLAVIGER_WS__SESSIONS_PER_PRINCIPAL", "3")]), "of_one_principal");
+}
+
+#[test]
+fn subscriptions_end_with_their_sessions() {
+    attack(&Node::start(), "abandoned_subscriptions");
 }
 
 #[test]

@@ -5,14 +5,14 @@ mod view;
 
 use std::sync::Arc;
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
 use claviger_actors::{
     access::Handed,
     audit::Subject,
     devices::{ActingDevice, Device, DeviceError},
 };
-use claviger_entity::{DeviceId, DeviceRole};
+use claviger_entity::{DeviceId, DeviceRole, Scope};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -22,9 +22,10 @@ use super::{
     body::{StrictQuery, segment},
     keys::note,
     page::{self, from_cursor, limit, page},
-    problem::Problem,
+    problem::{Code, Problem},
     state::{AppState, Caller},
 };
+use crate::auth::{InSession, Standing};
 
 /// A page of devices, by id.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -84,7 +85,7 @@ pub async fn remove(
 }
 
 /// Gives a device a new token for one role, in place of the one before, also of one that was revoked. Callers who are not
-/// administrators may do so for devices that hold at most what they hold themselves.
+/// administrators may do so for devices that hold at most what they hold themselves, and a session for those that reach no further than it.
 ///
 /// # Errors
 /// `not_found`, `forbidden`, `key_state_conflict` when the device was changed meanwhile.
@@ -106,6 +107,7 @@ pub async fn rotate(
         if !caller.identity.acting_device().is_some_and(is_own) {
             let handed = Handed { principal: device.as_policy_ref(role), expires_at: None };
             may_hand_on(&state, &caller, &handed)?;
+            within_session(&request, &grant.scopes)?;
         }
         grant.roles.clone()
     };
@@ -131,6 +133,23 @@ pub async fn revoke(
     let (id, role) = token_of(&request)?;
     let revoked = state.ring.revoke_device_token(caller.context(), id, role).await?;
     shown(&request, &state, revoked.subject.id)
+}
+
+/// The session that asks, if it is one.
+fn session(request: &HttpRequest) -> Option<Arc<Standing>> {
+    request.extensions().get::<InSession>().map(|session| Arc::clone(&session.0))
+}
+
+/// Scopes narrow a session, and so what it lets others have: a device could be its client's own.
+fn within_session<'a>(
+    request: &HttpRequest,
+    scopes: impl IntoIterator<Item = &'a Scope>,
+) -> Result<(), Problem> {
+    if session(request).is_none_or(|session| session.may_give(scopes)) {
+        return Ok(());
+    }
+    let detail = "a session gives only scopes that it has itself; ask for them at connect, or use HTTP";
+    Err(Problem::new(Code::Forbidden, detail))
 }
 
 /// The device after a change.

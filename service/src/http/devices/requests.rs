@@ -14,7 +14,7 @@ use claviger_policy::PrincipalRef;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{ClientView, DeviceView, note_device, shown};
+use super::{ClientView, DeviceView, note_device, session, shown, within_session};
 use crate::http::{
     api_keys::may_hand_on,
     body::{StrictJson, StrictQuery, segment},
@@ -109,7 +109,7 @@ pub async fn list(
 }
 
 /// Approves a request. Callers who are not administrators give at most what they hold: only roles of theirs, and nothing that a policy
-/// gives or takes by id or kind.
+/// gives or takes by id or kind. A session gives at most scopes that it has, and never those that its own device asks for.
 ///
 /// # Errors
 /// `not_found` once it was settled or has expired, `invalid_request`, `forbidden`.
@@ -134,6 +134,14 @@ pub async fn approve(
         judged = approval.roles(waiting, before)?;
         let principal = PrincipalRef::Device { id: waiting.device, roles: &judged };
         may_hand_on(&state, &caller, &Handed { principal, expires_at: None })?;
+        if session(&request).is_some_and(|session| session.device() == Some(&waiting.device)) {
+            let detail = "a device does not approve what it asks for itself; somebody else must";
+            return Err(Problem::new(Code::Forbidden, detail));
+        }
+        let had = before.and_then(|device| device.grants.get(&waiting.role)).map(|grant| &grant.scopes);
+        let given = approval.scopes(waiting)?;
+        let new = given.iter().filter(|scope| had.is_none_or(|had| !had.contains(scope)));
+        within_session(&request, new)?;
     }
     let approved = state.ring.approve_pairing(caller.context(), waiting, approval, judged).await?;
     shown(&request, &state, approved.subject.id)

@@ -4,10 +4,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use actix_web::{http::header::HeaderMap, web::Data};
+use actix_web::{
+    http::header::{HeaderMap, ORIGIN},
+    web::Data,
+};
 use claviger_actors::{
     keyring::{Snapshot, internal},
-    session::{close::Refusal, connect::Auth},
+    session::{close::Refusal, connect::Auth, origin},
 };
 use zeroize::Zeroizing;
 
@@ -24,6 +27,8 @@ pub(super) struct Came {
     pub(super) whence: Whence,
     /// Whom a trusted proxy has recognised.
     pub(super) user: Option<String>,
+    /// A page asks that nobody has named: what its reader may do is not what it may do.
+    pub(super) is_strange_page: bool,
 }
 
 impl Came {
@@ -39,7 +44,10 @@ impl Came {
             }
             (Some(_) | None, _) => None,
         };
-        Self { peer, whence, user }
+        let mut origins = headers.get_all(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+        let is_named = |text: &str| origin::is_allowed(text, None, &state.doors.cors_origins);
+        let is_strange_page = origins.any(|text| !is_named(text));
+        Self { peer, whence, user, is_strange_page }
     }
 }
 
@@ -57,6 +65,7 @@ pub(super) async fn authorize(state: &Data<AppState>, came: &Came, auth: &Auth) 
     }
     if let (Some(mesh), Some(peer)) = (&state.mesh, came.peer)
         && !came.whence.by_proxy
+        && !came.is_strange_page
         && let Some(identity) = mesh.whois(peer).await
     {
         return Ok(Standing::named(identity));
@@ -66,10 +75,7 @@ pub(super) async fn authorize(state: &Data<AppState>, came: &Came, auth: &Auth) 
     } else if let Some(token) = &auth.device_token {
         (LimitScope::DeviceToken, by_device_token(state, token).await)
     } else if let Some(password) = &auth.password {
-        if let Some(wait) = state.limiter.locked(LimitScope::SharedSecret, came.whence.client) {
-            return Err(Refusal::locked_out(millis(wait)));
-        }
-        (LimitScope::SharedSecret, by_password(state, password.clone()).await)
+        return by_password(state, came, password.clone()).await;
     } else {
         return Err(Refusal::unauthorized("send a token, a device token or the password"));
     };
@@ -82,13 +88,20 @@ pub(super) async fn authorize(state: &Data<AppState>, came: &Came, auth: &Auth) 
             Some(wait) => Refusal::locked_out(millis(wait)),
             None => Refusal::unauthorized(why),
         }),
-        Err(Judged::Unknown(why)) => {
-            let mut refusal = Refusal::unauthorized(why);
-            refusal.failure = refusal.failure.after(1_000);
-            Err(refusal)
-        }
+        Err(Judged::Unknown(why)) => Err(again(why)),
         Err(Judged::Over(why)) => Err(Refusal::unauthorized(why)),
     }
+}
+
+fn again(why: &str) -> Refusal {
+    let mut refusal = Refusal::unauthorized(why);
+    refusal.failure = refusal.failure.after(1_000);
+    refusal
+}
+
+/// This node can't tell now who is who.
+pub(super) fn away() -> Refusal {
+    again(AWAY)
 }
 
 fn millis(time: Duration) -> u64 {
@@ -157,15 +170,25 @@ async fn by_device_token(state: &Data<AppState>, token: &Zeroizing<String>) -> R
     judged.map(Standing::device_token)
 }
 
-async fn by_password(state: &Data<AppState>, given: Zeroizing<String>) -> Result<Standing, Judged> {
+/// A password can be guessed: a trial counts as failed when it begins, so that those who try at once, or hang up, have no more of them.
+async fn by_password(state: &AppState, came: &Came, given: Zeroizing<String>) -> Result<Standing, Refusal> {
     let Some(password) = &state.password else {
         // Nothing that is sent could be right, so nothing was tried.
-        return Err(Judged::Over("this service knows no password"));
+        return Err(Refusal::unauthorized("this service knows no password"));
     };
-    if password.is(given).await {
+    let (scope, client) = (LimitScope::Password, came.whence.client);
+    if let Some(wait) = state.limiter.locked(scope, client) {
+        return Err(Refusal::locked_out(millis(wait)));
+    }
+    let turn = password.turn().await.ok_or_else(away)?;
+    if let Some(wait) = state.limiter.failed(scope, client) {
+        return Err(Refusal::locked_out(millis(wait)));
+    }
+    if turn.try_with(given).await {
+        state.limiter.succeeded(scope, client);
         Ok(Standing::named(Identity::by_password()))
     } else {
-        Err(Judged::Wrong("the password is not right"))
+        Err(Refusal::unauthorized("the password is not right"))
     }
 }
 

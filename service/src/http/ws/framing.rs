@@ -83,7 +83,8 @@ impl Frames {
                 // A control frame in pieces (RFC 6455 §5.5).
                 return self.over(Incoming::Broken);
             }
-            if announced(&self.buffer).is_some_and(|length| so_far + length > self.limit.bytes()) {
+            let limit = self.limit.bytes();
+            if announced(&self.buffer).is_some_and(|length| so_far.saturating_add(length) > limit) {
                 return self.over(Incoming::TooLarge);
             }
             use actix_codec::Decoder as _;

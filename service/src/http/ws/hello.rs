@@ -11,10 +11,11 @@ use claviger_actors::{
     },
 };
 use claviger_entity::DeviceId;
+use claviger_policy::Permission;
 use serde_json::{Value, json};
 
-use super::opening::Opening;
-use crate::http::health;
+use super::{listening, opening::Opening};
+use crate::{auth::Identity, http::health};
 
 /// Sessions that are named at once; `presence.list` names more. A greater hello would leave every idle connection with a greater buffer.
 const PRESENT_MAX: usize = 16;
@@ -33,11 +34,16 @@ pub(super) fn presence(opening: &Opening, claim: &Claim, device: Option<DeviceId
 }
 
 /// The payload, but for the token of a device.
-pub(super) async fn payload(opening: &Opening, role: Role, granted: Scopes) -> Value {
+pub(super) async fn payload(
+    opening: &Opening,
+    identity: &Identity,
+    (role, granted): (Role, Scopes),
+) -> Value {
     let state = &opening.state;
     let methods: Vec<&str> = Method::open_to(role, granted).map(|method| method.name).collect();
     let scopes: Vec<&str> = granted.iter().map(Scope::as_str).collect();
-    let present = if granted.covers(Scope::OperatorRead) { present(opening).await } else { Vec::new() };
+    let present =
+        if granted.covers(Scope::OperatorRead) { present(opening, identity).await } else { Vec::new() };
     let (_, health) = health::standing_now(state);
     json!({
         "type": "hello-ok",
@@ -59,19 +65,20 @@ pub(super) async fn payload(opening: &Opening, role: Role, granted: Scopes) -> V
     })
 }
 
-/// Some of those who are connected; of this session itself for sure.
-async fn present(opening: &Opening) -> Vec<Presence> {
-    let all = opening.state.events.presence().await;
+/// This session itself, and some of the others who are connected if the client may know of them.
+async fn present(opening: &Opening, identity: &Identity) -> Vec<Presence> {
+    let state = &opening.state;
+    let snapshot = state.ring.snapshot();
+    let may_know = state.authorizer.permits_deployment(&snapshot, identity, Permission::ClusterRead);
+    drop(snapshot);
+    let all = state.events.presence().await;
     let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|session| session.conn_id == opening.id);
-    own.into_iter().chain(others).take(PRESENT_MAX).collect()
+    own.into_iter().chain(others.into_iter().filter(|_| may_know)).take(PRESENT_MAX).collect()
 }
 
 /// Events that such a session may be told of.
 fn events(role: Role, granted: Scopes) -> Vec<&'static str> {
-    let may_listen = match role {
-        Role::Operator => granted.covers(Scope::OperatorRead),
-        Role::Node => granted.covers(Scope::NodeSync),
-    };
+    let may_listen = listening::is_open_to(role, granted);
     let is_told = |name: &EventName| match name {
         EventName::Tick => true,
         EventName::KeyCreated

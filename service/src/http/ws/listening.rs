@@ -1,20 +1,24 @@
-//! `events.subscribe`.
+//! `events.subscribe`, and what a session hears of without asking.
 
 use std::{rc::Rc, sync::Arc};
 
 use claviger_actors::{
-    events::Topics,
+    events::{Seen, Sight, Topics},
     keyring::Epoch,
-    session::{close::Failure, scopes::Role},
+    session::{
+        close::{Close, Failure},
+        methods::Method,
+        scopes::{Role, Scope, Scopes},
+    },
 };
 use claviger_policy::Permission;
 use serde_json::{Map, Value, json};
 
 use super::{
-    opening::{Opening, stale},
-    record,
+    opening::{Opening, Wish, stale},
+    record, watch,
 };
-use crate::auth::sight;
+use crate::auth::{Identity, sight};
 
 /// Everything that happens to keys.
 const OF_KEYS: [&str; 6] =
@@ -25,6 +29,76 @@ pub(super) fn key_events() -> Topics {
     Topics::parse(Some(&OF_KEYS.map(str::to_owned))).unwrap_or_else(|_| Topics::all())
 }
 
+/// A session with these scopes may be told of events, as far as its policies go.
+pub(super) fn is_open_to(role: Role, granted: Scopes) -> bool {
+    Method::find("events.subscribe").is_some_and(|method| method.is_open_to(role, granted))
+}
+
+/// What policies show, narrowed by what the session is.
+fn sight_of(opening: &Opening, identity: Identity, (role, granted): (Role, Scopes)) -> Sight {
+    let sight = sight(&opening.state, Arc::new(identity));
+    Arc::new(move |snapshot, seen| {
+        let is_for = match seen {
+            Seen::Key(_) | Seen::Damaged => true,
+            Seen::Health | Seen::Presence | Seen::Alerts | Seen::Tokens => role == Role::Operator,
+            Seen::Devices => granted.covers(Scope::OperatorPairing),
+        };
+        is_for && sight(snapshot, seen)
+    })
+}
+
+/// Has an identity listen, and puts on record that it does or was not let.
+async fn let_listen(opening: &Opening, identity: &Identity) -> Result<(), Failure> {
+    let permits = watch::may_listen(&opening.state, &opening.state.ring.snapshot(), identity);
+    record::subscribed(opening, identity, if permits { "ok" } else { "forbidden" }).await?;
+    let needed = Permission::EventsRead.as_str();
+    if permits {
+        Ok(())
+    } else {
+        Err(Failure::new("forbidden", format!("this needs the permission {needed}")))
+    }
+}
+
+/// Begins what a session hears of without asking: its topic, or what happens to keys. One that can't hear what it believes to hear ends.
+pub(super) async fn begin(opening: Rc<Opening>, role: Role, granted: Scopes) {
+    let topics = match (&opening.wish, role) {
+        (Wish::Topics(topics), _) => topics.clone(),
+        // A node that asked for no scope has asked for no events.
+        (Wish::Nothing, Role::Node) if is_open_to(role, granted) => key_events(),
+        (Wish::Nothing, Role::Node | Role::Operator) => return,
+    };
+    if let Err(close) = tell_of(&opening, topics, (role, granted)).await {
+        opening.voice.outbox().close(close);
+    }
+}
+
+async fn tell_of(opening: &Rc<Opening>, topics: Topics, session: (Role, Scopes)) -> Result<(), Close> {
+    let (role, granted) = session;
+    if !is_open_to(role, granted) {
+        let needed = if role == Role::Node { Scope::NodeSync } else { Scope::OperatorRead };
+        return Err(Close::policy(format!("forbidden: events need the scope {}", needed.as_str())));
+    }
+    // A node that can't tell, or can't write it down, is not the one to ask.
+    let identity = opening.identity().ok_or_else(Close::restart)?;
+    let_listen(opening, &identity).await.map_err(|failure| match failure.code.as_ref() {
+        "forbidden" => Close::policy(format!("forbidden: {}", failure.message)),
+        _unavailable => Close::restart(),
+    })?;
+    let sight = sight_of(opening, identity, session);
+    // First to listen, then to look: nothing that happens in between is missed, and nothing comes twice.
+    let subscription = opening.state.events.subscribe(topics.clone(), None, Arc::clone(&sight)).await;
+    let subscription = subscription.map_err(|_| Close::restart())?;
+    let mut after = 0;
+    if role == Role::Node {
+        let sync = opening.state.events.ring_sync(&topics, &sight);
+        let epoch = sync.epoch.map(|epoch| epoch.0);
+        after = epoch.unwrap_or(0);
+        let _ended = opening.voice.tell_in_time(sync.name.as_str(), &sync.payload, epoch).await;
+    }
+    opening.listen(subscription, after);
+    Ok(())
+}
+
 /// Subscribes, in place of the subscription before.
 ///
 /// # Errors
@@ -32,22 +106,16 @@ pub(super) fn key_events() -> Topics {
 pub(super) async fn subscribe(opening: &Rc<Opening>, params: Map<String, Value>) -> Result<Value, Failure> {
     let (topics, since) = read(&params)?;
     let identity = opening.identity().ok_or_else(stale)?;
-    let state = &opening.state;
-    let role = opening.client.get().map(|client| client.role);
-    let topics = match (topics, role) {
-        (None, Some(Role::Node)) => key_events(),
-        (topics, _) => {
+    let session = opening.client.get().map(|client| (client.role, client.granted)).ok_or_else(stale)?;
+    let topics = match (topics, session.0) {
+        (None, Role::Node) => key_events(),
+        (topics, Role::Node | Role::Operator) => {
             Topics::parse(topics.as_deref()).map_err(|error| Failure::invalid(error.to_string()))?
         }
     };
-    let permission = Permission::EventsRead;
-    let permits = state.authorizer.permits_deployment(&state.ring.snapshot(), &identity, permission);
-    record::subscribed(opening, &identity, if permits { "ok" } else { "forbidden" }).await?;
-    if !permits {
-        return Err(Failure::new("forbidden", format!("this needs the permission {}", permission.as_str())));
-    }
-    let sight = sight(state, Arc::new(identity));
-    let subscription = state.events.subscribe(topics, since, sight).await;
+    let_listen(opening, &identity).await?;
+    let sight = sight_of(opening, identity, session);
+    let subscription = opening.state.events.subscribe(topics, since, sight).await;
     let subscription =
         subscription.map_err(|error| Failure::new("overloaded", error.to_string()).after(1_000))?;
     let epoch = subscription.epoch().0;

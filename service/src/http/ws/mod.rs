@@ -147,6 +147,7 @@ fn open(
         place: RefCell::new(Some(place)),
         client: OnceCell::new(),
         listener: RefCell::default(),
+        seat: RefCell::default(),
         present: RefCell::default(),
     });
     SessionHandle::start(|limit| Frames::new(payload, limit), voice, opening, nonce, timeout);

@@ -4,7 +4,10 @@ use std::{
     cell::{OnceCell, RefCell},
     net::SocketAddr,
     rc::Rc,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use actix_web::{
@@ -14,6 +17,7 @@ use actix_web::{
 use async_trait::async_trait;
 use claviger_actors::{
     events::{Gone, Present, Subscription, Topics},
+    keyring::Snapshot,
     session::{
         Backstage, Voice, Welcome,
         close::{Close, Failure, Refusal},
@@ -35,10 +39,11 @@ use super::{
     listening,
     pairing::{self, Paired},
     record,
-    sessions::{Entry, Known, Place},
+    sessions::{Entry, Known, Place, Seat},
+    watch,
 };
 use crate::{
-    auth::{Identity, Standing, sight},
+    auth::{Identity, Standing},
     http::state::AppState,
 };
 
@@ -64,6 +69,7 @@ pub(super) struct Opening {
     pub(super) place: RefCell<Option<Place>>,
     pub(super) client: OnceCell<Client>,
     pub(super) listener: RefCell<Option<JoinHandle<()>>>,
+    pub(super) seat: RefCell<Option<Seat>>,
     pub(super) present: RefCell<Option<Present>>,
 }
 
@@ -71,12 +77,26 @@ pub(super) struct Opening {
 pub(super) struct Client {
     pub(super) caller: Caller,
     pub(super) role: Role,
+    pub(super) granted: Scopes,
 }
 
 impl Opening {
-    async fn judge(&self, claim: &Claim) -> Result<Welcome, Refusal> {
+    /// Recognises a client. Whoever hangs up meanwhile has tried all the same: it is counted, and on record.
+    async fn recognise(self: &Rc<Self>, claim: &Rc<Claim>) -> Result<Standing, Refusal> {
+        let (opening, claim) = (Rc::clone(self), Rc::clone(claim));
+        let trial = actix_web::rt::spawn(async move {
+            let auth = &claim.connect.auth;
+            let recognised = authorization::authorize(&opening.state, &opening.came, auth).await;
+            if let Err(refusal) = &recognised {
+                record::refused(&opening, (None, None), refusal).await;
+            }
+            recognised
+        });
+        trial.await.unwrap_or_else(|_| Err(authorization::away()))
+    }
+
+    async fn judge(&self, claim: &Claim, standing: Standing) -> Result<Welcome, Refusal> {
         let state = &self.state;
-        let standing = authorization::authorize(state, &self.came, &claim.connect.auth).await?;
         let now_ms = state.clock.now().timestamp_millis();
         let verify =
             |key: &[u8; 32], message: &[u8], signature: &[u8]| public::ed25519(key, message, signature);
@@ -84,21 +104,31 @@ impl Opening {
         let Paired { standing, approved, device } =
             pairing::pair(state, &self.came, claim, proven, standing).await?;
         let granted = approved.and(claim.requested);
-        let standing = Arc::new(standing);
+        let standing = Arc::new(standing.held_to(granted));
         // From here on whatever is revoked ends the session; what was before is seen now.
         let identity = self.become_known(&standing, claim.role, granted)?;
-        record::opened(self, &identity).await?;
+        let seat = Seat::take(state, identity.id()).ok_or_else(|| {
+            let reason = "too many sessions of this principal; close one, or try another node";
+            let mut refusal = Refusal::new("rate_limited", Close::policy(reason));
+            refusal.failure = refusal.failure.after(1_000);
+            refusal
+        })?;
+        self.seat.replace(Some(seat));
+        record::opened(self, &identity, &standing, (claim.role, granted)).await?;
         let presence = hello::presence(self, claim, device);
         self.present.replace(Some(state.events.enter(presence)));
-        let payload = hello::payload(self, claim.role, granted).await;
+        let payload = hello::payload(self, &identity, (claim.role, granted)).await;
         let payload = pairing::with_first_token(state, &identity, device, claim.role, payload).await?;
+        if payload.get("deviceToken").is_some() {
+            record::token_issued(self, &identity, &standing).await;
+        }
         let caller = Caller {
             state: state.clone(),
             inside: self.inside.clone(),
             standing,
             peer: SocketAddr::new(self.came.whence.client, self.came.peer.map_or(0, |peer| peer.port())),
         };
-        let _first = self.client.set(Client { caller, role: claim.role });
+        let _first = self.client.set(Client { caller, role: claim.role, granted });
         self.place.take();
         let conversation = Conversation::new(claim.role, granted);
         Ok(Welcome { id: claim.id.clone(), payload: payload.to_string(), conversation })
@@ -110,35 +140,50 @@ impl Opening {
         role: Role,
         granted: Scopes,
     ) -> Result<Identity, Refusal> {
-        let snapshot = self.state.ring.snapshot();
-        let known = authorization::known(&self.state, &snapshot);
-        let over = |_| Refusal::unauthorized("the credential was revoked meanwhile");
-        let identity = standing.identity(known, self.state.clock.now()).map_err(over)?;
-        let has_rights = super::watch::has_rights(&self.state, &snapshot, &identity, (role, granted));
-        let _first = self.entry.known.set(Known {
+        let identity = self.identity_by(&self.state.ring.snapshot(), standing)?;
+        let session = (role, granted);
+        let known = Known {
             standing: Arc::clone(standing),
             principal: identity.api_key().cloned(),
-            until: super::watch::until(standing, &identity),
-            session: (role, granted),
-            has_rights: AtomicBool::new(has_rights),
-        });
-        // What was revoked before the watch could see this session.
-        let snapshot = self.state.ring.snapshot();
-        let known = authorization::known(&self.state, &snapshot);
+            until: Mutex::new(watch::until(standing, &identity)),
+            session,
+            // Until it was looked at there is nothing that could be lost.
+            has_rights: AtomicBool::new(false),
+            listens: AtomicBool::new(false),
+        };
+        let known = self.entry.known.get_or_init(|| known);
+        loop {
+            // What was revoked or decided before the watch could see this session.
+            let snapshot = self.state.ring.snapshot();
+            let identity = self.identity_by(&snapshot, standing)?;
+            let has_rights = watch::has_rights(&self.state, &snapshot, &identity, session);
+            known.has_rights.store(has_rights, Ordering::Relaxed);
+            if self.state.ring.snapshot().access_revision() == snapshot.access_revision() {
+                return Ok(identity);
+            }
+        }
+    }
+
+    /// Who it is by this ring, which must be one of now.
+    fn identity_by(&self, snapshot: &Snapshot, standing: &Standing) -> Result<Identity, Refusal> {
+        self.state.is_current(snapshot.confirmed()).map_err(|_| authorization::away())?;
+        let known = authorization::known(&self.state, snapshot);
+        let over = |_| Refusal::unauthorized("the credential was revoked meanwhile");
         standing.identity(known, self.state.clock.now()).map_err(over)
     }
 
     /// Who it is now.
     pub(super) fn identity(&self) -> Option<Identity> {
         let client = self.client.get()?;
-        let snapshot = self.state.ring.snapshot();
-        self.state.is_current(snapshot.confirmed()).ok()?;
-        let known = authorization::known(&self.state, &snapshot);
-        client.caller.standing.identity(known, self.state.clock.now()).ok()
+        self.identity_by(&self.state.ring.snapshot(), &client.caller.standing).ok()
     }
 
     /// Tells what a subscription brings, in place of the one before.
     pub(super) fn listen(self: &Rc<Self>, mut subscription: Subscription, after: u64) {
+        if self.voice.outbox().is_closed() {
+            // Whoever tidies up after the session may have been here already.
+            return;
+        }
         let (voice, state) = (self.voice.clone(), self.state.clone());
         let telling = actix_web::rt::spawn(async move {
             loop {
@@ -148,7 +193,7 @@ impl Opening {
                         if epoch.is_some_and(|epoch| epoch <= after) {
                             continue;
                         }
-                        if !voice.tell(event.name.as_str(), Some(&event.payload), epoch) {
+                        if !voice.tell_in_time(event.name.as_str(), &event.payload, epoch).await {
                             return;
                         }
                     }
@@ -167,6 +212,20 @@ impl Opening {
         if let Some(before) = self.listener.replace(Some(telling)) {
             before.abort();
         }
+        self.listens(true);
+        // What was taken away before the watch could see that it listens.
+        let may_listen = self
+            .identity()
+            .is_none_or(|identity| watch::may_listen(&self.state, &self.state.ring.snapshot(), &identity));
+        if !may_listen {
+            self.voice.outbox().cut(Close::revoked());
+        }
+    }
+
+    fn listens(&self, listens: bool) {
+        if let Some(known) = self.entry.known.get() {
+            known.listens.store(listens, Ordering::SeqCst);
+        }
     }
 
     async fn own(self: Rc<Self>, id: &str, own: Own, params: Map<String, Value>) -> String {
@@ -176,6 +235,7 @@ impl Opening {
                 if let Some(listener) = self.listener.take() {
                     listener.abort();
                 }
+                self.listens(false);
                 Ok(json!({}))
             }
             Own::Heartbeat => match self.identity() {
@@ -187,31 +247,6 @@ impl Opening {
             Ok(payload) => frame::success(id, Some(&payload.to_string())),
             Err(failure) => frame::failure(id, &failure),
         }
-    }
-
-    /// What a session hears of without asking.
-    async fn begin(self: Rc<Self>, role: Role) {
-        let Some(identity) = self.identity() else { return };
-        let sight = sight(&self.state, Arc::new(identity));
-        let topics = match (&self.wish, role) {
-            (Wish::Topics(topics), _) => topics.clone(),
-            (Wish::Nothing, Role::Node) => listening::key_events(),
-            (Wish::Nothing, Role::Operator) => return,
-        };
-        // First to listen, then to look: nothing that happens in between is missed, and nothing comes twice.
-        let Ok(subscription) = self.state.events.subscribe(topics.clone(), None, Arc::clone(&sight)).await
-        else {
-            self.voice.outbox().close(Close::restart());
-            return;
-        };
-        let mut after = 0;
-        if role == Role::Node {
-            let sync = self.state.events.ring_sync(&topics, &sight);
-            after = sync.epoch.map_or(0, |epoch| epoch.0);
-            let _ended =
-                self.voice.tell(sync.name.as_str(), Some(&sync.payload), sync.epoch.map(|epoch| epoch.0));
-        }
-        self.listen(subscription, after);
     }
 }
 
@@ -231,22 +266,34 @@ impl Backstage for Opening {
         let claim = match self.entrance.first(&frame, &self.state.doors.cors_origins) {
             Ok(claim) => claim,
             Err(turned) => {
-                record::refused(&self, &turned.refusal).await;
+                record::refused(&self, (None, None), &turned.refusal).await;
                 return Err(turned);
             }
         };
-        match self.judge(&claim).await {
+        let claim = Rc::new(claim);
+        let turned = |refusal| Turned { id: Some(claim.id.as_str().into()), refusal };
+        let standing = self.recognise(&claim).await.map_err(turned)?;
+        let identity = self.identity_by(&self.state.ring.snapshot(), &standing).ok();
+        match self.judge(&claim, standing).await {
             Ok(welcome) => Ok(welcome),
             Err(refusal) => {
-                record::refused(&self, &refusal).await;
-                Err(Turned { id: Some(claim.id.into()), refusal })
+                // Whoever must be paired has proved to be the device that they name.
+                let device =
+                    claim.connect.device.as_ref().filter(|_| refusal.failure.code == "pairing_required");
+                let device = device.map(|device| device.id.as_str());
+                record::refused(&self, (identity.as_ref(), device), &refusal).await;
+                Err(turned(refusal))
             }
         }
     }
 
+    async fn turned_away(self: Rc<Self>) {
+        record::refused(&self, (None, None), &Refusal::invalid("")).await;
+    }
+
     fn welcomed(self: Rc<Self>) {
         if let Some(client) = self.client.get() {
-            actix_web::rt::spawn(Rc::clone(&self).begin(client.role));
+            actix_web::rt::spawn(listening::begin(Rc::clone(&self), client.role, client.granted));
         }
     }
 
@@ -263,7 +310,8 @@ impl Backstage for Opening {
             listener.abort();
         }
         self.present.take();
-        self.place.take();
+        self.seat.take();
+        // Its place among those who are not known goes with the last who works on its handshake.
         self.state.sessions.leave(self.id);
     }
 }

@@ -76,16 +76,17 @@ pub(super) async fn pair(
             None => Refusal::unauthorized("the device token is not valid"),
         });
     };
-    let granted = approved.and(requested);
     let acting = ActingDevice { id, role, token: None };
-    let standing = standing.bound_to(acting, granted);
+    let standing = standing.bound_to(acting, approved.and(requested));
     Ok(Paired { standing, approved, device: Some(id) })
 }
 
+/// With the lesser ones that greater ones have: to ask for less than was approved needs nobody's approval.
 fn approved_for(state: &AppState, id: &DeviceId, role: Role) -> Option<Scopes> {
     let snapshot = state.ring.snapshot();
     let device = snapshot.devices().find(id)?;
-    device.grants.get(&role).map(|grant| grant.scopes.iter().copied().collect())
+    let approved: Scopes = device.grants.get(&role)?.scopes.iter().copied().collect();
+    Some(approved.with_lesser())
 }
 
 fn covers(approved: Option<Scopes>, requested: Scopes) -> bool {
@@ -135,9 +136,8 @@ async fn ask(
             } else {
                 tracing::warn!(%error, "a device could not leave a request");
             }
-            let mut refusal = Refusal::new("pairing_required", Close::policy("pairing required"));
-            refusal.failure.message =
-                "pairing required; the request could not be left now, try again later".to_owned();
+            let reason = "pairing required; the request could not be left now, try again later";
+            let mut refusal = Refusal::new("pairing_required", Close::policy(reason));
             refusal.failure = refusal.failure.after(60_000);
             refusal
         }

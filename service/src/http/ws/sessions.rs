@@ -38,12 +38,14 @@ pub(super) struct Known {
     pub(super) standing: Arc<Standing>,
     /// The API key by which it was let in, as it was then.
     pub(super) principal: Option<Arc<Principal>>,
-    /// When its credential ends by itself.
-    pub(super) until: Option<DateTime<Utc>>,
+    /// When its credential ends by itself; a change of it may bring that nearer.
+    pub(super) until: Mutex<Option<DateTime<Utc>>>,
     /// What it is, and what it was granted.
     pub(super) session: (Role, Scopes),
     /// There was something that its policies let it do.
     pub(super) has_rights: AtomicBool,
+    /// It is told of events.
+    pub(super) listens: AtomicBool,
 }
 
 /// A session.
@@ -57,6 +59,8 @@ pub(super) struct Entry {
 pub struct Sessions {
     all: Mutex<HashMap<Uuid, Arc<Entry>>>,
     waiting: Mutex<Waiting>,
+    /// Sessions by principal.
+    seats: Mutex<HashMap<Uuid, usize>>,
     /// Connections that have become sessions and are not over, in whatever state their clients are.
     sockets: Arc<AtomicUsize>,
     is_closing: AtomicBool,
@@ -72,6 +76,12 @@ struct Waiting {
 pub(super) struct Place {
     state: Data<AppState>,
     address: IpAddr,
+}
+
+/// One of the sessions that a principal may have, until it is dropped.
+pub(super) struct Seat {
+    state: Data<AppState>,
+    principal: Uuid,
 }
 
 /// A connection that is a session, until it is over.
@@ -145,8 +155,38 @@ impl Sessions {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn seats(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// `None` = the principal has as many as it may have.
+    pub(super) fn take(state: &Data<AppState>, principal: Uuid) -> Option<Self> {
+        let mut seats = state.sessions.seats();
+        let taken = seats.get(&principal).copied().unwrap_or(0);
+        if taken >= state.doors.sessions_per_principal {
+            return None;
+        }
+        seats.insert(principal, taken + 1);
+        drop(seats);
+        Some(Self { state: state.clone(), principal })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.state.sessions.seats();
+        if let Some(taken) = seats.get_mut(&self.principal) {
+            *taken -= 1;
+            if *taken == 0 {
+                seats.remove(&self.principal);
+            }
+        }
     }
 }
 

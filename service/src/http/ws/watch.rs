@@ -1,7 +1,7 @@
 //! Ends sessions whose credential, device or rights are gone, as soon as that is known here.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -101,7 +101,8 @@ fn end(entry: &Arc<Entry>) {
 /// The session goes on.
 fn holds(state: &AppState, known: &Known, why: Why) -> bool {
     let now = state.clock.now();
-    if known.until.is_some_and(|until| until <= now) {
+    let ends = |until: Option<DateTime<Utc>>| until.is_some_and(|until| until <= now);
+    if ends(*known.until.lock().unwrap_or_else(PoisonError::into_inner)) {
         return false;
     }
     let asks = why.is_changed || why.is_revoked && known.standing.is_token();
@@ -120,12 +121,22 @@ fn holds(state: &AppState, known: &Known, why: Why) -> bool {
     let Ok(identity) = known.standing.identity(authorization::known(state, &snapshot), now) else {
         return false;
     };
+    // One that was replaced may have an end that it did not have.
+    *known.until.lock().unwrap_or_else(PoisonError::into_inner) = until(&known.standing, &identity);
     if !why.is_decided_anew {
         return true;
+    }
+    if known.listens.load(Ordering::SeqCst) && !may_listen(state, &snapshot, &identity) {
+        return false;
     }
     let has_rights = has_rights(state, &snapshot, &identity, known.session);
     let had_rights = known.has_rights.swap(has_rights, Ordering::Relaxed);
     has_rights || !had_rights
+}
+
+/// It may be told of events at all.
+pub(super) fn may_listen(state: &AppState, snapshot: &Snapshot, identity: &Identity) -> bool {
+    state.authorizer.permits_deployment(snapshot, identity, Permission::EventsRead)
 }
 
 /// There is something among the methods of a session that its policies may let it do.
