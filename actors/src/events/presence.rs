@@ -178,7 +178,7 @@ impl Shared {
     fn tell_presence(&self, presence: &Presence, gone: bool) {
         if self.registry.may_tell() {
             let told = Told { presence, gone };
-            self.announce(Arc::new(Event::announced(EventName::Presence, None, &told)));
+            self.announce([Event::announced(EventName::Presence, None, &told)]);
         }
     }
 }

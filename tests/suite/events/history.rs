@@ -29,10 +29,10 @@ const KEYS: usize = 4;
 
 /// A reader that goes on from the last id that it has got, on whichever node answers, until it has got this far.
 fn read(addresses: &[String], mut node: usize, since: u64, until: &AtomicU64) -> Vec<Told> {
-    let (mut last, mut told) = (since, Vec::new());
+    let (mut last, mut mark, mut told) = (since, since.to_string(), Vec::new());
     let mut reconnects = 0_u32;
     loop {
-        let opened = Listener::at(&addresses[node % addresses.len()], "", TOKEN, Some(last));
+        let opened = Listener::at(&addresses[node % addresses.len()], "", TOKEN, Some(&mark));
         node += 1;
         let Some(Ok(listener)) = opened else {
             process::pause(Duration::from_millis(100));
@@ -48,6 +48,7 @@ fn read(addresses: &[String], mut node: usize, since: u64, until: &AtomicU64) ->
             match listener.next(Duration::from_millis(500)) {
                 Next::Told(next) => {
                     last = next.id.unwrap_or(last);
+                    mark = next.mark.clone().unwrap_or(mark);
                     told.push(next);
                 }
                 Next::Silence => {}

@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use claviger_actors::{
-    events::Topics,
+    events::{EventsError, Mark, Topics},
     keyring::Epoch,
     session::{close::Failure, scopes::Role},
 };
@@ -47,9 +47,14 @@ pub(super) async fn subscribe(opening: &Rc<Opening>, params: Map<String, Value>)
         return Err(Failure::new("forbidden", format!("this needs the permission {}", permission.as_str())));
     }
     let sight = sight(state, Arc::new(identity));
-    let subscription = state.events.subscribe(topics, since, sight).await;
-    let subscription =
-        subscription.map_err(|error| Failure::new("overloaded", error.to_string()).after(1_000))?;
+    let subscription = state.events.subscribe(topics, since.map(Mark::from), sight).await;
+    let subscription = subscription.map_err(|error| {
+        let code = match error {
+            EventsError::Full | EventsError::Stopping => "overloaded",
+            EventsError::Stale => "stale_node",
+        };
+        Failure::new(code, error.to_string()).after(1_000)
+    })?;
     let epoch = subscription.epoch().0;
     opening.listen(subscription, 0);
     Ok(json!({ "epoch": epoch }))

@@ -206,7 +206,7 @@ impl Opening {
         };
         let mut after = 0;
         if role == Role::Node {
-            let sync = self.state.events.ring_sync(&topics, &sight);
+            let sync = self.state.events.ring_sync(&topics, &sight).await;
             after = sync.epoch.map_or(0, |epoch| epoch.0);
             let _ended =
                 self.voice.tell(sync.name.as_str(), Some(&sync.payload), sync.epoch.map(|epoch| epoch.0));
