@@ -187,7 +187,19 @@ fn a_mark_is_read_as_it_is_written_and_nothing_else_is_one() {
     for mark in [mark, Epoch(7).into(), Epoch(u64::MAX).into()] {
         assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
     }
-    for wrong in ["", ".", "x", "-1", "1.", "1.5", "1.0AB100FF", "1.+ab100ff", "1.0ab100ff0", "1.0ab100ff.", "99999999999999999999"] {
+    for wrong in [
+        "",
+        ".",
+        "x",
+        "-1",
+        "1.",
+        "1.5",
+        "1.0AB100FF",
+        "1.+ab100ff",
+        "1.0ab100ff0",
+        "1.0ab100ff.",
+        "99999999999999999999",
+    ] {
         assert_eq!(Mark::parse(wrong), None, "{wrong}");
     }
 }

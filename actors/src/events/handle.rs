@@ -45,7 +45,9 @@ pub enum EventsError {
     #[error("this node is stopping; subscribe to another one")]
     Stopping,
     /// The subscriber knows more than the node, which can't ask the database.
-    #[error("this node can't tell now whether it is behind that epoch; subscribe to another one, or try again")]
+    #[error(
+        "this node can't tell now whether it is behind that epoch; subscribe to another one, or try again"
+    )]
     Stale,
 }
 
@@ -61,7 +63,8 @@ impl EventsHandle {
         Hub::keep(Arc::clone(&shared));
         let teller = Arc::clone(&shared);
         tokens.tell(move |tellings| {
-            let events = tellings.iter().map(|telling| Event::announced(EventName::TokenRevoked, None, telling));
+            let events =
+                tellings.iter().map(|telling| Event::announced(EventName::TokenRevoked, None, telling));
             teller.announce(events);
         });
         Pruner::keep(Arc::clone(&shared), Arc::clone(&clock));

@@ -394,3 +394,25 @@ impl Reader {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is long is shared, in parts that find room one by one, and says what it said.
+    #[test]
+    fn a_long_payload_is_cut_and_not_copied() {
+        let payload: Arc<str> = "0123456789".repeat(10_000).into();
+        let mut piece = Piece::default();
+        piece.text.push_str("data: ");
+        piece.push(&payload);
+        assert!(piece.is_full());
+        piece.text.push_str("\n\n");
+        piece.push(&"short".into());
+        let parts = piece.into_parts();
+        assert!(parts.iter().all(|part| part.len() <= PIECE_BYTES));
+        assert_eq!(parts[1].as_ptr(), payload.as_ptr());
+        let text: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
+        assert_eq!(String::from_utf8(text).unwrap(), format!("data: {payload}\n\nshort"));
+    }
+}
