@@ -29,6 +29,7 @@ use super::{
     body::StrictQuery,
     problem::{Code, Problem},
     state::{AppState, Caller},
+    ws,
 };
 use crate::auth::{self, Identity, Known, sight};
 
@@ -159,6 +160,13 @@ impl Judge {
         matches!(*self.identity, Identity::Subject { .. })
     }
 
+    /// When the credential ends by itself; who looks later sees it with the next sign of life.
+    fn ends(&self) -> Option<Instant> {
+        let at = ws::ends_at(auth::credential(&self.headers), &self.identity)?;
+        let left = (at - self.state.clock.now()).to_std().unwrap_or_default();
+        Instant::now().checked_add(left)
+    }
+
     /// They still may, now that the ring has changed.
     fn may_still_read(&self) -> bool {
         if !self.is_token() {
@@ -254,7 +262,7 @@ enum Woken {
     Event(Arc<Event>),
     /// The ring has changed.
     Changed,
-    /// Tokens were revoked.
+    /// Tokens were revoked, or this one ends.
     Revoked,
     /// It is time for a sign of life.
     Beat,
@@ -272,6 +280,7 @@ impl Reader {
             return;
         }
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);
+        let mut ends = self.judge.ends();
         let mut not_before = Instant::now();
         let mut piece = self.beginning();
         loop {
@@ -287,6 +296,10 @@ impl Reader {
                     if changed.is_ok() { Woken::Revoked } else { Woken::Over }
                 }
                 _ = beat.tick() => Woken::Beat,
+                () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {
+                    ends = None;
+                    Woken::Revoked
+                }
                 event = self.subscription.next() => match event {
                     Ok(event) => Woken::Event(event),
                     Err(Gone::Stopping | Gone::Unreadable) => Woken::Over,

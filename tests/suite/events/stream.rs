@@ -216,6 +216,10 @@ fn whoever_loses_the_right_to_listen_is_cut_off_at_once() {
     let listener = Listener::open(&node, "", token, None).unwrap().unwrap();
     client.post("/v1/tokens/revoke", &json!({"token": token})).expect(200);
     assert!(listener.ends(Duration::from_secs(5)), "the token is revoked");
+    let brief = json!({"subject": "alice", "audience": "claviger", "expires_in": "3s"});
+    let brief = client.post("/v1/tokens", &brief).expect(201);
+    let listener = Listener::open(&node, "", brief["token"].as_str().unwrap(), None).unwrap().unwrap();
+    assert!(listener.ends(Duration::from_secs(8)), "the token has expired");
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl Sharing {
             if !gone.is_empty() {
                 together.hdel(&key, &gone).ignore();
             }
-            let () = together.expire(&key, kept).ignore().query_async(&mut connection).await?;
+            let () = together.expire(&key, kept).ignore().query_async(&mut *connection).await?;
         }
         let mut together = pipe();
         together.atomic().hset(&key, REVISION, revision.to_string()).ignore();
@@ -149,7 +149,7 @@ impl Sharing {
         together.zadd(&self.index, &self.boot_id, now).ignore();
         together.zrembyscore(&self.index, "-inf", now - LISTED_MS).ignore();
         together.zrembyscore(&self.index, now + LISTED_MS, "+inf").ignore();
-        let () = together.expire(&self.index, kept * 4).ignore().query_async(&mut connection).await?;
+        let () = together.expire(&self.index, kept * 4).ignore().query_async(&mut *connection).await?;
         Ok(())
     }
 
