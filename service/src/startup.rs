@@ -198,7 +198,8 @@ impl Application {
         stop.await;
         self.state.draining.store(true, Ordering::Relaxed);
         self.state.cluster.drain();
-        // Whoever listens goes elsewhere at once: nobody is to wait for a stream to end.
+        // Whoever listens goes elsewhere at once: nobody is to wait for a stream to end, nor for one whose reader takes nothing.
+        let had_readers = self.state.events.figures().subscribers > 0;
         self.state.events.close();
         tracing::info!("stopping");
         // Whoever balances the load looks at /readyz now and then; until it has, requests still come.
@@ -208,8 +209,8 @@ impl Application {
         let in_flight = || self.state.metrics.in_flight();
         let served = tokio::select! {
             served = serving => served.map_err(io::Error::other)?,
-            () = self.state.sessions.only_jammed_left(in_flight) => {
-                tracing::warn!("sessions whose clients take nothing are left behind");
+            () = self.state.sessions.only_jammed_left(in_flight, had_readers) => {
+                tracing::warn!("sessions and streams whose clients take nothing are left behind");
                 Ok(())
             }
         };

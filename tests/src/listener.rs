@@ -17,8 +17,10 @@ use crate::{Node, node::TOKEN};
 pub struct Told {
     /// Its name; empty where only an id came.
     pub event: String,
-    /// Its id.
+    /// The epoch in its id.
     pub id: Option<u64>,
+    /// The id itself, which names the history too.
+    pub mark: Option<String>,
     /// Its payload.
     pub data: Value,
 }
@@ -51,7 +53,7 @@ impl Listener {
         token: &str,
         last: Option<u64>,
     ) -> Option<Result<Self, (u16, String)>> {
-        Self::at(node.address(), query, token, last)
+        Self::at(node.address(), query, token, last.map(|last| last.to_string()).as_deref())
     }
 
     /// The same by the node's address.
@@ -63,7 +65,7 @@ impl Listener {
         address: &str,
         query: &str,
         token: &str,
-        last: Option<u64>,
+        last: Option<&str>,
     ) -> Option<Result<Self, (u16, String)>> {
         let http = blocking::Client::builder()
             .tls_certs_only([])
@@ -72,7 +74,7 @@ impl Listener {
         let mut request =
             http.build().unwrap().get(format!("http://{address}/v1/events{query}")).bearer_auth(token);
         if let Some(last) = last {
-            request = request.header("Last-Event-ID", last.to_string());
+            request = request.header("Last-Event-ID", last);
         }
         let response = request.send().ok()?;
         if response.status() != 200 {
@@ -82,18 +84,19 @@ impl Listener {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let (sender, told) = mpsc::channel();
         thread::spawn(move || {
-            let (mut event, mut id, mut data) = (String::new(), None, String::new());
+            let (mut event, mut mark, mut data) = (String::new(), None::<String>, String::new());
             for line in BufReader::new(response).lines() {
                 let Ok(line) = line else { return };
                 if let Some(text) = line.strip_prefix("event: ") {
                     text.clone_into(&mut event);
                 } else if let Some(text) = line.strip_prefix("id: ") {
-                    id = Some(text.parse().unwrap());
+                    mark = Some(text.to_owned());
                 } else if let Some(text) = line.strip_prefix("data: ") {
                     text.clone_into(&mut data);
-                } else if line.is_empty() && (id.is_some() || !data.is_empty()) {
+                } else if line.is_empty() && (mark.is_some() || !data.is_empty()) {
                     let data = serde_json::from_str(&std::mem::take(&mut data)).unwrap_or(Value::Null);
-                    let told = Told { event: std::mem::take(&mut event), id: id.take(), data };
+                    let id = mark.as_deref().map(|mark| mark.split('.').next().unwrap().parse().unwrap());
+                    let told = Told { event: std::mem::take(&mut event), id, mark: mark.take(), data };
                     if sender.send(told).is_err() {
                         return;
                     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use claviger_entity::KeyName;
 use serde::Serialize;
 
-use super::line::{Line, Place, Stretch};
+use super::line::{Line, Place, Stretch, Tag};
 use crate::keyring::Epoch;
 
 /// Topics that one subscriber may name.
@@ -248,10 +248,12 @@ pub struct Batch {
     pub events: Vec<(Place, Arc<Event>)>,
     /// Nothing of the log is between them and this place.
     pub end: Place,
+    /// The history up to there.
+    pub tag: Option<Tag>,
 }
 
 /// The events of a stretch of the log that continues `after` and leads to the end of the change `until`, or towards it; and the place that it leads
-/// to. `None` when a line is missing or was touched: then nobody can tell what has happened.
+/// to. A batch without events tells how far that is, or that a change of which a part was told has ended. `None` when a line is missing or was touched: then nobody can tell what has happened.
 #[must_use]
 pub fn batches(after: Place, until: Epoch, stretch: &Stretch) -> Option<(Vec<Batch>, Place)> {
     let (mut batches, mut at): (Vec<Batch>, Place) = (Vec::new(), after);
@@ -267,7 +269,7 @@ pub fn batches(after: Place, until: Epoch, stretch: &Stretch) -> Option<(Vec<Bat
                 batch.events.extend(event);
                 batch.end = at;
             }
-            None => batches.push(Batch { events: event.into_iter().collect(), end: at }),
+            None => batches.push(Batch { events: event.into_iter().collect(), end: at, tag: line.tag }),
         }
         let next = lines.peek().map(|next| next.place).or(stretch.next);
         if next.is_none_or(|next| next.epoch > at.epoch) {
@@ -283,7 +285,9 @@ pub fn batches(after: Place, until: Epoch, stretch: &Stretch) -> Option<(Vec<Bat
         }
         at = Place::end_of(until);
     }
-    batches.retain(|batch| !batch.events.is_empty());
+    let last = batches.last().map(|batch| batch.end);
+    let ends_a_part = |batch: &Batch| !after.is_end() && batch.end.epoch == after.epoch;
+    batches.retain(|batch| !batch.events.is_empty() || Some(batch.end) == last || ends_a_part(batch));
     Some((batches, at))
 }
 

@@ -4,13 +4,14 @@ use proptest::prelude::*;
 
 use super::{
     core::{BadTopic, Batch, Event, EventName, Topics, batches},
-    line::{Line, Place, Settled, Stretch},
+    line::{Line, Mark, Place, Settled, Stretch, Tag},
 };
 use crate::keyring::Epoch;
 
 fn line(epoch: u64, ordinal: i32, kind: &str, key: &str) -> Line {
     Line {
         place: Place { epoch: Epoch(epoch), ordinal },
+        tag: Tag::of(&epoch.to_le_bytes()),
         kind: kind.to_owned(),
         key: Some(key.to_owned()),
         version: Some(3),
@@ -159,10 +160,48 @@ fn a_part_of_a_change_is_no_whole_one() {
     let rest = whole(vec![line(6, 2, "key.destroyed", "k"), line(7, 0, "key.updated", "k")]);
     let (told, at) = batches(at, Epoch(7), &rest).unwrap();
     assert_eq!((places(&told), told[0].end, at), (vec![(6, 2)], end(6), end(7)));
+    // A rest that is no event, with more behind it: the change has ended all the same.
+    let rest = whole(vec![line(6, 2, "key.updated", "k"), line(7, 0, "key.rotated", "k")]);
+    let (told, at) = batches(first.lines[1].place, Epoch(7), &rest).unwrap();
+    assert_eq!((told[0].end, told[0].events.len(), told[1].end, at), (end(6), 0, end(7), end(7)));
     // The page ends with the change.
     let next = Some(Place { epoch: Epoch(7), ordinal: 0 });
     let (told, at) = batches(end(5), Epoch(7), &Stretch { next, ..first }).unwrap();
     assert_eq!((told[0].end, at), (end(6), end(6)));
+}
+
+#[test]
+fn changes_that_are_no_events_lead_on() {
+    let silent = |epoch| line(epoch, 0, "key.updated", "k");
+    let lines = vec![silent(5), line(6, 0, "key.rotated", "k"), silent(7), silent(8)];
+    let (told, at) = batches(end(4), Epoch(8), &whole(lines)).unwrap();
+    let ends: Vec<_> = told.iter().map(|batch| (batch.end, batch.events.len())).collect();
+    assert_eq!((ends, at), (vec![(end(6), 1), (end(8), 0)], end(8)));
+    assert_eq!(told[1].tag, Tag::of(&8_u64.to_le_bytes()));
+}
+
+#[test]
+fn a_mark_is_read_as_it_is_written_and_nothing_else_is_one() {
+    let mark = Mark { epoch: Epoch(4_294_967_313), tag: Tag::of(&[0x0a, 0xb1, 0, 0xff, 7]) };
+    assert_eq!(mark.to_string(), "4294967313.0ab100ff");
+    for mark in [mark, Epoch(7).into(), Epoch(u64::MAX).into()] {
+        assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
+    }
+    for wrong in [
+        "",
+        ".",
+        "x",
+        "-1",
+        "1.",
+        "1.5",
+        "1.0AB100FF",
+        "1.+ab100ff",
+        "1.0ab100ff0",
+        "1.0ab100ff.",
+        "99999999999999999999",
+    ] {
+        assert_eq!(Mark::parse(wrong), None, "{wrong}");
+    }
 }
 
 #[test]

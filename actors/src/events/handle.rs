@@ -1,8 +1,8 @@
 //! The door to what happens.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use uuid::Uuid;
@@ -11,21 +11,25 @@ use super::{
     core::{Event, EventName, Topics},
     figures::Figures,
     hub::{Hub, Shared},
-    line::Place,
+    line::Mark,
     presence::{Presence, Present, Registry, Sharing},
     prune::Pruner,
-    subscription::Subscription,
-    sync::{Sight, ring_sync_for},
+    subscription::{Progress, Subscription},
+    sync::{self, Sight},
 };
 use crate::{
     clock::ClusterClock,
     cluster::{ClusterHandle, RedisLink},
-    keyring::{Epoch, KeyRingHandle},
+    keyring::KeyRingHandle,
     tokens::TokensHandle,
 };
 
 /// Subscribers of one node at most.
 const SUBSCRIBERS: usize = 20_000;
+/// Questions to the database before nobody can tell whether a subscriber is ahead of it.
+const TRIES: u32 = 3;
+/// Pause between two of them.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// Tells what happens, and knows who is connected. Cheap to clone.
 #[derive(Clone)]
@@ -40,6 +44,11 @@ pub enum EventsError {
     /// The node is leaving.
     #[error("this node is stopping; subscribe to another one")]
     Stopping,
+    /// The subscriber knows more than the node, which can't ask the database.
+    #[error(
+        "this node can't tell now whether it is behind that epoch; subscribe to another one, or try again"
+    )]
+    Stale,
 }
 
 impl EventsHandle {
@@ -53,8 +62,10 @@ impl EventsHandle {
         let shared = Arc::new(Shared::new((ring, cluster), Registry::default(), SUBSCRIBERS));
         Hub::keep(Arc::clone(&shared));
         let teller = Arc::clone(&shared);
-        tokens.tell(move |telling| {
-            teller.announce(Arc::new(Event::announced(EventName::TokenRevoked, None, telling)));
+        tokens.tell(move |tellings| {
+            let events =
+                tellings.iter().map(|telling| Event::announced(EventName::TokenRevoked, None, telling));
+            teller.announce(events);
         });
         Pruner::keep(Arc::clone(&shared), Arc::clone(&clock));
         if let Some(sharing) = sharing {
@@ -65,56 +76,68 @@ impl EventsHandle {
 
     /// Tells the subscribers of this node of what no log keeps.
     pub fn announce(&self, event: Event) {
-        self.0.announce(Arc::new(event));
+        self.0.announce([event]);
     }
 
-    /// What happens from now on; or what has happened since a change, and then what happens. A change that this node can't go on from, since it is
-    /// too old, of another incarnation or ahead of the database, is answered with the whole ring. `sight` is asked about every event.
+    /// What happens from now on; or what has happened since a change, and then what happens. A change that nobody can go on from, since it is
+    /// too old, of another history or ahead of the database, is answered with the whole ring. `sight` is asked about every event.
     ///
     /// # Errors
     /// See [`EventsError`].
     pub async fn subscribe(
         &self,
         topics: Topics,
-        since: Option<Epoch>,
+        since: Option<Mark>,
         sight: Sight,
     ) -> Result<Subscription, EventsError> {
         let shared = &self.0;
         let place = Arc::clone(&shared.places).try_acquire_owned().map_err(|_| EventsError::Full)?;
-        if since.is_some_and(|since| since > shared.ring.position().epoch) && shared.cluster.is_shared() {
-            // The subscriber may come from a node that was a moment ahead.
-            shared.cluster.refresh().await;
+        let mut is_known = true;
+        if let Some(since) = since {
+            self.reach(since).await?;
+            is_known = shared.is_of_this_history(since).await.map_err(|error| {
+                tracing::debug!(%error, "the history of a subscriber is not known");
+                EventsError::Stale
+            })?;
         }
         let (receiver, told) = shared.listen().ok_or(EventsError::Stopping)?;
         // Whatever is later than this comes through the receiver.
-        let now = shared.ring.position().epoch.max(told.epoch);
+        let here = Mark::from(shared.ring.position());
+        let now = if told.epoch > here.epoch { told } else { here };
         shared.tally.subscribers.fetch_add(1, Ordering::Relaxed);
-        let mut subscription = Subscription {
-            shared: Arc::clone(shared),
-            topics,
-            sight,
-            receiver,
-            at: Place::end_of(now),
-            behind: None,
-            waiting: VecDeque::new(),
-            whole: now,
-            _place: place,
-        };
-        let Some(since) = since else { return Ok(subscription) };
-        shared.tally.replays.fetch_add(1, Ordering::Relaxed);
-        if since.incarnation() != now.incarnation() || since > now {
-            subscription.start_anew();
-            return Ok(subscription);
+        if since.is_some() {
+            shared.tally.replays.fetch_add(1, Ordering::Relaxed);
         }
-        (subscription.at, subscription.whole) = (Place::end_of(since), since);
-        subscription.behind = (since < now).then_some(now);
-        Ok(subscription)
+        let progress = match since {
+            None => Progress::from(now),
+            Some(since) if !is_known || since.epoch > now.epoch => Progress::from(since).anew(),
+            Some(since) if since.epoch.incarnation() != now.epoch.incarnation() => {
+                Progress::from(since).anew()
+            }
+            Some(since) => Progress::from(since).behind(now.epoch),
+        };
+        Ok(Subscription { shared: Arc::clone(shared), topics, sight, receiver, _place: place, progress })
+    }
+
+    /// Catches up with a subscriber that comes from a node which was a moment ahead. Only who has just heard from the database may say that it
+    /// does not know of a change.
+    async fn reach(&self, since: Mark) -> Result<(), EventsError> {
+        let shared = &self.0;
+        let is_there = || since.epoch <= shared.ring.position().epoch || !shared.cluster.is_shared();
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(AGAIN).await;
+            }
+            if is_there() || shared.cluster.refresh().await || is_there() {
+                return Ok(());
+            }
+        }
+        Err(EventsError::Stale)
     }
 
     /// The public state of the ring as the event that stands for everything before, as far as it is wanted and may be seen.
-    #[must_use]
-    pub fn ring_sync(&self, topics: &Topics, sight: &Sight) -> Arc<Event> {
-        Arc::new(ring_sync_for(&self.0.ring.snapshot(), topics, sight))
+    pub async fn ring_sync(&self, topics: &Topics, sight: &Sight) -> Arc<Event> {
+        sync::of_ring(&self.0, topics, sight).await.0
     }
 
     /// Somebody is connected to this node, until the answer is dropped.

@@ -1,6 +1,66 @@
-//! A line of the change log, and its place in it.
+//! A line of the change log, its place in it, and the mark by which a reader goes on from there.
 
-use crate::keyring::Epoch;
+use std::fmt;
+
+use crate::keyring::{Epoch, Position};
+
+/// What tells one history from another: the beginning of the hash over all changes up to one. Two that have parted have other hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tag(u32);
+
+impl Tag {
+    /// Of such a hash.
+    #[must_use]
+    pub fn of(head: &[u8]) -> Option<Self> {
+        head.first_chunk().map(|beginning| Self(u32::from_be_bytes(*beginning)))
+    }
+}
+
+/// A change up to which somebody has got everything, and the history that it is of, where they can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mark {
+    /// The change.
+    pub epoch: Epoch,
+    /// Its history; without one, that of the database is taken for the same.
+    pub tag: Option<Tag>,
+}
+
+impl Mark {
+    /// Reads the text form: the epoch, or the epoch, a dot and eight hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, tag) = match text.split_once('.') {
+            None => (text, None),
+            Some((epoch, tag)) => {
+                let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+                if tag.len() != 8 || !tag.bytes().all(is_digit) {
+                    return None;
+                }
+                (epoch, Some(Tag(u32::from_str_radix(tag, 16).ok()?)))
+            }
+        };
+        Some(Self { epoch: Epoch(epoch.parse().ok()?), tag })
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.epoch.0)?;
+        self.tag.map_or(Ok(()), |Tag(tag)| write!(formatter, ".{tag:08x}"))
+    }
+}
+
+impl From<Epoch> for Mark {
+    fn from(epoch: Epoch) -> Self {
+        Self { epoch, tag: None }
+    }
+}
+
+impl From<Position> for Mark {
+    fn from(position: Position) -> Self {
+        Self { epoch: position.epoch, tag: Tag::of(&position.head) }
+    }
+}
 
 /// Where a line stands: several may be of one change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +90,8 @@ impl Place {
 pub struct Line {
     /// Where it stands.
     pub place: Place,
+    /// The history up to its change.
+    pub tag: Option<Tag>,
     /// Such as `key.rotated`.
     pub kind: String,
     /// The key.

@@ -20,7 +20,7 @@ pub use self::{
     core::{BadTopic, Event, EventName, Topics},
     figures::Figures,
     handle::{EventsError, EventsHandle},
-    line::{Line, Place, Settled, Stretch},
+    line::{Line, Mark, Place, Settled, Stretch, Tag},
     presence::{Presence, Present},
     subscription::{Gone, Subscription},
     sync::{Seen, Sight},

@@ -24,7 +24,7 @@ use crate::clock::uptime;
 mod redis;
 pub(super) use redis::Sharing;
 
-/// Sessions of one node that are known by name.
+/// Sessions of one node that are known by name, and of all the others together.
 const OWN_MAX: usize = 20_000;
 /// Sessions that are named to whoever asks.
 const NAMED_MAX: usize = 1_000;
@@ -144,15 +144,27 @@ impl Registry {
         self.news.notify_one();
     }
 
+    /// Sessions that may still be known of a node, with those of all the others.
+    fn room(&self, boot_id: &str) -> usize {
+        let others = locked(&self.others);
+        let others = others.iter().filter(|(node, _)| *node != boot_id);
+        OWN_MAX.saturating_sub(others.map(|(_, known)| known.sessions.len()).sum())
+    }
+
     /// Takes in what another node has written; answers with who has come and who has gone.
     fn replace(
         &self,
         boot_id: &str,
         revision: String,
-        sessions: BTreeMap<Uuid, Presence>,
+        mut sessions: BTreeMap<Uuid, Presence>,
     ) -> Vec<(Presence, bool)> {
+        let own: BTreeSet<Uuid> = locked(&self.own).keys().copied().collect();
         let mut others = locked(&self.others);
         let before = others.remove(boot_id).unwrap_or_default().sessions;
+        // A connection is one, whoever else claims it.
+        sessions.retain(|id, _| {
+            !own.contains(id) && !others.values().any(|other| other.sessions.contains_key(id))
+        });
         let gone = before.values().filter(|known| !sessions.contains_key(&known.conn_id));
         let come = sessions.values().filter(|known| !before.contains_key(&known.conn_id));
         let news = gone.map(|gone| (gone.clone(), true)).chain(come.map(|come| (come.clone(), false)));
@@ -178,7 +190,7 @@ impl Shared {
     fn tell_presence(&self, presence: &Presence, gone: bool) {
         if self.registry.may_tell() {
             let told = Told { presence, gone };
-            self.announce(Arc::new(Event::announced(EventName::Presence, None, &told)));
+            self.announce([Event::announced(EventName::Presence, None, &told)]);
         }
     }
 }
@@ -261,5 +273,18 @@ mod tests {
         let gone = registry.replace("boot", String::new(), BTreeMap::new());
         assert_eq!(gone, [(presence("cli"), true)]);
         assert!(registry.all().is_empty());
+    }
+
+    #[test]
+    fn a_connection_is_of_one_node_and_all_together_are_bounded() {
+        let registry = Registry::default();
+        let sessions: BTreeMap<_, _> = [(Uuid::from_u128(7), presence("cli"))].into();
+        assert_eq!(registry.replace("a", "1".to_owned(), sessions.clone()).len(), 1);
+        assert!(registry.replace("b", "1".to_owned(), sessions.clone()).is_empty());
+        assert_eq!(registry.all(), [presence("cli")]);
+        assert_eq!((registry.room("a"), registry.room("b")), (OWN_MAX, OWN_MAX - 1));
+        assert!(registry.add(Presence { conn_id: Uuid::from_u128(8), ..presence("own") }));
+        let claimed = [(Uuid::from_u128(8), Presence { conn_id: Uuid::from_u128(8), ..presence("x") })];
+        assert!(registry.replace("b", "2".to_owned(), claimed.into()).is_empty());
     }
 }

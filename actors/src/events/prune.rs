@@ -54,8 +54,9 @@ impl Pruner {
 
 async fn round(shared: &Shared, clock: &ClusterClock) -> Result<(), StoreError> {
     for _ in 0..ROUNDS {
-        let (before, newest) = (clock.now() - KEPT, shared.ring.position().epoch);
-        let question = move |database: Database| async move { database.prune_lines(before, newest).await };
+        let (now, newest) = (clock.now(), shared.ring.position().epoch);
+        let question =
+            move |database: Database| async move { database.prune_lines((now - KEPT, now), newest).await };
         let pruned = tokio::time::timeout(PRUNE_MAX, shared.ring.database().at_home(question)).await;
         let pruned = pruned.map_err(|_| StoreError::Late)??;
         shared.tally.pruned.fetch_add(pruned, Ordering::Relaxed);

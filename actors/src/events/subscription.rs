@@ -2,17 +2,18 @@
 
 use std::{
     collections::VecDeque,
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 
 use super::{
-    core::{Batch, Event, EventName, Topics},
+    core::{Batch, Event, Topics},
     hub::{Shared, Told},
-    line::Place,
-    sync::{Sight, ring_sync_for, sees},
+    line::{Mark, Place, Tag},
+    sync::{self, Sight, sees},
 };
 use crate::keyring::Epoch;
 
@@ -32,21 +33,98 @@ pub enum Gone {
     Unreadable,
 }
 
+/// What was taken and not yet handed out.
+pub(super) struct Waiting {
+    event: Arc<Event>,
+    /// Its id: only the last event of a change has one.
+    id: Option<Mark>,
+    /// Up to where nothing is missing once it was handed out.
+    whole: Option<Mark>,
+}
+
+/// What a subscriber had to ask for.
+enum Found {
+    /// Events, and how far they lead.
+    Events(Vec<Batch>, Place),
+    /// The log does not lead on.
+    Broken,
+    /// The whole ring.
+    Ring(Arc<Event>, Mark),
+}
+
+/// A question that goes on where it was when nobody waits for it for a while.
+type Asking = Pin<Box<dyn Future<Output = Result<Found, Gone>> + Send>>;
+
 /// Events for one subscriber.
 pub struct Subscription {
     pub(super) shared: Arc<Shared>,
     pub(super) topics: Topics,
     pub(super) sight: Sight,
     pub(super) receiver: broadcast::Receiver<Told>,
-    /// Everything up to here was taken from the log.
-    pub(super) at: Place,
-    /// The log is to be read up to here before anything of now is handed out.
-    pub(super) behind: Option<Epoch>,
-    /// What was taken and not yet handed out; with each event the change that it completes.
-    pub(super) waiting: VecDeque<(Arc<Event>, Option<Epoch>)>,
-    /// The change up to which everything was handed out.
-    pub(super) whole: Epoch,
     pub(super) _place: OwnedSemaphorePermit,
+    pub(super) progress: Progress,
+}
+
+/// How far it is.
+pub(super) struct Progress {
+    /// Everything up to here was taken from the log.
+    at: Place,
+    /// The log is to be read up to here before anything of now is handed out.
+    behind: Option<Epoch>,
+    /// The whole ring comes before anything of now.
+    anew: bool,
+    asking: Option<Asking>,
+    waiting: VecDeque<Waiting>,
+    /// The change up to which everything was handed out.
+    whole: Mark,
+    /// The id of the event that was handed out last.
+    id: Option<Mark>,
+}
+
+impl Progress {
+    /// Everything up to here was had.
+    pub(super) const fn from(whole: Mark) -> Self {
+        Self {
+            at: Place::end_of(whole.epoch),
+            behind: None,
+            anew: false,
+            asking: None,
+            waiting: VecDeque::new(),
+            whole,
+            id: None,
+        }
+    }
+
+    /// And what has happened up to there is to be read first.
+    pub(super) fn behind(self, now: Epoch) -> Self {
+        Self { behind: (self.whole.epoch < now).then_some(now), ..self }
+    }
+
+    /// What has happened can't be told any more: the whole ring stands for it. Until that was handed out, nothing further was had.
+    pub(super) fn anew(self) -> Self {
+        Self { anew: true, ..self }
+    }
+
+    /// Everything up to a place was taken.
+    fn move_to(&mut self, place: Place, tag: Option<Tag>) {
+        if place <= self.at {
+            return;
+        }
+        self.at = place;
+        if !place.is_end() {
+            return;
+        }
+        let mark = Mark { epoch: place.epoch, tag };
+        match self.waiting.back_mut() {
+            Some(last) => {
+                if last.event.epoch == Some(mark.epoch) {
+                    last.id = Some(mark);
+                }
+                last.whole = Some(mark);
+            }
+            None => self.whole = mark,
+        }
+    }
 }
 
 impl Subscription {
@@ -54,10 +132,28 @@ impl Subscription {
     /// still between two events of one change.
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
-        self.whole
+        self.progress.whole.epoch
     }
 
-    /// The next event. Whoever stops waiting for it loses nothing.
+    /// The same with the history that it is of.
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        self.progress.whole
+    }
+
+    /// The id of the event that was handed out last: what to go on from once it was got. Only the last event of a change has one.
+    #[must_use]
+    pub const fn id(&self) -> Option<Mark> {
+        self.progress.id
+    }
+
+    /// Whether the node is leaving, for whoever waits for something else than the next event.
+    #[must_use]
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.shared.closing()
+    }
+
+    /// The next event. Whoever stops waiting for it loses nothing, nor their place among those who wait to read the log.
     ///
     /// # Errors
     /// See [`Gone`].
@@ -83,8 +179,13 @@ impl Subscription {
             if let Some(event) = self.hand_out() {
                 return Ok(Some(event));
             }
-            let Some(until) = self.behind else { return Ok(None) };
-            self.read_on(until).await?;
+            if let Some(asking) = &mut self.progress.asking {
+                let found = asking.as_mut().await;
+                self.progress.asking = None;
+                self.take_in(found?);
+            } else if !self.ask() {
+                return Ok(None);
+            }
         }
     }
 
@@ -94,7 +195,8 @@ impl Subscription {
             if let Some(event) = self.hand_out() {
                 return Some(event);
             }
-            if self.behind.is_some() {
+            let Progress { behind, anew, asking, .. } = &self.progress;
+            if behind.is_some() || *anew || asking.is_some() {
                 return None;
             }
             match self.receiver.try_recv() {
@@ -111,24 +213,26 @@ impl Subscription {
     fn hear(&mut self, told: &Told) {
         match told {
             Told::Change(batch) => self.take(batch),
-            Told::Announced(event) if self.topics.matches(event) => {
-                self.waiting.push_back((Arc::clone(event), None));
+            Told::Announced(events) => {
+                let wanted = events.iter().filter(|event| self.topics.matches(event));
+                let wanted = wanted.map(|event| Waiting { event: Arc::clone(event), id: None, whole: None });
+                self.progress.waiting.extend(wanted);
             }
-            Told::Announced(_) => {}
             Told::Broken => self.start_anew(),
         }
     }
 
     fn fell_behind(&mut self) {
         self.shared.tally.lagged.fetch_add(1, Ordering::Relaxed);
-        self.behind = Some(self.shared.told().epoch);
+        self.progress.behind = Some(self.shared.told().epoch);
     }
 
     /// Hands out what may be seen by now: policies may have changed since it was taken.
     fn hand_out(&mut self) -> Option<Arc<Event>> {
-        while let Some((event, completes)) = self.waiting.pop_front() {
-            self.whole = completes.unwrap_or(self.whole);
+        while let Some(Waiting { event, id, whole }) = self.progress.waiting.pop_front() {
+            self.progress.whole = whole.unwrap_or(self.progress.whole);
             if sees(&self.sight, &self.shared.ring.snapshot(), &event) {
+                self.progress.id = id;
                 self.shared.tally.sent(event.name);
                 return Some(event);
             }
@@ -138,75 +242,77 @@ impl Subscription {
 
     /// Takes what is wanted of a batch and was not taken before.
     fn take(&mut self, batch: &Batch) {
-        if batch.end <= self.at {
-            return;
-        }
-        let new = batch.events.iter().filter(|(place, event)| *place > self.at && self.topics.matches(event));
-        self.waiting.extend(new.map(|(_, event)| (Arc::clone(event), None)));
-        self.move_to(batch.end);
+        let at = self.progress.at;
+        let new = batch.events.iter().filter(|(place, event)| *place > at && self.topics.matches(event));
+        let new = new.map(|(_, event)| Waiting { event: Arc::clone(event), id: None, whole: None });
+        self.progress.waiting.extend(new);
+        self.progress.move_to(batch.end, batch.tag);
     }
 
-    /// Everything up to a place was taken.
-    fn move_to(&mut self, place: Place) {
-        self.at = self.at.max(place);
-        if !self.at.is_end() {
-            return;
+    /// Begins with what is to be had before anything of now; `false` when there is nothing.
+    fn ask(&mut self) -> bool {
+        if std::mem::take(&mut self.progress.anew) {
+            let (shared, topics, sight) =
+                (Arc::clone(&self.shared), self.topics.clone(), Arc::clone(&self.sight));
+            self.progress.asking = Some(Box::pin(async move {
+                let (event, mark) = sync::of_ring(&shared, &topics, &sight).await;
+                Ok(Found::Ring(event, mark))
+            }));
+            return true;
         }
-        match self.waiting.back_mut() {
-            Some((_, completes)) => *completes = Some(self.at.epoch),
-            None => self.whole = self.whole.max(self.at.epoch),
+        let Some(until) = self.progress.behind else { return false };
+        let after = self.progress.at;
+        if after >= Place::end_of(until) {
+            self.progress.behind = None;
+            return false;
         }
-    }
-
-    /// Reads what was missed, from memory where it is still there.
-    async fn read_on(&mut self, until: Epoch) -> Result<(), Gone> {
-        if self.at >= Place::end_of(until) {
-            self.behind = None;
-            return Ok(());
-        }
-        if let Some((batches, at)) = self.shared.recent(self.at).filter(|(_, at)| *at > self.at) {
+        // From memory where it is still there.
+        if let Some((batches, (at, tag))) = self.shared.recent(after).filter(|(_, (at, _))| *at > after) {
             batches.iter().for_each(|batch| self.take(batch));
-            self.move_to(at);
-            return Ok(());
+            self.progress.move_to(at, tag);
+        } else {
+            self.progress.asking = Some(Box::pin(read_on(Arc::clone(&self.shared), after, until)));
         }
-        let mut failures = 0;
-        let read = loop {
-            // It is never closed.
-            let permit = self.shared.readings.acquire().await.map_err(|_| Gone::Stopping)?;
-            self.shared.tally.readings.fetch_add(1, Ordering::Relaxed);
-            let read = self.shared.read(self.at, until).await;
-            drop(permit);
-            match read {
-                Ok(read) => break read,
-                Err(error) if failures < TRIES => {
-                    tracing::debug!(%error, "the change log is read again for a subscriber");
-                    failures += 1;
-                    tokio::time::sleep(READ_AGAIN).await;
-                }
-                Err(_) => return Err(Gone::Unreadable),
-            }
-        };
-        match read {
-            Some((batches, at)) => {
-                batches.iter().for_each(|batch| self.take(batch));
-                self.move_to(at);
-            }
-            None => self.start_anew(),
-        }
-        Ok(())
+        true
     }
 
-    /// What has happened can't be told any more: the whole ring stands for it.
-    pub(super) fn start_anew(&mut self) {
-        let snapshot = self.shared.ring.snapshot();
-        let event = ring_sync_for(&snapshot, &self.topics, &self.sight);
-        self.shared.tally.syncs.fetch_add(1, Ordering::Relaxed);
-        // What was taken and not handed out is in there; what no log keeps is not.
-        self.waiting.retain(|(event, _)| event.epoch.is_none() && event.name != EventName::RingSync);
-        self.waiting.push_back((Arc::new(event), Some(snapshot.epoch)));
-        self.at = Place::end_of(snapshot.epoch);
-        self.behind = None;
+    fn take_in(&mut self, found: Found) {
+        match found {
+            Found::Events(batches, at) => {
+                batches.iter().for_each(|batch| self.take(batch));
+                self.progress.move_to(at, None);
+            }
+            Found::Broken => self.start_anew(),
+            Found::Ring(event, mark) => {
+                self.shared.tally.syncs.fetch_add(1, Ordering::Relaxed);
+                self.progress.waiting.push_back(Waiting { event, id: Some(mark), whole: Some(mark) });
+                self.progress.at = Place::end_of(mark.epoch);
+            }
+        }
     }
+
+    /// What was taken and not handed out is in the whole ring; what no log keeps is not.
+    fn start_anew(&mut self) {
+        let progress = &mut self.progress;
+        progress.waiting.retain(|waiting| waiting.event.epoch.is_none());
+        progress.waiting.iter_mut().for_each(|waiting| waiting.whole = None);
+        (progress.anew, progress.behind, progress.asking) = (true, None, None);
+    }
+}
+
+/// Reads what was missed, again and again where the database fails.
+async fn read_on(shared: Arc<Shared>, after: Place, until: Epoch) -> Result<Found, Gone> {
+    for _ in 0..TRIES {
+        match shared.read_for_one(after, until).await {
+            Ok(Some((batches, at))) => return Ok(Found::Events(batches, at)),
+            Ok(None) => return Ok(Found::Broken),
+            Err(error) => {
+                tracing::debug!(%error, "the change log is read again for a subscriber");
+                tokio::time::sleep(READ_AGAIN).await;
+            }
+        }
+    }
+    Err(Gone::Unreadable)
 }
 
 impl Drop for Subscription {

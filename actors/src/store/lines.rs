@@ -8,9 +8,9 @@ use sea_orm::{
     ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
-use super::{Database, StoreError, rows};
+use super::{Database, StoreError, nodes::FORGOTTEN_MS, rows};
 use crate::{
-    events::{Line, Place, Settled, Stretch},
+    events::{Line, Place, Settled, Stretch, Tag},
     keyring::{Epoch, record::Time},
 };
 
@@ -63,15 +63,30 @@ impl Database {
         Ok(Stretch { lines, next })
     }
 
-    /// Removes lines of before a moment from the beginning of the log, never the newest nor one that a node may still have to follow from;
-    /// answers with how many, a bounded number at a time.
+    /// The history up to a change, as far as a mark names it; `None` when its line is gone.
     ///
     /// # Errors
     /// The database failed.
-    pub(crate) async fn prune_lines(&self, before: Time, newest: Epoch) -> Result<u64, StoreError> {
+    pub(crate) async fn tag_at(&self, epoch: Epoch) -> Result<Option<Tag>, StoreError> {
+        let line = change::Entity::find_by_id((rows::epoch(epoch), 0)).one(&self.connection).await?;
+        Ok(line.and_then(|line| Tag::of(&line.head_hash)))
+    }
+
+    /// Removes lines of before a moment from the beginning of the log, never the newest nor one from which a node that has given a sign in the day
+    /// before `now` may still have to follow; answers with how many, a bounded number at a time.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(crate) async fn prune_lines(
+        &self,
+        (before, now): (Time, Time),
+        newest: Epoch,
+    ) -> Result<u64, StoreError> {
+        // Whoever has given no sign for so long is dead: what it would follow from is kept for nobody.
         let nodes: Vec<i64> = node::Entity::find()
             .select_only()
             .column(node::Column::AppliedEpoch)
+            .filter(node::Column::SeenAt.gte(rows::millis(now) - FORGOTTEN_MS))
             .into_tuple()
             .all(&self.connection)
             .await?;
@@ -103,6 +118,7 @@ fn line(row: change::Model) -> Line {
     let record = serde_json::from_str::<Record>(&row.record).ok();
     Line {
         place: Place { epoch: Epoch(u64::try_from(row.epoch).unwrap_or(0)), ordinal: row.ordinal },
+        tag: Tag::of(&row.head_hash),
         is_sound: record.as_ref().is_some_and(|record| record.key == row.key_name),
         settled: record.and_then(Record::settled),
         kind: row.kind,

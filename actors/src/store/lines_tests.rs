@@ -81,7 +81,7 @@ async fn lines_behind_a_place_come_in_order_and_in_pages() {
 async fn old_lines_go_from_the_beginning_and_what_is_needed_stays() {
     let (_folder, database) = open().await;
     changes(&database, 1..=9).await;
-    let prune = |before: i64, newest: u32| database.prune_lines(at(before), Epoch::new(1, newest));
+    let prune = |before: i64, newest: u32| database.prune_lines((at(before), at(100)), Epoch::new(1, newest));
     assert_eq!(prune(1, 9).await.unwrap(), 0);
     assert_eq!(prune(3, 9).await.unwrap(), 2);
     assert_eq!(left(&database).await, [3, 4, 5, 6, 7, 8, 9]);
@@ -91,7 +91,7 @@ async fn old_lines_go_from_the_beginning_and_what_is_needed_stays() {
         name: "n".to_owned(),
         version: String::new(),
         started_at: 0,
-        seen_at: 0,
+        seen_at: rows::millis(at(99)) + 1,
         applied_epoch: rows::epoch(Epoch::new(1, 6)),
         max_staleness: 0,
         draining: false,
@@ -107,6 +107,12 @@ async fn old_lines_go_from_the_beginning_and_what_is_needed_stays() {
     database.enter(&node).await.unwrap();
     assert_eq!(prune(100, 9).await.unwrap(), 0);
     database.leave("b").await.unwrap();
+    // One that died without a word holds up nothing for longer than a day.
+    node.seen_at = rows::millis(at(99)) - 1;
+    database.enter(&node).await.unwrap();
     assert_eq!(prune(100, 9).await.unwrap(), 3);
     assert_eq!(left(&database).await, [9]);
+    let tag = |number| database.tag_at(Epoch::new(1, number));
+    assert_eq!(tag(9).await.unwrap(), Tag::of(&[0; 4]));
+    assert_eq!(tag(8).await.unwrap(), None);
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Rows of nodes that were seen last so long ago are removed.
-const FORGOTTEN_MS: i64 = 24 * 3_600 * 1_000;
+pub(super) const FORGOTTEN_MS: i64 = 24 * 3_600 * 1_000;
 /// PostgreSQL's clock at this very statement, not at the start of its transaction.
 pub(super) const SERVER_CLOCK: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 const STANDBY: &str = "pg_is_in_recovery()";

@@ -75,7 +75,7 @@ struct Reading {
 }
 
 /// Tells whoever listens of a revocation.
-type Teller = Box<dyn Fn(&Telling) + Send + Sync>;
+type Teller = Box<dyn Fn(&[Telling]) + Send + Sync>;
 
 /// What a node has read of revocations before it serves.
 pub(crate) struct Loaded {
@@ -216,7 +216,7 @@ impl TokensHandle {
     }
 
     /// From now on, tells of every revocation that comes to be known here.
-    pub(crate) fn tell(&self, teller: impl Fn(&Telling) + Send + Sync + 'static) {
+    pub(crate) fn tell(&self, teller: impl Fn(&[Telling]) + Send + Sync + 'static) {
         // Once, at the start.
         let _first = self.0.teller.set(Box::new(teller));
     }
@@ -307,17 +307,20 @@ impl Shared {
         Ok(Reading { feed, asked, at })
     }
 
+    /// Takes in a page; all of it is told at once, so that none of many pushes out another.
     fn take_in_page(&self, page: &FeedPage) {
         let now = self.clock.now().timestamp_millis();
+        let mut tellings = Vec::new();
         for ((revocation, made_at), told) in page.revocations.iter().zip(&page.tellings) {
             if revocation.expires_at > now && !self.revocations.has(revocation) {
                 self.revocations.add(revocation);
                 self.heard.send_modify(|heard| *heard += 1);
-                self.told(revocation.mark, told.as_deref());
+                tellings.extend(self.told(revocation.mark, told.as_deref()));
                 let lag = now.saturating_sub(*made_at);
                 self.tally.lag.observe(Duration::from_millis(u64::try_from(lag).unwrap_or(0)));
             }
         }
+        self.tell_all(&tellings);
     }
 
     pub(super) fn max(&self) -> usize {
@@ -348,24 +351,33 @@ impl Shared {
 
     /// Takes in what this node has written, and tells the others.
     pub(super) fn take_in(&self, revocation: &Revocation, telling: &Telling) {
+        // The feed may have brought it already, and then it was told.
+        let is_new = !self.revocations.has(revocation);
         self.revocations.add(revocation);
         self.tally.revoked.fetch_add(1, Ordering::Relaxed);
         self.made.send_modify(|made| *made += 1);
         self.heard.send_modify(|heard| *heard += 1);
-        if let Some(teller) = self.teller.get() {
-            teller(telling);
+        if is_new {
+            self.tell_all(std::slice::from_ref(telling));
         }
     }
 
-    /// Tells what another node has left to be told. A release that knows of nothing to tell leaves nothing.
-    fn told(&self, mark: Mark, sealed: Option<&[u8]>) {
-        let Some((teller, sealed)) = self.teller.get().zip(sealed) else { return };
-        match Telling::open(&self.ring.snapshot(), mark, sealed) {
-            Some(telling) => teller(&telling),
-            None => tracing::error!(
-                "what is told of a revocation was changed in the database; it is in force all the same"
-            ),
+    fn tell_all(&self, tellings: &[Telling]) {
+        if let Some(teller) = self.teller.get().filter(|_| !tellings.is_empty()) {
+            teller(tellings);
         }
+    }
+
+    /// What another node has left to be told. A release that knows of nothing to tell leaves nothing.
+    fn told(&self, mark: Mark, sealed: Option<&[u8]>) -> Option<Telling> {
+        let (_, sealed) = self.teller.get().zip(sealed)?;
+        let telling = Telling::open(&self.ring.snapshot(), mark, sealed);
+        if telling.is_none() {
+            tracing::error!(
+                "what is told of a revocation was changed in the database; it is in force all the same"
+            );
+        }
+        telling
     }
 
     /// What the database keeps of an operation.

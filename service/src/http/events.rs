@@ -3,7 +3,7 @@
 //! The answer has no end: it begins at the door like any other, and then goes on by itself, asking again and again whether its reader may still
 //! have it. Whoever reads slowly is waited for a while, and holds up nobody else.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -12,7 +12,7 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use claviger_actors::{
-    events::{Event, EventsError, Gone, Subscription, Topics},
+    events::{Event, EventsError, Gone, Mark, Subscription, Topics},
     keyring::Epoch,
 };
 use claviger_crypto::{
@@ -23,12 +23,13 @@ use claviger_entity::Kid;
 use claviger_policy::Permission;
 use futures_util::stream;
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     body::StrictQuery,
     problem::{Code, Problem},
     state::{AppState, Caller},
+    ws,
 };
 use crate::auth::{self, Identity, Known, sight};
 
@@ -59,15 +60,27 @@ pub struct Listening {
     follow: Option<bool>,
 }
 
-/// Tells what happens, as it happens: `text/event-stream`, each event with its name, its payload as JSON, and, for changes of the ring, its epoch as id. With
+/// An event of the stream.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it says what is written")]
+pub struct StreamedEvent {
+    /// Its name.
+    event: String,
+    /// What to come back with as `Last-Event-ID`: its epoch, a dot, and what tells its history from another.
+    id: Option<String>,
+    /// Its payload, a JSON text.
+    data: String,
+}
+
+/// Tells what happens, as it happens: `text/event-stream`, each event with its name, its payload as JSON, and, for changes of the ring, its epoch in its id. With
 /// `Last-Event-ID` or `since_epoch` nothing is missing and nothing comes twice, on whichever node; what can't be told any more (after 7 days, or
 /// after a restore) is replaced by one `ring.sync`. Of each key hears who has `key.read` on it.
 ///
 /// # Errors
-/// `invalid_request`; `overloaded` when the node is leaving or has too many readers.
+/// `invalid_request`; `overloaded` when the node is leaving or has too many readers; `stale_node` when it can't tell whether the reader is ahead of it.
 #[utoipa::path(get, path = "/v1/events", tag = "operations",
-    params(Listening, ("Last-Event-ID" = Option<u64>, Header, description = "The id of the last event that was received")), responses(
-    (status = 200, description = "Events", body = String, content_type = "text/event-stream"),
+    params(Listening, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received")), responses(
+    (status = 200, description = "Events", body = StreamedEvent, content_type = "text/event-stream"),
 ))]
 pub async fn stream(
     request: HttpRequest,
@@ -83,7 +96,8 @@ pub async fn stream(
     let sight = sight(&state, Arc::clone(&caller.identity));
     let subscription = state.events.subscribe(topics, since, sight).await?;
     let (sender, pieces) = mpsc::channel(PIECES);
-    let reader = Reader { sender, subscription, judge, told: None };
+    let closing = subscription.closing();
+    let reader = Reader { sender, subscription, judge, closing, told: None };
     if listening.follow.unwrap_or(true) {
         actix_web::rt::spawn(reader.follow());
     } else {
@@ -99,25 +113,23 @@ pub async fn stream(
         .streaming(pieces))
 }
 
-/// The epoch from which to tell; the header is stronger, since a browser that comes back asks for the same address.
-fn since(request: &HttpRequest, listening: &Listening) -> Result<Option<Epoch>, Problem> {
-    let Some(last) = request.headers().get(LAST_EVENT_ID) else {
-        return Ok(listening.since_epoch.map(Epoch));
-    };
+/// From where to tell; the header is stronger, since a browser that comes back asks for the same address.
+fn since(request: &HttpRequest, listening: &Listening) -> Result<Option<Mark>, Problem> {
+    let asked = listening.since_epoch.map(|epoch| Mark::from(Epoch(epoch)));
+    let Some(last) = request.headers().get(LAST_EVENT_ID) else { return Ok(asked) };
     let last = last.to_str().ok().map(str::trim);
-    match last.map(|last| (last, last.parse())) {
-        Some(("", _)) => Ok(listening.since_epoch.map(Epoch)),
-        Some((_, Ok(epoch))) => Ok(Some(Epoch(epoch))),
-        Some((_, Err(_))) | None => {
-            Err(Problem::invalid("Last-Event-ID must be the id of an event, a whole number"))
-        }
+    if last == Some("") {
+        return Ok(asked);
     }
+    let last = last.and_then(Mark::parse);
+    last.map(Some).ok_or_else(|| Problem::invalid("Last-Event-ID must be the id of an event, or an epoch"))
 }
 
 impl From<EventsError> for Problem {
     fn from(error: EventsError) -> Self {
         match error {
             EventsError::Full | EventsError::Stopping => Self::new(Code::Overloaded, error.to_string()),
+            EventsError::Stale => Self::new(Code::StaleNode, error.to_string()),
         }
     }
 }
@@ -146,6 +158,13 @@ impl Judge {
     /// Its credential is a signed token: the signature was good and stays so, and is not to be looked at with each change of the ring.
     fn is_token(&self) -> bool {
         matches!(*self.identity, Identity::Subject { .. })
+    }
+
+    /// When the credential ends by itself; who looks later sees it with the next sign of life.
+    fn ends(&self) -> Option<Instant> {
+        let at = ws::ends_at(auth::credential(&self.headers), &self.identity)?;
+        let left = (at - self.state.clock.now()).to_std().unwrap_or_default();
+        Instant::now().checked_add(left)
     }
 
     /// They still may, now that the ring has changed.
@@ -189,8 +208,52 @@ struct Reader {
     sender: mpsc::Sender<Result<Bytes, Gone>>,
     subscription: Subscription,
     judge: Judge,
+    /// Whether the node is leaving.
+    closing: watch::Receiver<bool>,
     /// The id that was sent last.
-    told: Option<Epoch>,
+    told: Option<Mark>,
+}
+
+/// What goes out together: in parts, so that nothing long is copied for each reader.
+#[derive(Default)]
+struct Piece {
+    parts: VecDeque<Bytes>,
+    text: String,
+}
+
+impl Piece {
+    /// What is written counts, and what many share is no burden of one of them.
+    fn is_full(&self) -> bool {
+        self.text.len() >= PIECE_BYTES || !self.parts.is_empty()
+    }
+
+    fn push(&mut self, payload: &Arc<str>) {
+        if payload.len() <= PIECE_BYTES {
+            self.text.push_str(payload);
+            return;
+        }
+        self.parts.push_back(Bytes::from(std::mem::take(&mut self.text)));
+        let mut shared = Bytes::from_owner(Text(Arc::clone(payload)));
+        while !shared.is_empty() {
+            self.parts.push_back(shared.split_to(shared.len().min(PIECE_BYTES)));
+        }
+    }
+
+    fn into_parts(mut self) -> VecDeque<Bytes> {
+        if !self.text.is_empty() {
+            self.parts.push_back(Bytes::from(self.text));
+        }
+        self.parts
+    }
+}
+
+/// A payload that many readers share.
+struct Text(Arc<str>);
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 /// Why a reader is told something.
@@ -199,7 +262,7 @@ enum Woken {
     Event(Arc<Event>),
     /// The ring has changed.
     Changed,
-    /// Tokens were revoked.
+    /// Tokens were revoked, or this one ends.
     Revoked,
     /// It is time for a sign of life.
     Beat,
@@ -217,6 +280,7 @@ impl Reader {
             return;
         }
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);
+        let mut ends = self.judge.ends();
         let mut not_before = Instant::now();
         let mut piece = self.beginning();
         loop {
@@ -232,6 +296,10 @@ impl Reader {
                     if changed.is_ok() { Woken::Revoked } else { Woken::Over }
                 }
                 _ = beat.tick() => Woken::Beat,
+                () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {
+                    ends = None;
+                    Woken::Revoked
+                }
                 event = self.subscription.next() => match event {
                     Ok(event) => Woken::Event(event),
                     Err(Gone::Stopping | Gone::Unreadable) => Woken::Over,
@@ -249,6 +317,9 @@ impl Reader {
 
     /// Tells what has happened, and no more.
     async fn catch_up(mut self) {
+        if !self.judge.may_read() {
+            return;
+        }
         let mut piece = self.beginning();
         loop {
             match self.subscription.missed().await {
@@ -260,26 +331,28 @@ impl Reader {
                     return;
                 }
             }
-            let is_full = piece.len() >= PIECE_BYTES;
-            if is_full && !(self.judge.may_read() && self.send(std::mem::take(&mut piece)).await) {
+            if piece.is_full() && !(self.judge.may_read() && self.send(std::mem::take(&mut piece)).await) {
                 return;
             }
         }
-        self.beat(&mut piece);
-        self.send(piece).await;
+        if self.judge.may_read() {
+            self.beat(&mut piece);
+            self.send(piece).await;
+        }
     }
 
-    /// Where it starts, so that a reader that is cut off before anything has happened misses nothing.
-    fn beginning(&mut self) -> String {
-        let epoch = self.subscription.epoch();
-        self.told = Some(epoch);
-        format!("retry: {RETRY_MS}\nid: {}\n\n", epoch.0)
+    /// Where it starts, so that a reader that is cut off before anything has happened misses nothing. One that is to get the whole ring has
+    /// nothing before that.
+    fn beginning(&mut self) -> Piece {
+        let mark = self.subscription.mark();
+        self.told = Some(mark);
+        Piece { text: format!("retry: {RETRY_MS}\nid: {mark}\n\n"), ..Piece::default() }
     }
 
     /// An event, and whatever else is at hand: all of one change goes out together.
-    fn gather(&mut self, event: &Event, piece: &mut String) {
+    fn gather(&mut self, event: &Event, piece: &mut Piece) {
         self.write(event, piece);
-        while piece.len() < PIECE_BYTES
+        while !piece.is_full()
             && let Some(event) = self.subscription.at_hand()
         {
             self.write(&event, piece);
@@ -287,42 +360,72 @@ impl Reader {
     }
 
     /// Only the last event of a change has its id: whoever has got that one has got them all.
-    fn write(&mut self, event: &Event, piece: &mut String) {
-        piece.push_str("event: ");
-        piece.push_str(event.name.as_str());
-        if let Some(epoch) = event.epoch.filter(|epoch| self.subscription.epoch() >= *epoch) {
-            self.told = Some(epoch);
-            piece.push_str("\nid: ");
-            piece.push_str(&epoch.0.to_string());
+    fn write(&mut self, event: &Event, piece: &mut Piece) {
+        piece.text.push_str("event: ");
+        piece.text.push_str(event.name.as_str());
+        if let Some(id) = self.subscription.id() {
+            self.told = Some(id);
+            piece.text.push_str("\nid: ");
+            piece.text.push_str(&id.to_string());
         }
-        piece.push_str("\ndata: ");
-        piece.push_str(&event.payload);
-        piece.push_str("\n\n");
+        piece.text.push_str("\ndata: ");
+        piece.push(&event.payload);
+        piece.text.push_str("\n\n");
     }
 
     /// A comment, with the epoch where that has moved on without an event for this reader.
-    fn beat(&mut self, piece: &mut String) {
-        piece.push_str(": still here\n");
-        let epoch = self.subscription.epoch();
-        if self.told.replace(epoch) != Some(epoch) {
-            piece.push_str("id: ");
-            piece.push_str(&epoch.0.to_string());
-            piece.push('\n');
+    fn beat(&mut self, piece: &mut Piece) {
+        piece.text.push_str(": still here\n");
+        let mark = self.subscription.mark();
+        if self.told.replace(mark) != Some(mark) {
+            piece.text.push_str("id: ");
+            piece.text.push_str(&mark.to_string());
+            piece.text.push('\n');
         }
-        piece.push('\n');
+        piece.text.push('\n');
     }
 
-    /// Hands a piece to the connection; `false` when the reader has gone, or has not taken anything for too long.
-    async fn send(&self, piece: String) -> bool {
-        if piece.is_empty() {
-            return true;
-        }
-        match timeout(PATIENCE, self.sender.send(Ok(Bytes::from(piece)))).await {
-            Ok(sent) => sent.is_ok(),
-            Err(_) => {
-                tracing::debug!("a reader of events was too slow and is let go");
-                false
+    /// Hands a piece to the connection; `false` when the reader has gone, or has not taken anything for too long, or the node is leaving.
+    async fn send(&mut self, piece: Piece) -> bool {
+        for part in piece.into_parts() {
+            let (sender, closing) = (&self.sender, &mut self.closing);
+            let sent = async {
+                tokio::select! {
+                    sent = sender.send(Ok(part)) => sent.is_ok(),
+                    _ = closing.wait_for(|closing| *closing) => false,
+                }
+            };
+            match timeout(PATIENCE, sent).await {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(_) => {
+                    tracing::debug!("a reader of events was too slow and is let go");
+                    return false;
+                }
             }
         }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is long is shared, in parts that find room one by one, and says what it said.
+    #[test]
+    fn a_long_payload_is_cut_and_not_copied() {
+        let payload: Arc<str> = "0123456789".repeat(10_000).into();
+        let mut piece = Piece::default();
+        piece.text.push_str("data: ");
+        piece.push(&payload);
+        assert!(piece.is_full());
+        piece.text.push_str("\n\n");
+        piece.push(&"short".into());
+        let parts = piece.into_parts();
+        assert!(parts.iter().all(|part| part.len() <= PIECE_BYTES));
+        assert_eq!(parts[1].as_ptr(), payload.as_ptr());
+        let text: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
+        assert_eq!(String::from_utf8(text).unwrap(), format!("data: {payload}\n\nshort"));
     }
 }

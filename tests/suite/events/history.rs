@@ -12,7 +12,7 @@ use std::{
 };
 
 use claviger_tests::{
-    Listener, Node, Postgres, Redis, cluster,
+    Cluster, Listener, Node, Postgres, Proxy, Redis, cluster,
     cluster::at_once,
     listener::{Next, Told},
     node::TOKEN,
@@ -23,16 +23,17 @@ use serde_json::json;
 
 use super::{log, seen};
 
+const LONG: Duration = Duration::from_secs(60);
 const NODES: usize = 3;
 const READERS: usize = 4;
 const KEYS: usize = 4;
 
 /// A reader that goes on from the last id that it has got, on whichever node answers, until it has got this far.
 fn read(addresses: &[String], mut node: usize, since: u64, until: &AtomicU64) -> Vec<Told> {
-    let (mut last, mut told) = (since, Vec::new());
+    let (mut last, mut mark, mut told) = (since, since.to_string(), Vec::new());
     let mut reconnects = 0_u32;
     loop {
-        let opened = Listener::at(&addresses[node % addresses.len()], "", TOKEN, Some(last));
+        let opened = Listener::at(&addresses[node % addresses.len()], "", TOKEN, Some(&mark));
         node += 1;
         let Some(Ok(listener)) = opened else {
             process::pause(Duration::from_millis(100));
@@ -48,6 +49,7 @@ fn read(addresses: &[String], mut node: usize, since: u64, until: &AtomicU64) ->
             match listener.next(Duration::from_millis(500)) {
                 Next::Told(next) => {
                     last = next.id.unwrap_or(last);
+                    mark = next.mark.clone().unwrap_or(mark);
                     told.push(next);
                 }
                 Next::Silence => {}
@@ -210,4 +212,62 @@ fn an_epoch_that_is_too_old_is_answered_with_the_whole_ring() {
     let _edited =
         postgres.psql(&format!("UPDATE changes SET key_name = 'other' WHERE epoch = {}", epochs[2]));
     assert_eq!(first(epochs[0]).0.event, "ring.sync");
+}
+
+/// A database that has lost changes and went on has another history: whoever has got what was lost is not told that they missed nothing.
+#[test]
+fn an_id_of_a_history_that_was_lost_is_answered_with_the_whole_ring() {
+    let mut cluster = Cluster::start(1, &[]);
+    super::create(&cluster.client(0), "k");
+    let marks = |cluster: &Cluster, rotations: usize| -> Vec<String> {
+        let listener = Listener::of(&cluster.nodes[0], "?topics=key.rotated");
+        let client = cluster.client(0);
+        let told = (0..rotations).map(|_| listener.event_after(|| drop(super::rotate(&client, "k"))));
+        told.map(|told| told.mark.unwrap()).collect()
+    };
+    let shared = marks(&cluster, 2);
+    let early = cluster.postgres.copy_data();
+    process::until(LONG, || (cluster.client(0).get("/readyz").status == 200).then_some(())).unwrap();
+    let lost = marks(&cluster, 3);
+    cluster.nodes[0].kill9();
+    cluster.postgres.restore_data(&early);
+    cluster.nodes[0].restart();
+    let kept = marks(&cluster, 5);
+    assert_eq!(lost[0].split('.').next(), kept[0].split('.').next(), "it is the same epoch");
+    assert_ne!(lost[0], kept[0]);
+    let first = |mark: &str| {
+        let listener = Listener::at(cluster.nodes[0].address(), "?topics=key.rotated", TOKEN, Some(mark));
+        listener.unwrap().unwrap().event()
+    };
+    for lost in &lost {
+        let told = first(lost);
+        assert_eq!((told.event.as_str(), told.mark.as_ref()), ("ring.sync", kept.last()));
+    }
+    assert_eq!(first(&shared[0]).mark.as_ref(), shared.last());
+    assert_eq!(first(&shared[1]).mark.as_ref(), kept.first());
+    assert_eq!(first(&kept[1]).mark.as_ref(), Some(&kept[2]));
+}
+
+/// A node that can't ask the database does not say that it does not know of a change.
+#[test]
+fn a_node_that_is_cut_off_sends_whoever_is_ahead_of_it_elsewhere() {
+    let postgres = Postgres::start();
+    let proxy = Proxy::to(postgres.address());
+    let cut_off = cluster::node(&postgres.url_via(proxy.port()), 0, &[]);
+    let other = cluster::node(&postgres.url(), 1, &[]);
+    super::create(&cut_off.client(), "k");
+    let since: u64 = cut_off.client().get("/v1/keys/k").header("x-claviger-epoch").parse().unwrap();
+    proxy.reset();
+    let epoch = super::rotate(&other.client(), "k")["epoch"].as_u64().unwrap();
+    let Some(Err((status, text))) = Listener::open(&cut_off, "", TOKEN, Some(epoch)) else {
+        panic!("it can't know")
+    };
+    assert!(status == 503 && text.contains("stale_node"), "{status} {text}");
+    // What it knows it tells.
+    assert!(Listener::open(&cut_off, "", TOKEN, Some(since)).unwrap().is_ok());
+    proxy.heal();
+    let listener = process::until(LONG, || Listener::open(&cut_off, "", TOKEN, Some(epoch))?.ok());
+    let listener = listener.expect("it knows again");
+    let told = listener.event_after(|| drop(super::rotate(&other.client(), "k")));
+    assert_eq!((told.event.as_str(), told.id), ("key.rotated", Some(epoch + 1)));
 }

@@ -80,17 +80,22 @@ fn presence_of_another_node_is_read_checked_and_forgotten() {
     let (index, _) = own.rsplit_once(':').unwrap();
     let (boot, conn) = ("01a21515-bbaf-7e68-be10-d83f85b474ef", "6f1d2c3b-0000-4000-8000-000000000001");
     let other = format!("{index}:{boot}");
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis().to_string();
     let session = json!({"connId": conn, "node": "b", "role": "operator", "clientId": "cli", "since": "2026-11-29T00:00:00Z"});
     let write = |revision: &str, fields: &[(&str, &str)]| {
         for (field, value) in fields {
             let _new = redis.cli(&["HSET", &other, field, value]);
         }
         let _new = redis.cli(&["HSET", &other, "revision", revision]);
-        let _new = redis.cli(&["ZADD", index, "9000000000000", boot]);
+        let _new = redis.cli(&["ZADD", index, &now, boot]);
     };
     // Names of nodes that are none lead nowhere, and entries that are none are nobody.
     for nonsense in ["x", "../../etc", &format!("{boot}:x")] {
-        let _new = redis.cli(&["ZADD", index, "9000000000001", nonsense]);
+        let _new = redis.cli(&["ZADD", index, &now, nonsense]);
+    }
+    // Those from a future that never comes keep out nobody.
+    for number in 0..100 {
+        let _new = redis.cli(&["ZADD", index, "+inf", &format!("01a21515-bbaf-7e68-be10-{number:012}")]);
     }
     let admin = json!({"connId": "6f1d2c3b-0000-4000-8000-000000000002", "node": "b", "role": "admin", "clientId": "x", "since": "2026-11-29T00:00:00Z"});
     let session_text = session.to_string();
@@ -111,6 +116,14 @@ fn presence_of_another_node_is_read_checked_and_forgotten() {
     write("2", &[]);
     assert_eq!(listener.event().data, gone);
     write("3", &[(conn, &session_text)]);
+    assert_eq!(listener.event().data, session);
+    // More than any node would write is not read at all, and nothing is known of its writer.
+    let huge = format!("redis.call('HSET', '{other}', 'x', string.rep('x', 64 * 1024 * 1024))");
+    let _nil = redis.cli(&["EVAL", &huge, "0"]);
+    write("4", &[]);
+    assert_eq!(listener.event().data, gone);
+    let _one = redis.cli(&["HDEL", &other, "x"]);
+    write("5", &[]);
     assert_eq!(listener.event().data, session);
     let _one = redis.cli(&["DEL", &other]);
     assert_eq!(listener.event().data, gone);

@@ -100,6 +100,8 @@ fn whoever_comes_back_gets_what_they_missed_once() {
     // What can't be told is replaced by all there is: of before the deployment, of another incarnation, of the future.
     for since in [0, since + (1 << 32), since + 1_000_000] {
         let told = so_far(&node, &format!("?follow=false&since_epoch={since}"), TOKEN);
+        // Whoever is cut off before it has come has nothing to go on from.
+        assert_eq!((told[0].event.as_str(), told[0].id), ("", Some(since)));
         let sync = told.iter().find(|told| !told.event.is_empty()).unwrap();
         assert_eq!((sync.event.as_str(), sync.id), ("ring.sync", sync.data["epoch"].as_u64()));
         let keys = sync.data["keys"].as_array().unwrap();
@@ -142,7 +144,7 @@ fn topics_choose_and_nonsense_is_refused() {
     ] {
         client.get(&format!("/v1/events{query}")).refused(400, "invalid_request");
     }
-    for last in ["x", "1.5", "-1", "99999999999999999999"] {
+    for last in ["x", "1.5", "-1", "99999999999999999999", "1.0AB100FF"] {
         client.send("GET", "/v1/events", None, &[("last-event-id", last)]).refused(400, "invalid_request");
     }
     client.with_token(None).get("/v1/events").refused(401, "unauthorized");
@@ -214,6 +216,10 @@ fn whoever_loses_the_right_to_listen_is_cut_off_at_once() {
     let listener = Listener::open(&node, "", token, None).unwrap().unwrap();
     client.post("/v1/tokens/revoke", &json!({"token": token})).expect(200);
     assert!(listener.ends(Duration::from_secs(5)), "the token is revoked");
+    let brief = json!({"subject": "alice", "audience": "claviger", "expires_in": "3s"});
+    let brief = client.post("/v1/tokens", &brief).expect(201);
+    let listener = Listener::open(&node, "", brief["token"].as_str().unwrap(), None).unwrap().unwrap();
+    assert!(listener.ends(Duration::from_secs(8)), "the token has expired");
 }
 
 #[test]
@@ -264,6 +270,43 @@ fn a_jammed_reader_is_closed_not_suffered() {
         (subscribers() == 0).then_some(())
     };
     process::until(LONG, gone).expect("nobody listens any more");
+}
+
+/// One that takes nothing when the node leaves does not keep it from that.
+#[test]
+fn p11_a_jammed_reader_does_not_hold_up_the_end() {
+    let mut node = Node::start();
+    let client = node.client();
+    for number in 0..200 {
+        client.post("/v1/keys", &json!({"name": format!("k{number}"), "type": "hs256"})).expect(201);
+    }
+    let mut jammed = TcpStream::connect(node.address()).unwrap();
+    jammed.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let request = format!(
+        "GET /v1/events?since_epoch=0&follow=false HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
+    );
+    // Until the node can't even take further requests.
+    while jammed.write_all(request.as_bytes()).is_ok() {}
+    let metrics = client.get("/metrics").text;
+    assert!(metrics.contains("claviger_event_subscribers 1"), "{metrics}");
+    let began = Instant::now();
+    assert!(node.terminate().success());
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+}
+
+/// A change that is no event moves the id on all the same, with the next sign of life.
+#[test]
+fn changes_that_are_no_events_are_not_asked_for_again() {
+    let node = Node::start();
+    let client = node.client();
+    create(&client, "k");
+    let listener = Listener::of(&node, "");
+    let Next::Told(beginning) = listener.next(LONG) else { panic!("it begins with where it begins") };
+    client.patch("/v1/keys/k", &json!({"description": "d"})).expect(200);
+    let epoch = client.get("/v1/keys/k").header("x-claviger-epoch").parse::<u64>().unwrap();
+    let Next::Told(beat) = listener.next(LONG) else { panic!("there is a sign of life") };
+    assert_eq!((beat.event.as_str(), beat.id), ("", Some(epoch)));
+    assert_ne!((beat.id, &beat.mark), (beginning.id, &beginning.mark));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix::prelude::*;
-use deadpool_redis::redis::{AsyncCommands as _, RedisError, aio::MultiplexedConnection};
+use deadpool_redis::redis::{AsyncCommands as _, RedisError, aio::MultiplexedConnection, cmd, pipe};
 use uuid::Uuid;
 
 use super::{Presence, locked};
@@ -29,8 +29,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const CHUNK: usize = 500;
 /// Nodes that are looked at.
 const NODES_MAX: isize = 64;
-/// Entries that are read of one node.
-const ENTRIES_MAX: usize = 20_000;
+/// Longest entry, with what Redis needs for it.
+const ENTRY_BYTES: usize = 1_024;
 /// Nodes that were seen last so long ago are no longer listed.
 const LISTED_MS: i64 = 3_600_000;
 /// The field that tells whether anything has changed.
@@ -59,7 +59,7 @@ impl Actor for Link {
         let (sharing, shared) = (self.sharing.clone(), Arc::clone(&self.shared));
         context
             .spawn(sharing.clone().write_all(Arc::clone(&shared), Arc::clone(&self.clock)).into_actor(self));
-        context.spawn(sharing.read_all(shared).into_actor(self));
+        context.spawn(sharing.read_all(shared, Arc::clone(&self.clock)).into_actor(self));
     }
 }
 
@@ -107,6 +107,7 @@ impl Sharing {
         now: i64,
     ) -> Result<(), HintError> {
         let key = self.of(&self.boot_id);
+        let kept = i64::try_from(FORGOTTEN.as_secs()).unwrap_or(i64::MAX);
         let mut connection = self.link.connection().await?;
         // What is no hash is replaced by one.
         let known: usize = connection.hlen(&key).await.unwrap_or(0);
@@ -131,27 +132,32 @@ impl Sharing {
                     }
                 }
             }
+            // Each with its end, so that nothing of a node that dies in between stays.
+            let mut together = pipe();
+            together.atomic();
             if !set.is_empty() {
-                let () = connection.hset_multiple(&key, &set).await?;
+                together.hset_multiple(&key, &set).ignore();
             }
             if !gone.is_empty() {
-                let _gone: i64 = connection.hdel(&key, &gone).await?;
+                together.hdel(&key, &gone).ignore();
             }
+            let () = together.expire(&key, kept).ignore().query_async(&mut *connection).await?;
         }
-        let () = connection.hset(&key, REVISION, revision.to_string()).await?;
-        let kept = i64::try_from(FORGOTTEN.as_secs()).unwrap_or(i64::MAX);
-        let _set: bool = connection.expire(&key, kept).await?;
-        let _new: i64 = connection.zadd(&self.index, &self.boot_id, now).await?;
-        let _old: i64 = connection.zrembyscore(&self.index, "-inf", now - LISTED_MS).await?;
-        let _set: bool = connection.expire(&self.index, kept * 4).await?;
+        let mut together = pipe();
+        together.atomic().hset(&key, REVISION, revision.to_string()).ignore();
+        together.expire(&key, kept).ignore();
+        together.zadd(&self.index, &self.boot_id, now).ignore();
+        together.zrembyscore(&self.index, "-inf", now - LISTED_MS).ignore();
+        together.zrembyscore(&self.index, now + LISTED_MS, "+inf").ignore();
+        let () = together.expire(&self.index, kept * 4).ignore().query_async(&mut *connection).await?;
         Ok(())
     }
 
-    async fn read_all(self, shared: Arc<Shared>) {
+    async fn read_all(self, shared: Arc<Shared>, clock: Arc<ClusterClock>) {
         let mut read = uptime();
         loop {
             tokio::time::sleep(LOOK).await;
-            match self.read(&shared).await {
+            match self.read(&shared, clock.now().timestamp_millis()).await {
                 Ok(()) => read = uptime(),
                 Err(error) => {
                     tracing::debug!(%error, "sessions of other nodes are not known");
@@ -164,9 +170,12 @@ impl Sharing {
         }
     }
 
-    async fn read(&self, shared: &Shared) -> Result<(), HintError> {
+    async fn read(&self, shared: &Shared, now: i64) -> Result<(), HintError> {
         let mut connection = self.link.connection().await?;
-        let nodes: Vec<String> = connection.zrevrange(&self.index, 0, NODES_MAX - 1).await?;
+        // None from the future, which would never go and keep out those that are there.
+        let (latest, oldest) = (now + LISTED_MS, now - LISTED_MS);
+        let nodes: Vec<String> =
+            connection.zrevrangebyscore_limit(&self.index, latest, oldest, 0, NODES_MAX).await?;
         let known: Vec<String> = locked(&shared.registry.others).keys().cloned().collect();
         forget(shared, known.iter().filter(|node| !nodes.contains(node)).map(String::as_str));
         // Names as nodes have them, so that none leads to what is no hash of ours.
@@ -199,17 +208,48 @@ impl Sharing {
         };
         let is_known =
             locked(&shared.registry.others).get(node).is_some_and(|known| known.revision == revision);
-        let entries: usize = if is_known { 0 } else { connection.hlen(&key).await? };
-        if is_known || entries > ENTRIES_MAX {
+        if is_known {
             return Ok(());
         }
-        let entries: BTreeMap<String, String> = connection.hgetall(&key).await?;
-        let sessions = entries.iter().filter_map(|(id, text)| Presence::read(id, text));
-        let sessions = sessions.map(|presence| (presence.conn_id, presence)).collect();
+        let Some(sessions) = entries(&key, shared.registry.room(node), connection).await? else {
+            tracing::debug!(node, "more sessions than are read");
+            forget(shared, [node].into_iter());
+            return Ok(());
+        };
         for (presence, gone) in shared.registry.replace(node, revision, sessions) {
             shared.tell_presence(&presence, gone);
         }
         Ok(())
+    }
+}
+
+/// What a node would have written of at most so many sessions; `None` when there is more. Somebody may have put there what no memory has room for.
+async fn entries(
+    key: &str,
+    most: usize,
+    connection: &mut MultiplexedConnection,
+) -> Result<Option<BTreeMap<Uuid, Presence>>, RedisError> {
+    let most_bytes = (most + 1) * ENTRY_BYTES;
+    let usage: Option<usize> =
+        cmd("MEMORY").arg("USAGE").arg(key).arg("SAMPLES").arg(0).query_async(connection).await?;
+    if usage.is_some_and(|usage| usage > most_bytes) {
+        return Ok(None);
+    }
+    // It may grow meanwhile.
+    let (mut sessions, mut bytes, mut cursor) = (BTreeMap::new(), 0_usize, 0_u64);
+    loop {
+        let (next, page): (u64, Vec<(String, String)>) =
+            cmd("HSCAN").arg(key).arg(cursor).arg("COUNT").arg(CHUNK).query_async(connection).await?;
+        bytes += page.iter().map(|(id, text)| id.len() + text.len()).sum::<usize>();
+        let found = page.iter().filter_map(|(id, text)| Presence::read(id, text));
+        sessions.extend(found.map(|presence| (presence.conn_id, presence)));
+        if bytes > most_bytes || sessions.len() > most {
+            return Ok(None);
+        }
+        if next == 0 {
+            return Ok(Some(sessions));
+        }
+        cursor = next;
     }
 }
 

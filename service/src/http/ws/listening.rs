@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use claviger_actors::{
-    events::{Seen, Sight, Topics},
+    events::{EventsError, Mark, Seen, Sight, Topics},
     keyring::Epoch,
     session::{
         close::{Close, Failure},
@@ -90,7 +90,7 @@ async fn tell_of(opening: &Rc<Opening>, topics: Topics, session: (Role, Scopes))
     let subscription = subscription.map_err(|_| Close::restart())?;
     let mut after = 0;
     if role == Role::Node {
-        let sync = opening.state.events.ring_sync(&topics, &sight);
+        let sync = opening.state.events.ring_sync(&topics, &sight).await;
         let epoch = sync.epoch.map(|epoch| epoch.0);
         after = epoch.unwrap_or(0);
         let _ended = opening.voice.tell_in_time(sync.name.as_str(), &sync.payload, epoch).await;
@@ -115,9 +115,14 @@ pub(super) async fn subscribe(opening: &Rc<Opening>, params: Map<String, Value>)
     };
     let_listen(opening, &identity).await?;
     let sight = sight_of(opening, identity, session);
-    let subscription = opening.state.events.subscribe(topics, since, sight).await;
-    let subscription =
-        subscription.map_err(|error| Failure::new("overloaded", error.to_string()).after(1_000))?;
+    let subscription = opening.state.events.subscribe(topics, since.map(Mark::from), sight).await;
+    let subscription = subscription.map_err(|error| {
+        let code = match error {
+            EventsError::Full | EventsError::Stopping => "overloaded",
+            EventsError::Stale => "stale_node",
+        };
+        Failure::new(code, error.to_string()).after(1_000)
+    })?;
     let epoch = subscription.epoch().0;
     opening.listen(subscription, 0);
     Ok(json!({ "epoch": epoch }))

@@ -37,7 +37,7 @@ pub async fn presence(state: Data<AppState>) -> HttpResponse {
 #[utoipa::path(get, path = "/v1/ring", tag = "sessions", responses((status = 200, description = "The ring", body = Object)))]
 pub async fn ring(state: Data<AppState>, caller: Caller) -> Result<HttpResponse, Problem> {
     let sight = sight(&state, Arc::clone(&caller.identity));
-    let sync = state.events.ring_sync(&Topics::all(), &sight);
+    let sync = state.events.ring_sync(&Topics::all(), &sight).await;
     let answer = HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "application/json"))
         .body(sync.payload.as_ref().to_owned());

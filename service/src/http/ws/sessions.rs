@@ -121,12 +121,13 @@ impl Sessions {
     }
 
     /// Waits until all that is left are sessions whose clients take nothing, not even their end: nothing is gained by waiting for those.
-    /// `in_flight` counts the requests that are worked on.
-    pub async fn only_jammed_left(&self, in_flight: impl Fn() -> u64) {
+    /// `in_flight` counts the requests that are worked on; of streams of events there were some, or none.
+    pub async fn only_jammed_left(&self, in_flight: impl Fn() -> u64, had_readers: bool) {
         let mut quiet = 0;
         while quiet < QUIET_LOOKS {
             actix_web::rt::time::sleep(LOOK).await;
-            let is_quiet = in_flight() == 0 && self.sockets.load(Ordering::Acquire) > 0;
+            let is_left = had_readers || self.sockets.load(Ordering::Acquire) > 0;
+            let is_quiet = in_flight() == 0 && is_left;
             quiet = if is_quiet { quiet + 1 } else { 0 };
         }
     }

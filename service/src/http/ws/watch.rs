@@ -173,11 +173,16 @@ fn permission(method: &Method) -> Option<Permission> {
 
 /// When a credential ends by itself.
 pub(super) fn until(standing: &Standing, identity: &Identity) -> Option<DateTime<Utc>> {
+    ends_at(standing.credential(), identity)
+}
+
+/// The same of one that was presented over HTTP.
+pub(in crate::http) fn ends_at(credential: Option<&str>, identity: &Identity) -> Option<DateTime<Utc>> {
     if let Some(principal) = identity.api_key() {
         let ends = [principal.record.expires_at, identity.replaced_until()];
         return ends.into_iter().flatten().min();
     }
-    standing.credential().and_then(expiry)
+    credential.and_then(expiry)
 }
 
 /// `exp` of a token, which has been verified.
