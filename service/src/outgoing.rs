@@ -5,6 +5,7 @@
 
 use std::{io, net::IpAddr, path::Path, time::Duration};
 
+use actix_web::web::Bytes;
 use claviger_crypto::json;
 use reqwest::{
     Client, Response, StatusCode, Url,
@@ -225,7 +226,8 @@ impl Outgoing {
             .timeout(form.within)
             .header(header::ACCEPT, "application/json")
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body.as_bytes().to_vec());
+            // Not copied: it is wiped when it was sent.
+            .body(Bytes::from_owner(body));
         if let Some((user, password)) = form.basic {
             let [user, password] = [user, password].map(|text| {
                 let mut encoded = Zeroizing::new(String::with_capacity(3 * text.len()));

@@ -119,6 +119,10 @@ impl RotationScheduler {
                 if let Err(error) = forgotten.unwrap_or(Err(StoreError::Late)) {
                     tracing::warn!(%error, "forgotten answers were not removed");
                 }
+                let left = tokio::time::timeout(SWEEP_MAX, ring.database().forget_leases(now)).await;
+                if let Err(error) = left.unwrap_or(Err(StoreError::Late)) {
+                    tracing::warn!(%error, "leases that nobody has ended were not removed");
+                }
                 let noted = tokio::time::timeout(SWEEP_MAX, ring.record_uses()).await;
                 if let Err(error) = noted.unwrap_or(Err(StoreError::Late)) {
                     tracing::warn!(%error, "last uses of API keys were not written");

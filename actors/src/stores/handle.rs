@@ -25,7 +25,7 @@ use super::{
 use crate::{
     audit::event,
     clock::{Clock, uptime},
-    keyring::{ChangeContext, KeyRingHandle, Snapshot, Unusable, record::Time},
+    keyring::{ChangeContext, IdempotencyTicket, KeyRingHandle, Snapshot, Unusable, record::Time},
     store::{Database, Found, IdempotencyRecord, StoreError, StoresTurn},
 };
 
@@ -140,7 +140,7 @@ pub struct Wanted<'a> {
     pub still_may: Option<&'a StillMayAt>,
     /// Versions of keys that the values were opened with, as another system had kept them.
     pub opened_with: &'a [(KeyName, Kid)],
-    /// The lease under which a token was refreshed: nothing is written once another one was given.
+    /// The lease under which tokens end: nothing is changed once another one was given.
     pub lease: Option<&'a Lease>,
 }
 
@@ -369,6 +369,16 @@ impl StoresHandle {
         Ok(self.change(wanted, vec![(0, change)]).await?.remove(&0))
     }
 
+    /// What came of the change that was made under an `Idempotency-Key`, if it was made.
+    ///
+    /// # Errors
+    /// The key was used for another request, or the database failed.
+    pub async fn outcome(&self, ticket: &IdempotencyTicket) -> Result<Option<Outcome>, StoresFailure> {
+        let kept = self.ring.kept_answer(&ticket.scope, &ticket.key, self.clock.now()).await?;
+        let Some(kept) = kept else { return Ok(None) };
+        Ok(kept_outcomes(&kept, ticket)?.remove(&0))
+    }
+
     /// Makes changes, in one transaction with their record and the outcome for a retry. What one place refuses does not keep the others
     /// from theirs. Each has a number of the caller's; on a retry the outcomes are those of the first time, so that one may be missing.
     ///
@@ -423,10 +433,7 @@ impl StoresHandle {
         if let Some(ticket) = &asked.context.idempotency {
             let kept = turn.find_idempotent(&keychain, (&ticket.scope, &ticket.key), now).await?;
             if let Some(kept) = kept {
-                let outcomes = serde_json::from_slice(kept.response.expose()).ok();
-                let is_same = kept.request_hash == ticket.request_hash;
-                let mismatch = Stop::Failed(StoresFailure::IdempotencyMismatch);
-                return outcomes.filter(|_| is_same).ok_or(mismatch);
+                return kept_outcomes(&kept, ticket).map_err(Stop::Failed);
             }
         }
         let key = snapshot.ring().key(&KeyName::stores());
@@ -640,6 +647,15 @@ async fn carry_out(
         }
         return Ok(Ok(done));
     }
+}
+
+fn kept_outcomes(
+    kept: &IdempotencyRecord,
+    ticket: &IdempotencyTicket,
+) -> Result<BTreeMap<usize, Outcome>, StoresFailure> {
+    let outcomes = serde_json::from_slice(kept.response.expose()).ok();
+    let is_same = kept.request_hash == ticket.request_hash;
+    outcomes.filter(|_| is_same).ok_or(StoresFailure::IdempotencyMismatch)
 }
 
 fn remembered(

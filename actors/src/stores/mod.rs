@@ -19,7 +19,7 @@ pub use handle::{
     AskAt, Change, Done, Listed, Opened, Outcome, StillMayAt, StoresFailure, StoresHandle, Wanted, Write,
 };
 pub use item::{About, Item, Place, Revision, Store};
-pub use lease::{Lease, Standing};
+pub use lease::{Lease, Purpose, Standing};
 pub use migration::{Migration, Pace, Progress};
 pub use tokens::{AuthTokens, Claim};
 pub use values::{SEALED_MAX, TokenPair, VALUE_MAX, text_of_bytes, text_to_bytes};

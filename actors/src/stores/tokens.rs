@@ -1,17 +1,22 @@
 //! Tokens of third parties, for whoever keeps them fresh.
 
 use chrono::DateTime;
+use claviger_crypto::digest;
+use uuid::{Builder, Uuid};
+use zeroize::Zeroizing;
 
 use super::{
     About, Change, Condition, Opened, Place, Refusal, Revision, StoresFailure, StoresHandle, Tags, TokenPair,
     Wanted, Write,
-    lease::{Lease, LeaseRow, Standing},
+    lease::{Lease, LeaseRow, Purpose, Standing},
 };
 use crate::{
-    keyring::{ChangeContext, record::Time},
+    keyring::{ChangeContext, internal, record::Time},
     store::Database,
 };
-use uuid::Uuid;
+
+/// Sets the hash of a code apart from those of requests.
+const CODE: &[u8] = b"code of a provider v1";
 
 /// Tokens of a user with a provider. No `Debug`: they are secrets.
 #[derive(Clone)]
@@ -59,20 +64,41 @@ pub enum Claim {
 }
 
 impl StoresHandle {
-    /// Takes the lease to refresh tokens, if it is to be had. Nothing is locked by that.
+    /// Takes the lease on tokens, if it is to be had. Nothing is locked by that.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn claim(&self, tokens: &Revision) -> Result<Claim, StoresFailure> {
-        let (token, node, now) = (tokens.id, self.node.clone(), self.clock.now());
+    pub async fn claim(&self, tokens: &Revision, purpose: Purpose) -> Result<Claim, StoresFailure> {
+        self.take(tokens.id, purpose).await
+    }
+
+    /// Takes the lease to exchange a code for tokens at a place, so that no two do at once. The database knows the code by a keyed hash.
+    ///
+    /// # Errors
+    /// The database failed, or the key of the hash can't be used.
+    pub async fn claim_code(&self, place: &Place, code: &str) -> Result<Claim, StoresFailure> {
+        let mut bytes = Zeroizing::new(CODE.to_vec());
+        for part in [place.owner().as_str(), place.name(), code] {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        let hash = internal::request_hash(&self.ring.snapshot(), &digest::sha256(&bytes));
+        let half = hash.and_then(|hash| hash.first_chunk::<16>().copied());
+        let half = half.ok_or(StoresFailure::Behind)?;
+        self.take(Builder::from_custom_bytes(half).into_uuid(), Purpose::Ask).await
+    }
+
+    async fn take(&self, token: Uuid, purpose: Purpose) -> Result<Claim, StoresFailure> {
+        let (node, now) = (self.node.clone(), self.clock.now());
         let question = |database: Database| async move {
             let (before, now) = database.lease(token, now).await?;
-            let after = match LeaseRow::taken(before.as_ref(), now) {
+            let after = match LeaseRow::taken(before.as_ref(), now, purpose) {
                 Ok(after) => after,
                 Err(standing) => return Ok(Claim::Not(standing)),
             };
             let is_ours = database.put_lease((token, &node), before.as_ref(), &after).await?;
-            let lease = Lease { token, fence: after.fence };
+            let is_inherited = before.is_some_and(|before| before.is_open());
+            let lease = Lease { token, fence: after.fence, is_inherited };
             Ok(if is_ours { Claim::Taken(lease) } else { Claim::Not(Standing::Held) })
         };
         self.ask(question).await
@@ -99,24 +125,40 @@ impl StoresHandle {
         self.ask(|database: Database| async move { database.end_lease(&lease).await }).await
     }
 
+    /// Goes on with a lease, if nobody else has had it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn renew(&self, lease: Lease) -> Result<(), StoresFailure> {
+        self.set_lease(lease, LeaseRow::renewed).await
+    }
+
     /// Ends a lease under which a provider has failed, so that others don't try again too soon.
     ///
     /// # Errors
     /// The database failed; it ends by itself.
     pub async fn give_up(&self, lease: Lease) -> Result<(), StoresFailure> {
+        self.set_lease(lease, LeaseRow::failed).await
+    }
+
+    async fn set_lease(
+        &self,
+        lease: Lease,
+        after: impl Fn(&LeaseRow, i64) -> LeaseRow + Send + 'static,
+    ) -> Result<(), StoresFailure> {
         let (node, now) = (self.node.clone(), self.clock.now());
         let question = |database: Database| async move {
             let (row, now) = database.lease(lease.token, now).await?;
             // Somebody else has had it, or has written the tokens meanwhile.
             let Some(row) = row.filter(|row| row.fence == lease.fence) else { return Ok(()) };
-            database.put_lease((lease.token, &node), Some(&row), &row.failed(now)).await?;
+            database.put_lease((lease.token, &node), Some(&row), &after(&row, now)).await?;
             Ok(())
         };
         self.ask(question).await
     }
 
-    /// Puts new tokens in the place of those that were in a state, under the last lease; the state afterwards, or `None` when somebody else
-    /// has written them or has had a lease since.
+    /// Puts new tokens in the place of those that were in a state; the state afterwards, or `None` when somebody else has written them since.
+    /// Whoever has a lease on them has none any more.
     ///
     /// # Errors
     /// See [`StoresFailure`].
@@ -124,11 +166,11 @@ impl StoresHandle {
         &self,
         context: &ChangeContext,
         place: &Place,
-        (before, lease): (&Revision, &Lease),
+        before: &Revision,
         tokens: &AuthTokens,
     ) -> Result<Option<Revision>, StoresFailure> {
         let write = Write::Put(tokens.pair.to_bytes(), tokens.about());
-        self.on_state(context, ("auth_token.refresh", before, Some(lease)), place, write).await
+        self.on_state(context, ("auth_token.refresh", before, None), place, write).await
     }
 
     /// Deletes tokens that are in a state, by an operation, under the last lease if there is one; `false` when they are not any more.

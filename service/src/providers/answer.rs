@@ -3,7 +3,13 @@
 //! JSON or a form, whatever they say of its type. Only one answer ends tokens: the grant is refused, with a status that goes with it. All
 //! else that is not as it should be is a fault of the provider and passes.
 
+use std::fmt;
+
 use claviger_crypto::json;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -13,6 +19,15 @@ use claviger_actors::stores::VALUE_MAX;
 const DEPTH: usize = 16;
 /// Most fields of a form.
 const FIELDS_MAX: usize = 64;
+/// Members that mean something here.
+const READ: [&str; 6] = [
+    "error",
+    "access_token",
+    "refresh_token",
+    "expires_in",
+    "refresh_expires_in",
+    "refresh_token_expires_in",
+];
 /// No token lives longer than ten years: who says so does not know what they say.
 const LIFETIME_MAX: u32 = 315_360_000;
 
@@ -104,7 +119,7 @@ pub(crate) fn introspected(status: u16, body: &[u8]) -> Result<(bool, Map<String
 }
 
 fn fault(status: u16, members: Option<&Map<String, Value>>) -> Option<Fault> {
-    let code = members.and_then(|members| members.get("error"));
+    let code = members.and_then(|members| members.get("error")).filter(|code| !is_none(code));
     match (status, code.and_then(Value::as_str)) {
         // Some say so under 200; none under 500 knows what it says.
         (200 | 400..=499, Some("invalid_grant" | "bad_refresh_token" | "bad_verification_code")) => {
@@ -116,10 +131,53 @@ fn fault(status: u16, members: Option<&Map<String, Value>>) -> Option<Fault> {
         ) => Some(Fault::Client),
         (429, _) => Some(Fault::Status(429)),
         (200 | 400..=499, Some(_)) => Some(Fault::Request),
-        (200, None) if code.is_some() => Some(Fault::Malformed),
-        (200, None) => None,
+        (200..=299, None) if code.is_some() => Some(Fault::Malformed),
+        // The tokens beside it may be the only ones that are good by now.
+        (200..=299, None) => None,
         (401, None) => Some(Fault::Client),
         (status, _) => Some(Fault::Status(status)),
+    }
+}
+
+/// How some say that there is no error.
+fn is_none(code: &Value) -> bool {
+    match code {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Bool(true) | Value::Number(_) | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// Puts a member there; `false` when it is there already and means something, but not this. Another one may well come twice.
+fn put(members: &mut Map<String, Value>, name: String, value: Value) -> bool {
+    let is_clear = members.get(&name).is_none_or(|before| *before == value || !READ.contains(&name.as_str()));
+    members.insert(name, value);
+    is_clear
+}
+
+/// Members of an object.
+struct Members(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self(Map::new()))
+    }
+}
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut given: A) -> Result<Self, A::Error> {
+        while let Some((name, value)) = given.next_entry()? {
+            if !put(&mut self.0, name, value) {
+                return Err(A::Error::custom("a member says two things"));
+            }
+        }
+        Ok(self)
     }
 }
 
@@ -128,7 +186,8 @@ fn members(content_type: Option<&str>, body: &[u8]) -> Option<Map<String, Value>
     let kind =
         content_type.and_then(|kind| kind.split(';').next()).map(|kind| kind.trim().to_ascii_lowercase());
     if body.trim_ascii_start().starts_with(b"{") {
-        return json::parse_object(body, DEPTH).ok();
+        let members = json::depth_within(body, DEPTH).then(|| serde_json::from_slice::<Members>(body).ok());
+        return members.flatten().map(|members| members.0);
     }
     match kind.as_deref() {
         Some("application/x-www-form-urlencoded" | "text/plain") | None => form(body),
@@ -136,14 +195,14 @@ fn members(content_type: Option<&str>, body: &[u8]) -> Option<Map<String, Value>
     }
 }
 
-/// Fields of a form, none twice.
+/// Fields of a form.
 fn form(body: &[u8]) -> Option<Map<String, Value>> {
     let text = std::str::from_utf8(body).ok()?.trim();
     let mut fields = Map::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=')?;
         let (name, value) = (decoded(name)?, decoded(value)?);
-        if fields.len() >= FIELDS_MAX || fields.insert(name, Value::String(value)).is_some() {
+        if fields.len() >= FIELDS_MAX || !put(&mut fields, name, Value::String(value)) {
             return None;
         }
     }
@@ -214,8 +273,18 @@ mod tests {
             (None, r#"{"access_token":"a","refresh_token":"r","expires_in":60}"#),
             (FORM, "access_token=a&refresh_token=r&expires_in=60&scope="),
             (Some("text/plain"), "access_token=%61&refresh_token=r&expires_in=60\n"),
+            // Whoever has given them keeps no others.
+            (JSON, r#"{"error":null,"access_token":"a","refresh_token":"r","expires_in":60}"#),
+            (JSON, r#"{"error":"","access_token":"a","refresh_token":"r","expires_in":60}"#),
+            (JSON, r#"{"error":false,"access_token":"a","refresh_token":"r","expires_in":60}"#),
+            (JSON, r#"{"scope":"x","access_token":"a","refresh_token":"r","expires_in":60,"scope":["y"]}"#),
+            (JSON, r#"{"access_token":"a","refresh_token":"r","expires_in":60,"access_token":"a"}"#),
+            (JSON, r#"{"access_token":"a","refresh_token":"r","expires_in":60,"more":{"b":1,"b":2}}"#),
+            (FORM, "error=&scope=x&access_token=a&refresh_token=r&expires_in=60&scope=y"),
         ] {
-            assert_eq!(of(200, kind, body), both, "{body}");
+            for status in [200, 201, 203, 299] {
+                assert_eq!(of(status, kind, body), both, "{status} {body}");
+            }
         }
         let alone = |lasts| Ok(("a".to_owned(), None, lasts));
         for (body, lasts) in [
@@ -253,6 +322,23 @@ mod tests {
             (500, JSON, error("invalid_grant"), Fault::Status(500)),
             (503, JSON, error("invalid_grant"), Fault::Status(503)),
             (201, JSON, error("invalid_grant"), Fault::Status(201)),
+            (201, JSON, r#"{"error":"x","access_token":"a"}"#.to_owned(), Fault::Status(201)),
+            (204, None, String::new(), Fault::Malformed),
+            (302, JSON, r#"{"access_token":"a"}"#.to_owned(), Fault::Status(302)),
+            (400, JSON, r#"{"error":null,"access_token":"a"}"#.to_owned(), Fault::Status(400)),
+            (
+                200,
+                JSON,
+                r#"{"error":"invalid_grant","access_token":"a","error":null}"#.to_owned(),
+                Fault::Malformed,
+            ),
+            (
+                200,
+                JSON,
+                r#"{"refresh_token":"a","access_token":"a","refresh_token":"b"}"#.to_owned(),
+                Fault::Malformed,
+            ),
+            (200, JSON, r#"{"access_token":"a"} {}"#.to_owned(), Fault::Malformed),
             (302, JSON, error("invalid_grant"), Fault::Status(302)),
             (400, HTML, "<html>invalid_grant</html>".to_owned(), Fault::Status(400)),
             (400, JSON, r#"{"error":["invalid_grant"]}"#.to_owned(), Fault::Status(400)),

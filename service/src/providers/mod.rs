@@ -7,6 +7,7 @@ mod call;
 mod due;
 mod exchange;
 mod figures;
+mod keep;
 mod logout;
 mod refresh;
 mod verify;
@@ -47,6 +48,8 @@ use crate::outgoing::{Outgoing, OutgoingUrl};
 
 /// How long a node that stops waits for providers that it has asked.
 const FINISH: Duration = Duration::from_secs(20);
+/// How long it waits for what they have given to be written.
+const FINISH_WRITING: Duration = Duration::from_secs(60);
 /// Changes on their way to the log.
 const ENTRIES_MAX: usize = 1_024;
 const FINISH_LOOK: Duration = Duration::from_millis(50);
@@ -62,6 +65,8 @@ pub struct Providers {
     flights: Flights,
     /// Other work that outlives the request that has begun it.
     errands: AtomicUsize,
+    /// What was given, and is not written yet.
+    keeping: AtomicUsize,
 }
 
 /// What is put on record beside the record of the transaction, as of any change: the log that is chained, and what it needs.
@@ -102,9 +107,11 @@ impl ConfiguredProviders {
     /// From now on they may be asked, from this runtime.
     #[must_use]
     pub fn start(self, stores: StoresHandle, clock: Arc<dyn Clock>, book: Book) -> Arc<Providers> {
-        let (flights, errands, home) = (Flights::default(), AtomicUsize::new(0), Handle::current());
+        let (flights, home) = (Flights::default(), Handle::current());
+        let (errands, keeping) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (entries, mut waiting) = mpsc::channel(ENTRIES_MAX);
-        let providers = Providers { all: self.0, stores, clock, book, entries, home, flights, errands };
+        let providers =
+            Providers { all: self.0, stores, clock, book, entries, home, flights, errands, keeping };
         for provider in providers.all.values() {
             if let Some(keys) = &provider.keys {
                 keys.keep(&providers.home);
@@ -224,13 +231,42 @@ impl Providers {
         running.await.ok()
     }
 
-    /// Waits for what is under way, for so long as a lease lasts.
+    /// Waits for what is under way, for so long as a lease lasts, and longer for what was given: if it is not written it is lost.
     pub async fn finish(&self) {
         let began = uptime();
-        while self.flights.count() + self.errands.load(Ordering::Relaxed) > 0
-            && uptime().saturating_sub(began) < FINISH
-        {
+        let waits = || {
+            let under_way = self.flights.count() + self.errands.load(Ordering::Relaxed);
+            waits(uptime().saturating_sub(began), under_way, self.keeping.load(Ordering::Relaxed))
+        };
+        while waits() {
             tokio::time::sleep(FINISH_LOOK).await;
+        }
+    }
+}
+
+/// Whether a node that stops goes on waiting.
+const fn waits(waited: Duration, under_way: usize, keeping: usize) -> bool {
+    (under_way > 0 && waited.as_secs() < FINISH.as_secs())
+        || (keeping > 0 && waited.as_secs() < FINISH_WRITING.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_stops_waits_longest_for_what_was_given() {
+        for (waited, under_way, keeping, expected) in [
+            (0, 0, 0, false),
+            (0, 1, 0, true),
+            (19, 1, 0, true),
+            (20, 1, 0, false),
+            (20, 1, 1, true),
+            (59, 1, 1, true),
+            (60, 1, 1, false),
+        ] {
+            let waits = waits(Duration::from_secs(waited), under_way, keeping);
+            assert_eq!(waits, expected, "{waited} {under_way} {keeping}");
         }
     }
 }

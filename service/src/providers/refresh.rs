@@ -1,8 +1,8 @@
 //! Tokens that are refreshed when somebody reads them: once in the whole cluster, and without a lock.
 //!
 //! A read that finds nothing due ends there. Otherwise one task of the node, which outlives the request that has begun it, takes the lease of
-//! the tokens, looks at them again, asks the provider, and writes what it gives on condition that nobody else has written or had a lease
-//! since. Whoever reads meanwhile waits for the task, and a task waits for the lease of another node.
+//! the tokens, looks at them again, asks the provider, and writes what it gives on condition that nobody else has written since; what the
+//! provider refuses, or what is of no use any more, it deletes on condition that nobody else has had a lease either. Whoever reads meanwhile waits for the task, and a task waits for the lease of another node.
 
 use std::{
     collections::HashMap,
@@ -13,15 +13,16 @@ use std::{
 use claviger_actors::{
     clock::uptime,
     keyring::ChangeContext,
-    stores::{AuthTokens, Claim, Lease, Opened, Place, Revision, Standing, StoresFailure},
+    stores::{AuthTokens, Claim, Lease, Opened, Place, Purpose, Revision, Standing, StoresFailure},
 };
 use tokio::sync::watch;
 
 use super::{
-    Providers,
+    CallError, Providers,
     answer::Granted,
     call::Provider,
     due::{self, Due},
+    keep::{GRACE, Keeping, discard, is_stored},
 };
 
 /// How long somebody waits for a refresh that others do, or for one with tokens that still are of use.
@@ -30,10 +31,6 @@ const WAIT: Duration = Duration::from_secs(5);
 const OWN_WAIT: Duration = Duration::from_secs(18);
 /// How often the lease of another node is looked at.
 const LOOK: Duration = Duration::from_millis(150);
-/// For how long new tokens are tried to be written when the database is away: the provider has no others.
-const WRITE: Duration = Duration::from_secs(60);
-/// Pause between two tries.
-const WRITE_PAUSE: Duration = Duration::from_millis(250);
 /// Refreshes of one node at a time.
 const FLIGHTS_MAX: usize = 512;
 /// How often a reader looks anew because the tokens are others by now.
@@ -66,7 +63,7 @@ pub enum RefreshFailure {
 enum Landed {
     /// The tokens are others, or gone.
     Changed,
-    /// They were deleted, since the provider refuses them.
+    /// They were deleted, since the provider refuses them or their time is over.
     Ended,
     /// The provider has failed, a moment ago or now.
     Failed,
@@ -127,14 +124,8 @@ impl Providers {
             let tokens = AuthTokens::of(&opened)?;
             let usable = match due::judge(&tokens, self.now()) {
                 Due::Not | Due::Last => return Ok(opened),
-                Due::Dead => {
-                    let ending = ("auth_token.end", &opened.revision, None);
-                    if self.stores.delete_auth_tokens(&unbound(asker), place, ending).await? {
-                        self.record("auth_token.end", (asker, place), uptime());
-                        return Err(RefreshFailure::Reauthenticate);
-                    }
-                    continue;
-                }
+                // Somebody may have been given others for them, and be about to write those.
+                Due::Dead => false,
                 Due::Refresh { usable } => usable,
             };
             let landed = self.landed(provider, asker, (place, usable)).await;
@@ -211,15 +202,27 @@ async fn fly(flight: Flight, provider: Arc<Provider>, asker: ChangeContext) {
     flight.land(landed);
 }
 
-/// The tokens at a place if they still are due, with their state.
-async fn due(providers: &Providers, place: &Place) -> Result<Option<(AuthTokens, Revision)>, StoresFailure> {
-    let Some(opened) = providers.stores.read(place).await? else { return Ok(None) };
-    let tokens = AuthTokens::of(&opened)?;
-    let is_due = matches!(due::judge(&tokens, providers.now()), Due::Refresh { .. });
-    Ok(is_due.then_some((tokens, opened.revision)))
+/// What is to be done with the tokens at a place.
+enum Seen {
+    /// Nothing, or there are none.
+    Nothing,
+    /// They are to be refreshed.
+    Due(AuthTokens, Revision),
+    /// They are to be deleted.
+    Dead(Revision),
 }
 
-/// Refreshes tokens, or waits until another node has.
+async fn look(providers: &Providers, place: &Place) -> Result<Seen, StoresFailure> {
+    let Some(opened) = providers.stores.read(place).await? else { return Ok(Seen::Nothing) };
+    let tokens = AuthTokens::of(&opened)?;
+    Ok(match due::judge(&tokens, providers.now()) {
+        Due::Not | Due::Last => Seen::Nothing,
+        Due::Refresh { .. } => Seen::Due(tokens, opened.revision),
+        Due::Dead => Seen::Dead(opened.revision),
+    })
+}
+
+/// Refreshes tokens, or ends them, or waits until another node has.
 async fn refresh(
     providers: &Providers,
     provider: &Provider,
@@ -228,18 +231,23 @@ async fn refresh(
 ) -> Result<Landed, StoresFailure> {
     let stores = &providers.stores;
     let began = uptime();
+    let is_late = || uptime().saturating_sub(began) > WAIT;
     let mut seen = None;
     loop {
-        let Some((_, revision)) = due(providers, place).await? else { return Ok(Landed::Changed) };
-        let standing = match stores.claim(&revision).await? {
+        let (revision, purpose) = match look(providers, place).await? {
+            Seen::Nothing => return Ok(Landed::Changed),
+            Seen::Due(_, revision) => (revision, Purpose::Ask),
+            Seen::Dead(revision) => (revision, Purpose::End),
+        };
+        let standing = match stores.claim(&revision, purpose).await? {
             Claim::Taken(lease) => {
-                // Somebody may have been faster, between the look and the lease.
-                let Some((tokens, revision)) = due(providers, place).await? else {
-                    stores.release(lease).await?;
-                    return Ok(Landed::Changed);
-                };
-                let ours = Ours { provider, asker, place, tokens: &tokens, revision, lease, began };
-                return Ok(ours.ask(providers).await);
+                let ours = Ours { provider, asker, place, revision, lease, began };
+                match ours.carry_out(providers).await {
+                    Some(landed) => return Ok(landed),
+                    // They are others by now.
+                    None if is_late() => return Ok(Landed::Elsewhere),
+                    None => continue,
+                }
             }
             Claim::Not(standing) => standing,
         };
@@ -256,57 +264,97 @@ async fn refresh(
             if standing != Standing::Held {
                 break;
             }
-            if uptime().saturating_sub(began) > WAIT {
+            if is_late() {
                 return Ok(Landed::Elsewhere);
             }
             tokio::time::sleep(LOOK).await;
         }
-        if uptime().saturating_sub(began) > WAIT {
+        if is_late() {
             return Ok(Landed::Elsewhere);
         }
     }
 }
 
-/// Tokens that are ours to refresh.
+/// Tokens that are ours to refresh, or to end.
 struct Ours<'a> {
     provider: &'a Provider,
     asker: &'a ChangeContext,
     place: &'a Place,
-    tokens: &'a AuthTokens,
     revision: Revision,
     lease: Lease,
     began: Duration,
 }
 
 impl Ours<'_> {
+    /// Looks again, since somebody may have been faster between the look and the lease, and does what there is to do; `None` when the lease is not
+    /// that of the tokens which are there.
+    async fn carry_out(mut self, providers: &Providers) -> Option<Landed> {
+        if self.lease.is_inherited() {
+            tokio::time::sleep(GRACE).await;
+        }
+        let (tokens, revision) = match look(providers, self.place).await {
+            Ok(Seen::Nothing) => return Some(self.release(providers, Landed::Changed).await),
+            Ok(Seen::Due(tokens, revision)) => (Some(tokens), revision),
+            Ok(Seen::Dead(revision)) => (None, revision),
+            Err(error) => {
+                tracing::warn!(provider = self.place.name(), %error, "tokens could not be refreshed");
+                return Some(self.release(providers, Landed::Failed).await);
+            }
+        };
+        // They were deleted and written anew: those have another lease, which somebody else may hold.
+        if revision.id != self.revision.id {
+            self.release(providers, Landed::Changed).await;
+            return None;
+        }
+        self.revision = revision;
+        Some(match tokens {
+            Some(tokens) => self.ask(providers, &tokens).await,
+            None => self.end(providers).await,
+        })
+    }
+
     /// Asks the provider, and does as it says. No lock is held, and no transaction is open, while it thinks.
-    async fn ask(&self, providers: &Providers) -> Landed {
-        let Some(refresh_token) = &self.tokens.pair.refresh_token else { return Landed::Failed };
+    async fn ask(&self, providers: &Providers, tokens: &AuthTokens) -> Landed {
+        let Some(refresh_token) = &tokens.pair.refresh_token else {
+            return self.release(providers, Landed::Failed).await;
+        };
         // What it gives lives from before it was asked, at the latest.
         let now = providers.clock.now();
         match self.provider.refresh(refresh_token).await {
             Ok(granted) => {
-                let tokens = due::renewed(Some(self.tokens), &granted, now);
-                self.keep(providers, &tokens, &granted).await
+                let renewed = due::renewed(Some(tokens), &granted, now);
+                self.keep(providers, &renewed, &granted).await
             }
-            Err(error) if error.is_refusal() => {
-                let ending = ("auth_token.end", &self.revision, Some(&self.lease));
-                match providers.stores.delete_auth_tokens(self.asker, self.place, ending).await {
-                    Ok(true) => {
-                        self.record(providers, "auth_token.end");
-                        Landed::Ended
-                    }
-                    // Somebody has written others meanwhile.
-                    Ok(false) => Landed::Changed,
-                    Err(error) => self.give_up(providers, &error).await,
-                }
+            Err(error) if error.is_refusal() => self.end(providers).await,
+            // It was not asked at all: that says nothing of these tokens, and another node may have room.
+            Err(CallError::Busy) => self.release(providers, Landed::Failed).await,
+            Err(error) => self.give_up(providers, &error).await,
+        }
+    }
+
+    /// Deletes the tokens.
+    async fn end(&self, providers: &Providers) -> Landed {
+        let ending = ("auth_token.end", &self.revision, Some(&self.lease));
+        match providers.stores.delete_auth_tokens(self.asker, self.place, ending).await {
+            Ok(true) => {
+                self.record(providers, "auth_token.end");
+                Landed::Ended
             }
+            // Somebody has written others meanwhile, or is at it.
+            Ok(false) => self.release(providers, Landed::Changed).await,
             Err(error) => self.give_up(providers, &error).await,
         }
     }
 
     fn record(&self, providers: &Providers, operation: &'static str) {
         providers.record(operation, (self.asker, self.place), self.began);
+    }
+
+    async fn release(&self, providers: &Providers, landed: Landed) -> Landed {
+        if let Err(error) = providers.stores.release(self.lease).await {
+            tracing::warn!(%error, "the lease of a refresh ends by itself");
+        }
+        landed
     }
 
     async fn give_up(&self, providers: &Providers, error: &(dyn std::error::Error + Send + Sync)) -> Landed {
@@ -317,25 +365,22 @@ impl Ours<'_> {
         Landed::Failed
     }
 
-    /// Writes what was given, and tries for a while: with a provider that changes its refresh tokens it is the only one by now.
+    /// Writes what was given, whoever has had a lease since: it was given for the tokens that are there.
     async fn keep(&self, providers: &Providers, tokens: &AuthTokens, granted: &Granted) -> Landed {
-        let began = uptime();
+        let mut keeping = Keeping::new(providers, self.provider, self.lease);
         loop {
-            let state = (&self.revision, &self.lease);
-            match providers.stores.replace_auth_tokens(self.asker, self.place, state, tokens).await {
+            match providers.stores.replace_auth_tokens(self.asker, self.place, &self.revision, tokens).await {
                 Ok(Some(_)) => {
                     self.record(providers, "auth_token.refresh");
                     return Landed::Changed;
                 }
                 Ok(None) => return self.overtaken(providers, granted).await,
-                Err(error) if uptime().saturating_sub(began) > WRITE => {
-                    self.provider.counters.lose();
-                    tracing::error!(provider = self.place.name(), %error, "new tokens could not be stored; their user may have to log in anew");
-                    return Landed::Failed;
-                }
                 Err(error) => {
-                    tracing::warn!(provider = self.place.name(), %error, "new tokens could not be stored yet");
-                    tokio::time::sleep(WRITE_PAUSE).await;
+                    if let Err(error) = keeping.again(error).await {
+                        self.provider.counters.lose();
+                        tracing::error!(provider = self.place.name(), %error, "new tokens could not be stored; their user may have to log in anew");
+                        return Landed::Failed;
+                    }
                 }
             }
         }
@@ -343,25 +388,15 @@ impl Ours<'_> {
 
     /// Others stand in the place of those that were refreshed, or nothing does: then nobody wants these.
     async fn overtaken(&self, providers: &Providers, granted: &Granted) -> Landed {
-        let there = providers.stores.read(self.place).await;
-        let is_ours = |opened: &Opened| {
-            let pair = opened.tokens();
-            pair.is_ok_and(|pair| pair.access_token == granted.access_token)
-        };
-        match there {
+        match providers.stores.read(self.place).await {
             // The database had not said that it was written.
-            Ok(Some(opened)) if is_ours(&opened) => {}
+            Ok(Some(opened)) if is_stored(granted, &opened) => self.record(providers, "auth_token.refresh"),
+            // Not revoked: those which are there may be of the same grant, and would end with them (RFC 7009 §2.1).
             Ok(Some(_)) | Err(_) => {
                 self.provider.counters.lose();
                 tracing::warn!(provider = self.place.name(), "new tokens came too late, and are not stored");
             }
-            Ok(None) => {
-                if let Some(token) = &granted.refresh_token
-                    && let Err(error) = self.provider.revoke(token, "refresh_token").await
-                {
-                    tracing::warn!(provider = self.place.name(), %error, "tokens of a user who is gone could not be revoked");
-                }
-            }
+            Ok(None) => discard(self.provider, granted).await,
         }
         Landed::Changed
     }

@@ -1,4 +1,4 @@
-//! Leases of those who refresh tokens. Each call is a statement of its own: nobody holds a lock while a provider is asked.
+//! Leases of those who ask providers for tokens. Each call is a statement of its own: nobody holds a lock while a provider is asked.
 
 use claviger_entity::tables::refresh_lease::{Column, Entity, Model};
 use sea_orm::{
@@ -14,6 +14,9 @@ use crate::{
     store::{Database, StoreError, nodes::SERVER_CLOCK},
     stores::lease::{Lease, LeaseRow},
 };
+
+/// How long a lease that nobody has ended is kept, in milliseconds. Its number need not be: numbers go by time.
+const KEPT_MS: i64 = 86_400_000;
 
 impl Database {
     /// The row of a lease, if there is one, and the present by the clock that leases go by.
@@ -81,6 +84,21 @@ impl Database {
     /// The database failed.
     pub(crate) async fn end_lease(&self, lease: &Lease) -> Result<(), StoreError> {
         ending(lease).exec(&self.connection).await?;
+        Ok(())
+    }
+}
+
+impl Database {
+    /// Removes leases that nobody has ended in a day: of codes whose node has died.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(crate) async fn forget_leases(&self, now: Time) -> Result<(), StoreError> {
+        Entity::delete_many()
+            .filter(Column::HeldUntil.gt(0))
+            .filter(Column::HeldUntil.lt(now.timestamp_millis().saturating_sub(KEPT_MS)))
+            .exec(&self.connection)
+            .await?;
         Ok(())
     }
 }

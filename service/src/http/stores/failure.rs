@@ -73,6 +73,9 @@ impl From<ExchangeFailure> for Problem {
         match failure {
             ExchangeFailure::Unknown => Self::new(Code::UnsupportedOperation, detail),
             ExchangeFailure::Provider(error) => error.into(),
+            ExchangeFailure::InProgress => Self::new(Code::RefreshInProgress, detail),
+            ExchangeFailure::Gone => Self::new(Code::ReauthRequired, detail),
+            ExchangeFailure::Changed => Self::new(Code::PreconditionFailed, detail),
             ExchangeFailure::NotPermitted => Self::new(Code::Forbidden, detail),
             ExchangeFailure::Lost => Self::new(Code::Internal, detail),
             ExchangeFailure::Stores(failure) => failure.into(),

@@ -74,7 +74,8 @@ impl ExchangeRequest {
 /// Fetches the tokens of a user from a provider for an authorization code (RFC 6749 §4.1.3), and stores them in the place of what is there.
 ///
 /// # Errors
-/// `reauth_required` when the provider refuses the code; `provider_unavailable`; `unsupported_operation` when the provider is not configured.
+/// `reauth_required` when the provider refuses the code; `refresh_in_progress` when another request presents it; `precondition_failed` when a retry
+/// finds tokens that were changed since; `provider_unavailable`; `unsupported_operation` when the provider is not configured.
 #[utoipa::path(post, path = "/v1/auth-tokens/{user}/{provider}/exchange", tag = "stores", params(("user" = Owner, Path), ("provider" = ProviderName, Path)), request_body = ExchangeRequest, responses(
     (status = 200, description = "The tokens; there were some before", body = AuthTokenView,
         headers(("ETag" = String, description = "For If-Match"))),
@@ -89,7 +90,7 @@ pub async fn exchange(
 ) -> Result<HttpResponse, Problem> {
     let place = at(&request, EXCHANGE)?;
     let grant = given.grant()?;
-    let asker = caller.context_of_part();
+    let asker = caller.context();
     let (done, tokens) = state.providers.exchange(asker, place.clone(), grant).await?;
     note_place(&request, &state, &place);
     let revision = done.revision.ok_or_else(|| Problem::new(Code::NotFound, "there are no such tokens"))?;

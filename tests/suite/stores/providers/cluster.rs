@@ -129,41 +129,57 @@ fn a_node_that_is_killed_in_the_middle_of_a_refresh_leaves_a_clean_503() {
     scene.cluster.client(2).get(PATH).refused(404, "not_found");
 }
 
-/// Whoever was late, and has lost their lease to another one, writes nothing: neither over what that one has stored nor before it has.
+/// Whoever was late, and has lost their lease to another one: of what was given for the same tokens the first is stored, and nothing that comes
+/// after it writes over it or deletes it.
 #[test]
-fn whoever_has_lost_their_lease_writes_nothing() {
+fn of_what_was_given_for_the_same_tokens_the_first_is_stored() {
     let scene = Scene::start(false);
-    let says = |text: &str, delay: u64| {
-        let given = json!({"access_token": text, "refresh_token": text, "expires_in": 3_600});
-        scene.issuer.reply(TOKEN, Reply::Json(given));
+    let says = |text: Option<&str>, delay: u64| {
+        let given =
+            text.map(|text| json!({"access_token": text, "refresh_token": text, "expires_in": 3_600}));
+        let refused = || Reply::Raw(400, "", br#"{"error":"invalid_grant"}"#.to_vec());
+        scene.issuer.reply(TOKEN, given.map_or_else(refused, Reply::Json));
         scene.issuer.delay(TOKEN, Duration::from_secs(delay));
     };
     let asked = |times: usize| {
         let done = || (scene.issuer.posted(TOKEN).len() == times).then_some(());
         process::until(Duration::from_secs(10), done).expect("a question to the provider");
     };
-    // The second answer comes after, then before the first one.
-    for (round, late, newer) in [(0, 5, 9), (2, 6, 1)] {
+    // The second answer comes after, then before the first one; then it is no.
+    for (round, late, (newer, after), kept) in
+        [(0, 5, (Some("newer"), 9), "late"), (2, 6, (Some("newer"), 1), "newer"), (4, 4, (None, 7), "late")]
+    {
         seed(&scene.cluster.client(0), PATH, -10);
         let version = scene.cluster.postgres.psql("SELECT version FROM auth_tokens");
-        says("late", late);
+        says(Some("late"), late);
         let clients = [scene.cluster.client(0), scene.cluster.client(1)];
         std::thread::scope(|scope| {
             let first = scope.spawn(|| clients[0].get(PATH));
             asked(round + 1);
             // As if it had slept for so long.
             let _none = scene.cluster.postgres.psql("UPDATE refresh_leases SET held_until = 0");
-            says("newer", newer);
+            says(newer, after);
             let second = scope.spawn(|| clients[1].get(PATH));
             asked(round + 2);
-            assert_eq!(second.join().unwrap().expect(200)["access_token"], "newer");
+            assert_eq!(second.join().unwrap().expect(200)["access_token"], kept);
             let first = first.join().unwrap();
-            assert!(first.status == 503 || first.json()["access_token"] == "newer", "{}", first.text);
+            assert!(first.status == 503 || first.json()["access_token"] == kept, "{}", first.text);
         });
         process::pause(Duration::from_secs(1));
         let read = scene.cluster.client(2).get(PATH).expect(200);
         let version = version.trim().parse::<u64>().unwrap();
-        assert_eq!((&read["access_token"], &read["version"]), (&json!("newer"), &json!(version + 1)));
+        assert_eq!((&read["access_token"], &read["version"]), (&json!(kept), &json!(version + 1)));
     }
-    assert_eq!(scene.issuer.posted(TOKEN).len(), 4);
+    // Whoever takes over a lease that nobody has ended gives the one before a moment.
+    seed(&scene.cluster.client(0), PATH, -10);
+    says(Some("late"), 1);
+    let clients = [scene.cluster.client(0), scene.cluster.client(1)];
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| clients[0].get(PATH));
+        asked(7);
+        let _none = scene.cluster.postgres.psql("UPDATE refresh_leases SET held_until = 1");
+        assert_eq!(clients[1].get(PATH).expect(200)["access_token"], "late");
+        assert_eq!(first.join().unwrap().expect(200)["access_token"], "late");
+    });
+    assert_eq!(scene.issuer.posted(TOKEN).len(), 7);
 }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod hostile;
+mod kept;
 mod life;
 mod peer;
 mod verify;
