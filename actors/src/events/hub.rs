@@ -38,6 +38,9 @@ const READ_AGAIN: Duration = Duration::from_millis(250);
 /// Longest time for one reading.
 const READ_MAX: Duration = Duration::from_secs(10);
 
+/// A place, and the history up to there.
+type Reached = (Place, Option<Tag>);
+
 /// What goes out to all subscribers.
 #[derive(Debug, Clone)]
 pub(super) enum Told {
@@ -134,7 +137,7 @@ impl Shared {
     }
 
     /// What was told since a place, if all of it is still at hand; and how far that leads.
-    pub(super) fn recent(&self, after: Place) -> Option<(Vec<Arc<Batch>>, (Place, Option<Tag>))> {
+    pub(super) fn recent(&self, after: Place) -> Option<(Vec<Arc<Batch>>, Reached)> {
         let state = self.state();
         if after < state.recent_from {
             return None;
