@@ -266,7 +266,7 @@ fn a_node_that_is_cut_off_sends_whoever_is_ahead_of_it_elsewhere() {
     // What it knows it tells.
     assert!(Listener::open(&cut_off, "", TOKEN, Some(since)).unwrap().is_ok());
     proxy.heal();
-    let listener = process::until(LONG, || Listener::open(&cut_off, "", TOKEN, Some(epoch))?.ok());
+    let listener = process::until(LONG, || Listener::open(&cut_off, "?topics=k", TOKEN, Some(epoch))?.ok());
     let listener = listener.expect("it knows again");
     let told = listener.event_after(|| drop(super::rotate(&other.client(), "k")));
     assert_eq!((told.event.as_str(), told.id), ("key.rotated", Some(epoch + 1)));
