@@ -1,9 +1,9 @@
 //! The stores: secrets of owners, tokens of third parties, offline tokens.
 //!
 //! [`core`] judges, [`StoresHandle`] reads and writes, [`Migration`] moves rows to the present version of the key, [`lease`] says who refreshes
-//! tokens of third parties. Everything is sealed
-//! under the key `stores`, bound to its place, in rows that carry a MAC. What is stored moves no epoch (docs/stores.md).
+//! tokens of third parties. Everything is sealed under the key `stores`, bound to its place, in rows that carry a MAC. What is stored moves no epoch (docs/stores.md).
 
+mod change;
 pub mod core;
 mod crypt;
 mod handle;
@@ -14,10 +14,9 @@ mod refused;
 mod tokens;
 mod values;
 
+pub use change::{AskAt, Change, Done, Outcome, StillMayAt, Wanted, Write};
 pub use core::{Condition, Refusal, Tags};
-pub use handle::{
-    AskAt, Change, Done, Listed, Opened, Outcome, StillMayAt, StoresFailure, StoresHandle, Wanted, Write,
-};
+pub use handle::{Listed, Opened, StoresFailure, StoresHandle};
 pub use item::{About, Item, Place, Revision, Store};
 pub use lease::{Lease, Purpose, Standing};
 pub use migration::{Migration, Pace, Progress};
