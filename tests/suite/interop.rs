@@ -8,33 +8,24 @@ use std::{
 
 use claviger_tests::{Node, node};
 
-use crate::python::{self, run};
+use crate::packages::{self, run};
 
 #[test]
 fn pyjwt_joserfc_and_cryptography_agree() {
     let folder = interop("python");
-    let python = python::with(&folder.join("requirements.txt"), "interop");
+    let python = packages::python(&folder.join("requirements.txt"), "interop");
     judge(Command::new(&python).arg(folder.join("interop.py")));
 }
 
 #[test]
 fn npm_jose_agrees() {
     let folder = interop("node");
-    let home = home("node");
-    std::fs::create_dir_all(&home).unwrap();
-    for file in ["package.json", "package-lock.json", "interop.mjs"] {
-        std::fs::copy(folder.join(file), home.join(file)).unwrap();
-    }
-    run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&home));
+    let home = packages::npm(&folder, "node", "interop.mjs");
     judge(Command::new("node").arg("interop.mjs").current_dir(&home));
 }
 
 fn interop(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("interop").join(name)
-}
-
-fn home(name: &str) -> PathBuf {
-    node::binary().parent().unwrap().join("interop").join(name)
 }
 
 fn judge(command: &mut Command) {

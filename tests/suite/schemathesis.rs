@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use claviger_tests::{Client, Node, node, volume};
 use serde_json::json;
 
-use crate::python;
+use crate::packages;
 
 /// Cases for one operation and phase, at full volume.
 const EXAMPLES: usize = 300;
@@ -22,7 +22,7 @@ const KEYS: [(&str, &str, &str); 5] = [
 #[test]
 fn schemathesis_finds_no_5xx_and_nothing_undocumented() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemathesis");
-    let python = python::with(&folder.join("requirements.txt"), "schemathesis");
+    let python = packages::python(&folder.join("requirements.txt"), "schemathesis");
     let node = Node::start();
     let own = populate(&node.client());
     let work = tempfile::tempdir().unwrap();

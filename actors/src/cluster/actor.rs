@@ -12,7 +12,7 @@ use std::{
 
 use actix::prelude::*;
 use claviger_crypto::random;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 use super::{core, figures::Tally};
 use crate::{
@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct ClusterLink {
     pub(super) shared: Arc<Shared>,
     /// Whoever waits for the next answer.
-    pub(super) waiting: Vec<oneshot::Sender<bool>>,
+    pub(super) waiting: Vec<Waiting>,
     pub(super) asking: bool,
 }
 
@@ -86,7 +86,13 @@ enum Standing {
 #[rtype(result = "()")]
 pub(super) struct Ask {
     /// Told whether it answered.
-    pub(super) answered: Option<oneshot::Sender<bool>>,
+    pub(super) answered: Option<Waiting>,
+}
+
+/// Whoever waits for an answer of the database.
+pub(super) struct Waiting {
+    pub(super) told: oneshot::Sender<bool>,
+    pub(super) _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Actor for ClusterLink {
@@ -136,7 +142,7 @@ impl ClusterLink {
             let is_current = matches!(answer, Ok(Standing::Current));
             for waiting in waiting {
                 // Whoever waited may have given up.
-                let _gone = waiting.send(is_current);
+                let _gone = waiting.told.send(is_current);
             }
             tokio::time::sleep(PAUSE).await;
             matches!(answer, Ok(Standing::Behind))

@@ -10,7 +10,7 @@ use actix::{Actor as _, Addr, Arbiter};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
-    actor::{Ask, ClusterLink, Shared},
+    actor::{Ask, ClusterLink, Shared, Waiting},
     core::{self, Acknowledged, Member},
     figures::Tally,
     hints::Hints,
@@ -109,8 +109,10 @@ impl ClusterHandle {
     /// Asks the database where the ring stands and takes in what has changed; several who ask at once share one question. `true` when
     /// that was asked after this call and answered.
     pub async fn refresh(&self) -> bool {
-        let Ok(_permit) = self.permits.try_acquire() else { return false };
-        let (answered, answer) = oneshot::channel();
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return false };
+        let (told, answer) = oneshot::channel();
+        // Whoever gives up counts among those who wait for as long as the question goes on.
+        let answered = Waiting { told, _permit: Some(permit) };
         let asked = self.actor.send(Ask { answered: Some(answered) }).await;
         asked.is_ok() && answer.await.unwrap_or(false)
     }

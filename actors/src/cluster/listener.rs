@@ -12,7 +12,7 @@ use actix::prelude::*;
 use tokio::sync::watch;
 
 use super::{
-    actor::{Ask, ClusterLink, Shared},
+    actor::{Ask, ClusterLink, Shared, Waiting},
     hints::{Cursors, Entry, Feed, Hints},
     redis::HintError,
 };
@@ -133,8 +133,9 @@ impl Ears {
     }
 
     async fn ask(&self) {
-        let (answered, answer) = tokio::sync::oneshot::channel();
-        if self.link.send(Ask { answered: Some(answered) }).await.is_ok() {
+        let (told, answer) = tokio::sync::oneshot::channel();
+        let answered = Some(Waiting { told, _permit: None });
+        if self.link.send(Ask { answered }).await.is_ok() {
             let _told = answer.await;
         }
     }

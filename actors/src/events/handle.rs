@@ -30,6 +30,8 @@ const SUBSCRIBERS: usize = 20_000;
 const TRIES: u32 = 3;
 /// Pause between two of them.
 const AGAIN: Duration = Duration::from_millis(250);
+/// Longest time for all of them: a subscriber that is sent away has other nodes to ask.
+const REACH_MAX: Duration = Duration::from_secs(3);
 
 /// Tells what happens, and knows who is connected. Cheap to clone.
 #[derive(Clone)]
@@ -124,15 +126,21 @@ impl EventsHandle {
     async fn reach(&self, since: Mark) -> Result<(), EventsError> {
         let shared = &self.0;
         let is_there = || since.epoch <= shared.ring.position().epoch || !shared.cluster.is_shared();
-        for attempt in 0..TRIES {
-            if attempt > 0 {
-                tokio::time::sleep(AGAIN).await;
+        let reached = async {
+            for attempt in 0..TRIES {
+                if attempt > 0 {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                if is_there() || shared.cluster.refresh().await || is_there() {
+                    return true;
+                }
             }
-            if is_there() || shared.cluster.refresh().await || is_there() {
-                return Ok(());
-            }
+            false
+        };
+        match tokio::time::timeout(REACH_MAX, reached).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(EventsError::Stale),
         }
-        Err(EventsError::Stale)
     }
 
     /// The public state of the ring as the event that stands for everything before, as far as it is wanted and may be seen.

@@ -4,12 +4,9 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Mutex, PoisonError},
 };
 
-use claviger_tests::node;
-
-use crate::python::run;
+use crate::packages;
 
 /// A provider that does as one of the scripts beside it says, a line at a time.
 pub(crate) struct Peer {
@@ -22,18 +19,8 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts one.
     pub(crate) fn start(script: &str) -> Self {
-        static INSTALLING: Mutex<()> = Mutex::new(());
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/issuer");
-        // Each script has a folder of its own: tests run side by side, in processes that know nothing of each other.
-        let home = node::binary().parent().unwrap().join("interop").join(script.replace(".mjs", ""));
-        {
-            let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-            std::fs::create_dir_all(&home).unwrap();
-            for file in ["package.json", "package-lock.json", script] {
-                std::fs::copy(from.join(file), home.join(file)).unwrap();
-            }
-            run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&home));
-        }
+        let home = packages::npm(&from, &script.replace(".mjs", ""), script);
         let mut command = Command::new("node");
         command.arg(script).current_dir(&home).stdin(Stdio::piped()).stdout(Stdio::piped());
         // It warns of each thing that is for development.

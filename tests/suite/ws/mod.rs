@@ -9,14 +9,14 @@ use std::{
 
 use claviger_tests::{Node, node};
 
-use crate::python;
+use crate::packages;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/ws")
 }
 
 fn python() -> PathBuf {
-    python::with(&folder().join("requirements.txt"), "ws")
+    packages::python(&folder().join("requirements.txt"), "ws")
 }
 
 /// Runs a script of the client against a node; answers with the names of what has passed.
@@ -24,7 +24,7 @@ fn run(script: &str, node: &Node, wanted: &[&str]) -> Vec<String> {
     let mut command = Command::new(python());
     command.arg(folder().join(script)).args(wanted).env("PYTHONDONTWRITEBYTECODE", "1");
     command.env("CLAVIGER_URL", format!("http://{}", node.address())).env("CLAVIGER_TOKEN", node::TOKEN);
-    let passed = python::run(&mut command);
+    let passed = packages::run(&mut command);
     passed.lines().filter_map(|line| line.strip_prefix("ok ")).map(str::to_owned).collect()
 }
 

@@ -148,6 +148,7 @@ fn open(
         place: RefCell::new(Some(place)),
         client: OnceCell::new(),
         listener: RefCell::default(),
+        turns: Arc::default(),
         seat: RefCell::default(),
         present: RefCell::default(),
     });

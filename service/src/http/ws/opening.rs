@@ -69,6 +69,8 @@ pub(super) struct Opening {
     pub(super) place: RefCell<Option<Place>>,
     pub(super) client: OnceCell<Client>,
     pub(super) listener: RefCell<Option<JoinHandle<()>>>,
+    /// Of whoever says what this session listens to: it becomes what was asked for last, not what took longest.
+    pub(super) turns: Arc<tokio::sync::Mutex<()>>,
     pub(super) seat: RefCell<Option<Seat>>,
     pub(super) present: RefCell<Option<Present>>,
 }
@@ -229,6 +231,10 @@ impl Opening {
     }
 
     async fn own(self: Rc<Self>, id: &str, own: Own, params: Map<String, Value>) -> String {
+        let _turn = match own {
+            Own::Subscribe | Own::Unsubscribe => Some(self.turns.lock().await),
+            Own::Heartbeat => None,
+        };
         let done = match own {
             Own::Subscribe => listening::subscribe(&self, params).await,
             Own::Unsubscribe => {
@@ -293,7 +299,12 @@ impl Backstage for Opening {
 
     fn welcomed(self: Rc<Self>) {
         if let Some(client) = self.client.get() {
-            actix_web::rt::spawn(listening::begin(Rc::clone(&self), client.role, client.granted));
+            let turn = Arc::clone(&self.turns).try_lock_owned();
+            let (opening, role, granted) = (Rc::clone(&self), client.role, client.granted);
+            actix_web::rt::spawn(async move {
+                listening::begin(opening, role, granted).await;
+                drop(turn);
+            });
         }
     }
 
