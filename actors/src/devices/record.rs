@@ -7,7 +7,7 @@ use claviger_entity::{DeviceId, DeviceRole, RoleName, Scope};
 use claviger_policy::PrincipalRef;
 use serde::{Deserialize, Serialize};
 
-use crate::keyring::record::Time;
+use crate::{keyring::record::Time, session::scopes::Scopes};
 
 /// Longest of the facts that a client states about itself, in bytes; what is longer is cut.
 const FACT_MAX_BYTES: usize = 128;
@@ -100,15 +100,15 @@ impl Device {
         let roles: &[RoleName] = self.grants.get(&role).map_or(&[], |grant| grant.roles.as_slice());
         PrincipalRef::Device { id: self.id, roles }
     }
-
-    /// It was approved for this role and all of these scopes.
-    #[must_use]
-    pub fn is_paired_for(&self, role: DeviceRole, scopes: &BTreeSet<Scope>) -> bool {
-        self.grants.get(&role).is_some_and(|grant| scopes.is_subset(&grant.scopes))
-    }
 }
 
 impl Grant {
+    /// How far it reaches, with the lesser scopes that greater ones have.
+    #[must_use]
+    pub fn approved(&self) -> Scopes {
+        self.scopes.iter().copied().collect::<Scopes>().with_lesser()
+    }
+
     /// Keyed hash of the token that is accepted.
     #[must_use]
     pub const fn token_hash(&self) -> Option<&[u8; 32]> {

@@ -301,7 +301,9 @@ fn from_environment(
     (direct, by_file)
 }
 
-fn without_newline(text: &str) -> &str {
+/// What an editor or `echo` has left at the end of a secret is none of it.
+#[must_use]
+pub fn without_newline(text: &str) -> &str {
     text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
 }
 

@@ -27,7 +27,7 @@ mod watching;
 pub use audit::{Audit, AuditLevel, AuditSink};
 pub use error::ConfigError;
 pub use issuers::{SubjectPattern, TrustedIssuer, look_alike};
-pub use layers::{Given, Layers};
+pub use layers::{Given, Layers, without_newline};
 pub use master::{MasterSecrets, MasterWeakness, lines_of_secret};
 pub use network::Network;
 pub use postgres::PostgresUrl;

@@ -17,8 +17,8 @@ use serde_json::{Map, Value};
 use super::{Identity, Issuers, Learned};
 use crate::http::tokens::{OWN_AUDIENCE, facts::is_revoked};
 
-/// Longest `sub` of a credential.
-const SUBJECT_MAX_BYTES: usize = 255;
+/// Longest name of whoever calls.
+const NAME_MAX_BYTES: usize = 255;
 
 /// Why nobody was recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +50,7 @@ pub struct Known<'a> {
 /// See [`Refusal`].
 pub fn authenticate(known: Known<'_>, credential: &str, now: DateTime<Utc>) -> Result<Identity, Refusal> {
     let identity = judge(known, credential, now)?;
-    if let Some(principal) = identity.api_key() {
-        principal.used(now);
-    }
+    identity.used(now);
     Ok(identity)
 }
 
@@ -134,7 +132,11 @@ fn bearer_of_token(
 
 /// The `sub` of a credential.
 pub(super) fn subject(claims: &Map<String, Value>) -> Option<&str> {
-    claims.get("sub").and_then(Value::as_str).filter(|subject| {
-        !subject.is_empty() && subject.len() <= SUBJECT_MAX_BYTES && !subject.chars().any(char::is_control)
-    })
+    claims.get("sub").and_then(Value::as_str).filter(|subject| is_name(subject))
+}
+
+/// It can stand for somebody, in policies and on record: 1 to 255 bytes without a control character.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    (1..=NAME_MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }

@@ -117,6 +117,13 @@ impl Identity {
         }
     }
 
+    /// It has called, now.
+    pub fn used(&self, now: DateTime<Utc>) {
+        if let Some(principal) = self.api_key() {
+            principal.used(now);
+        }
+    }
+
     /// Until when its secret is accepted, if it is one that was replaced.
     #[must_use]
     pub const fn replaced_until(&self) -> Option<DateTime<Utc>> {

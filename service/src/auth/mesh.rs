@@ -13,13 +13,12 @@ use tokio::{
     net::UnixStream,
 };
 
-use super::Identity;
+use super::{Identity, is_name};
 
 /// Longest time for a look-up; it is on the machine.
 const LOOK_UP_MAX: Duration = Duration::from_secs(2);
 /// Longest answer.
 const ANSWER_MAX_BYTES: u64 = 1 << 20;
-const LOGIN_MAX_BYTES: usize = 255;
 
 /// Says who a peer is.
 #[async_trait]
@@ -102,8 +101,7 @@ fn login(answer: &[u8]) -> Option<String> {
     let is_tagged =
         body.pointer("/Node/Tags").and_then(|tags| tags.as_array()).is_some_and(|tags| !tags.is_empty());
     let login = body.pointer("/UserProfile/LoginName")?.as_str()?;
-    let fits = (1..=LOGIN_MAX_BYTES).contains(&login.len()) && !login.chars().any(char::is_control);
-    (fits && !is_tagged).then(|| login.to_owned())
+    (is_name(login) && !is_tagged).then(|| login.to_owned())
 }
 
 #[cfg(test)]

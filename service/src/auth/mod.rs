@@ -16,7 +16,7 @@ mod sight;
 mod standing;
 
 pub use address::{Addresses, Whence};
-pub use authenticate::{Known, Refusal, authenticate, credential, learn};
+pub use authenticate::{Known, Refusal, authenticate, credential, is_name, learn};
 pub use authorize::{Authorizer, facts};
 pub use identity::Identity;
 pub use issuers::{IssuerFigures, Issuers, KeyFailure, Learned, ProviderKeys, reach};

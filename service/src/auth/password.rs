@@ -6,6 +6,7 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
+use claviger_config::without_newline;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
@@ -27,8 +28,7 @@ impl Password {
     /// It can't be read, is empty, or holds a hash of another kind.
     pub fn load(path: &Path) -> io::Result<Self> {
         let text = Zeroizing::new(std::fs::read_to_string(path)?);
-        let text =
-            text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+        let text = without_newline(&text);
         let unfit = |rule: &str| io::Error::other(rule.to_owned());
         if text.is_empty() {
             return Err(unfit("the file is empty"));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use claviger_actors::{devices::ActingDevice, session::scopes::Scopes};
 use claviger_entity::{DeviceId, Scope};
@@ -95,6 +96,18 @@ impl Standing {
         self.credential().is_some_and(|credential| credential.contains('.'))
     }
 
+    /// When the credential of this identity ends by itself.
+    #[must_use]
+    pub fn ends_at(&self, identity: &Identity) -> Option<DateTime<Utc>> {
+        match identity.api_key() {
+            Some(principal) => {
+                let ends = [principal.record.expires_at, identity.replaced_until()];
+                ends.into_iter().flatten().min()
+            }
+            None => self.credential().and_then(expiry),
+        }
+    }
+
     /// Who it is, if they still are. That is asked whether or not they do anything, so it is no use of their credential.
     ///
     /// # Errors
@@ -103,8 +116,7 @@ impl Standing {
         let devices = known.snapshot.devices();
         if let Some((device, scopes)) = &self.device {
             let grant = devices.still(device).ok_or(Refusal::Revoked)?;
-            let approved: Scopes = grant.scopes.iter().copied().collect();
-            if !approved.with_lesser().holds_all(*scopes) {
+            if !grant.approved().holds_all(*scopes) {
                 return Err(Refusal::Revoked);
             }
         }
@@ -122,3 +134,27 @@ impl Standing {
 /// Marks a request that a session has made: only code of this process can put it there.
 #[derive(Clone)]
 pub struct InSession(pub Arc<Standing>);
+
+/// `exp` of a token, which has been verified.
+fn expiry(token: &str) -> Option<DateTime<Utc>> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+    let exp = claims.get("exp")?;
+    #[expect(clippy::cast_possible_truncation, reason = "it was checked: it is a date near now")]
+    let seconds = exp.as_i64().or_else(|| exp.as_f64().map(|exp| exp.floor() as i64))?;
+    DateTime::from_timestamp(seconds, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiry_is_read() {
+        let token = |claims: &str| format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims));
+        assert_eq!(expiry(&token("{\"exp\":5}")).map(|at| at.timestamp()), Some(5));
+        assert_eq!(expiry(&token("{\"exp\":5.9}")).map(|at| at.timestamp()), Some(5));
+        assert_eq!(expiry(&token("{}")), None);
+        assert_eq!(expiry("clv_a_b"), None);
+    }
+}

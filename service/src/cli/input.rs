@@ -3,6 +3,7 @@
 use std::{fs::File, io::Read, path::Path};
 
 use clap::Args;
+use claviger_config::without_newline;
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
@@ -66,8 +67,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<Zeroizing<String>, Failure> {
 
 fn unended(bytes: &[u8]) -> Option<Zeroizing<String>> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-    Some(Zeroizing::new(text.to_owned()))
+    Some(Zeroizing::new(without_newline(text).to_owned()))
 }
 
 fn standard_input() -> Result<Zeroizing<Vec<u8>>, Failure> {

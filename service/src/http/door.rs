@@ -298,9 +298,7 @@ fn admit(
     let snapshot = state.ring.snapshot();
     // Before anybody is recognised: their credential may have been taken from them.
     state.is_current(snapshot.confirmed()).map_err(|problem| Box::new((None, problem)))?;
-    let (issuer, issuers) = (state.issuer(), &state.issuers);
-    let known = Known { snapshot: &snapshot, tokens: &state.tokens, issuer, issuers };
-    let identity = recognise(known, request, state.clock.now());
+    let identity = recognise(state.known(&snapshot), request, state.clock.now());
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
     let mut caller = Caller::new(identity, arrival.id_shared());
     let path = Path { decoded: request.match_info().as_str(), raw: request.uri().path() };
@@ -332,9 +330,7 @@ fn admit(
 fn recognise(known: Known<'_>, request: &ServiceRequest, now: DateTime<Utc>) -> Result<Identity, Refusal> {
     if let Some(session) = request.extensions().get::<InSession>() {
         let identity = session.0.identity(known, now)?;
-        if let Some(principal) = identity.api_key() {
-            principal.used(now);
-        }
+        identity.used(now);
         return Ok(identity);
     }
     let credential = auth::credential(request.headers()).ok_or(Refusal::Unknown)?;

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{self, HeaderMap},
+    http::header,
     rt::time::{Instant, interval_at, sleep_until, timeout},
     web::{Bytes, Data},
 };
@@ -24,14 +24,14 @@ use claviger_policy::Permission;
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
+use zeroize::Zeroizing;
 
 use super::{
     body::StrictQuery,
     problem::{Code, Problem},
     state::{AppState, Caller},
-    ws,
 };
-use crate::auth::{self, Identity, Known, sight};
+use crate::auth::{self, Identity, Standing, sight};
 
 /// How often a reader gets a sign of life.
 const BEAT: Duration = Duration::from_secs(15);
@@ -137,8 +137,7 @@ impl From<EventsError> for Problem {
 /// Whether somebody may still read.
 struct Judge {
     state: Data<AppState>,
-    /// The credential and nothing else.
-    headers: HeaderMap,
+    standing: Standing,
     identity: Arc<Identity>,
     /// The version of a key of ours that has signed its credential, if that is a token.
     kid: Option<Kid>,
@@ -146,13 +145,11 @@ struct Judge {
 
 impl Judge {
     fn new(request: &HttpRequest, state: &Data<AppState>, caller: &Caller) -> Self {
-        let mut headers = HeaderMap::new();
-        if let Some(credential) = request.headers().get(header::AUTHORIZATION) {
-            headers.insert(header::AUTHORIZATION, credential.clone());
-        }
-        let kid = headers.get(header::AUTHORIZATION).and_then(|credential| kid(credential.to_str().ok()?));
-        let kid = kid.filter(|kid| state.ring.snapshot().consumer(kid).is_ok());
-        Self { state: state.clone(), headers, identity: Arc::clone(&caller.identity), kid }
+        // The door has let nobody in without one.
+        let credential = auth::credential(request.headers()).unwrap_or_default();
+        let kid = kid(credential).filter(|kid| state.ring.snapshot().consumer(kid).is_ok());
+        let standing = Standing::bearer(Zeroizing::new(credential.to_owned()));
+        Self { state: state.clone(), standing, identity: Arc::clone(&caller.identity), kid }
     }
 
     /// Its credential is a signed token: the signature was good and stays so, and is not to be looked at with each change of the ring.
@@ -162,7 +159,7 @@ impl Judge {
 
     /// When the credential ends by itself; who looks later sees it with the next sign of life.
     fn ends(&self) -> Option<Instant> {
-        let at = ws::ends_at(auth::credential(&self.headers), &self.identity)?;
+        let at = self.standing.ends_at(&self.identity)?;
         let left = (at - self.state.clock.now()).to_std().unwrap_or_default();
         Instant::now().checked_add(left)
     }
@@ -183,10 +180,9 @@ impl Judge {
     fn may_read(&self) -> bool {
         let state = &self.state;
         let snapshot = state.ring.snapshot();
-        let (issuer, issuers) = (state.issuer(), &state.issuers);
-        let known = Known { snapshot: &snapshot, tokens: &state.tokens, issuer, issuers };
-        let Some(credential) = auth::credential(&self.headers) else { return false };
-        let Ok(identity) = auth::authenticate(known, credential, state.clock.now()) else { return false };
+        let Ok(identity) = self.standing.identity(state.known(&snapshot), state.clock.now()) else {
+            return false;
+        };
         identity.id() == self.identity.id()
             && state.is_current(snapshot.confirmed()).is_ok()
             && state.authorizer.permits_deployment(&snapshot, &identity, Permission::EventsRead)
@@ -195,8 +191,7 @@ impl Judge {
 
 /// The `kid` of a signed token.
 fn kid(credential: &str) -> Option<Kid> {
-    let (_, token) = credential.split_once(' ')?;
-    let Ok(ParsedToken::Jws(token)) = token::parse(token.trim()) else { return None };
+    let Ok(ParsedToken::Jws(token)) = token::parse(credential) else { return None };
     match token.kid {
         KidClaim::Named(kid) => Some(kid),
         KidClaim::Absent | KidClaim::Foreign => None,

@@ -35,7 +35,7 @@ use super::{
     ws::Sessions,
 };
 use crate::{
-    auth::{Addresses, Authorizer, Identity, Issuers, Limiter, MeshIdentity, Password},
+    auth::{Addresses, Authorizer, Identity, Issuers, Known, Limiter, MeshIdentity, Password},
     metrics::Metrics,
     providers::Providers,
     telemetry::{Context, Spans},
@@ -115,6 +115,12 @@ pub struct AppState {
     pub password: Option<Password>,
     /// WebSocket sessions.
     pub sessions: Sessions,
+}
+
+/// Whoever is known by this ring.
+#[must_use]
+pub fn known<'a>(&'a self, snapshot: &'a Snapshot) -> Known<'a> {
+    Known { snapshot, tokens: &self.tokens, issuer: self.issuer(), issuers: &self.issuers }
 }
 
 impl AppState {

@@ -15,11 +15,9 @@ use claviger_actors::{
 use zeroize::Zeroizing;
 
 use crate::{
-    auth::{self, Identity, Known, Learned, LimitScope, Standing, Whence},
+    auth::{self, Identity, Learned, LimitScope, Standing, Whence},
     http::state::AppState,
 };
-
-const USER_MAX_BYTES: usize = 255;
 
 /// Whom the request for a session came from.
 pub(super) struct Came {
@@ -40,7 +38,7 @@ impl Came {
         // Two users are none.
         let user = match (values.next(), values.next()) {
             (Some(value), None) => {
-                value.to_str().ok().map(str::trim).filter(|user| is_user(user)).map(str::to_owned)
+                value.to_str().ok().map(str::trim).filter(|user| auth::is_name(user)).map(str::to_owned)
             }
             (Some(_) | None, _) => None,
         };
@@ -49,10 +47,6 @@ impl Came {
         let is_strange_page = origins.any(|text| !is_named(text));
         Self { peer, whence, user, is_strange_page }
     }
-}
-
-fn is_user(user: &str) -> bool {
-    (1..=USER_MAX_BYTES).contains(&user.len()) && !user.chars().any(char::is_control)
 }
 
 /// Recognises a client.
@@ -135,7 +129,7 @@ async fn by_token(state: &Data<AppState>, token: &Zeroizing<String>) -> Result<S
     let judge = || -> Result<(), Judged> {
         let snapshot = state.ring.snapshot();
         is_current(state, &snapshot)?;
-        auth::authenticate(known(state, &snapshot), token, state.clock.now())?;
+        auth::authenticate(state.known(&snapshot), token, state.clock.now())?;
         Ok(())
     };
     let mut judged = judge();
@@ -198,9 +192,4 @@ const fn is_wrong(judged: &Result<(), Judged>) -> bool {
 
 fn is_current(state: &AppState, snapshot: &Snapshot) -> Result<(), Judged> {
     state.is_current(snapshot.confirmed()).map_err(|_| Judged::Unknown(AWAY))
-}
-
-/// Whoever is known by this ring.
-pub(super) fn known<'a>(state: &'a AppState, snapshot: &'a Snapshot) -> Known<'a> {
-    Known { snapshot, tokens: &state.tokens, issuer: state.issuer(), issuers: &state.issuers }
 }

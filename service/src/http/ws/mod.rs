@@ -47,7 +47,6 @@ use super::{
     state::AppState,
 };
 
-pub(super) use self::watch::ends_at;
 pub use self::{inside::Inside, sessions::Sessions, watch::watch};
 
 /// Sessions of a node.

@@ -147,7 +147,7 @@ impl Opening {
         let known = Known {
             standing: Arc::clone(standing),
             principal: identity.api_key().cloned(),
-            until: Mutex::new(watch::until(standing, &identity)),
+            until: Mutex::new(standing.ends_at(&identity)),
             session,
             // Until it was looked at there is nothing that could be lost.
             has_rights: AtomicBool::new(false),
@@ -169,7 +169,7 @@ impl Opening {
     /// Who it is by this ring, which must be one of now.
     fn identity_by(&self, snapshot: &Snapshot, standing: &Standing) -> Result<Identity, Refusal> {
         self.state.is_current(snapshot.confirmed()).map_err(|_| authorization::away())?;
-        let known = authorization::known(&self.state, snapshot);
+        let known = self.state.known(snapshot);
         let over = |_| Refusal::unauthorized("the credential was revoked meanwhile");
         standing.identity(known, self.state.clock.now()).map_err(over)
     }

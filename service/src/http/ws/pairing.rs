@@ -69,8 +69,7 @@ pub(super) async fn pair(
         state.catch_up().await;
         approved = approved_for(state, &id, role);
     }
-    let Some(approved) = approved.filter(|approved| approved.and(requested) == requested || proven.is_none())
-    else {
+    let Some(approved) = approved.filter(|approved| approved.holds_all(requested) || proven.is_none()) else {
         return Err(match proven {
             Some(proven) => ask(state, came, claim, &proven, identity).await,
             None => Refusal::unauthorized("the device token is not valid"),
@@ -85,12 +84,11 @@ pub(super) async fn pair(
 fn approved_for(state: &AppState, id: &DeviceId, role: Role) -> Option<Scopes> {
     let snapshot = state.ring.snapshot();
     let device = snapshot.devices().find(id)?;
-    let approved: Scopes = device.grants.get(&role)?.scopes.iter().copied().collect();
-    Some(approved.with_lesser())
+    Some(device.grants.get(&role)?.approved())
 }
 
 fn covers(approved: Option<Scopes>, requested: Scopes) -> bool {
-    approved.is_some_and(|approved| approved.and(requested) == requested)
+    approved.is_some_and(|approved| approved.holds_all(requested))
 }
 
 /// Leaves a request for whoever approves devices.

@@ -6,7 +6,6 @@ use std::{
 };
 
 use actix_web::{rt::time, web::Data};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use claviger_actors::{
     keyring::Snapshot,
@@ -18,12 +17,9 @@ use claviger_actors::{
 };
 use claviger_policy::Permission;
 
-use super::{
-    authorization,
-    sessions::{Entry, Known},
-};
+use super::sessions::{Entry, Known};
 use crate::{
-    auth::{Identity, Standing},
+    auth::Identity,
     http::{
         state::AppState,
         table::{self, Access, Found},
@@ -118,11 +114,11 @@ fn holds(state: &AppState, known: &Known, why: Why) -> bool {
         // Most sessions, after most changes.
         return true;
     }
-    let Ok(identity) = known.standing.identity(authorization::known(state, &snapshot), now) else {
+    let Ok(identity) = known.standing.identity(state.known(&snapshot), now) else {
         return false;
     };
     // One that was replaced may have an end that it did not have.
-    *known.until.lock().unwrap_or_else(PoisonError::into_inner) = until(&known.standing, &identity);
+    *known.until.lock().unwrap_or_else(PoisonError::into_inner) = known.standing.ends_at(&identity);
     if !why.is_decided_anew {
         return true;
     }
@@ -171,30 +167,6 @@ fn permission(method: &Method) -> Option<Permission> {
     }
 }
 
-/// When a credential ends by itself.
-pub(super) fn until(standing: &Standing, identity: &Identity) -> Option<DateTime<Utc>> {
-    ends_at(standing.credential(), identity)
-}
-
-/// The same of one that was presented over HTTP.
-pub(in crate::http) fn ends_at(credential: Option<&str>, identity: &Identity) -> Option<DateTime<Utc>> {
-    if let Some(principal) = identity.api_key() {
-        let ends = [principal.record.expires_at, identity.replaced_until()];
-        return ends.into_iter().flatten().min();
-    }
-    credential.and_then(expiry)
-}
-
-/// `exp` of a token, which has been verified.
-fn expiry(token: &str) -> Option<DateTime<Utc>> {
-    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
-    let exp = claims.get("exp")?;
-    #[expect(clippy::cast_possible_truncation, reason = "it was checked: it is a date near now")]
-    let seconds = exp.as_i64().or_else(|| exp.as_f64().map(|exp| exp.floor() as i64))?;
-    DateTime::from_timestamp(seconds, 0)
-}
-
 #[cfg(test)]
 mod tests {
     use claviger_actors::session::methods::METHODS;
@@ -213,14 +185,5 @@ mod tests {
                 Twin::Own(_) => {}
             }
         }
-    }
-
-    #[test]
-    fn expiry_is_read() {
-        let token = |claims: &str| format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims));
-        assert_eq!(expiry(&token("{\"exp\":5}")).map(|at| at.timestamp()), Some(5));
-        assert_eq!(expiry(&token("{\"exp\":5.9}")).map(|at| at.timestamp()), Some(5));
-        assert_eq!(expiry(&token("{}")), None);
-        assert_eq!(expiry("clv_a_b"), None);
     }
 }
