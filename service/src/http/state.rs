@@ -117,17 +117,17 @@ pub struct AppState {
     pub sessions: Sessions,
 }
 
-/// Whoever is known by this ring.
-#[must_use]
-pub fn known<'a>(&'a self, snapshot: &'a Snapshot) -> Known<'a> {
-    Known { snapshot, tokens: &self.tokens, issuer: self.issuer(), issuers: &self.issuers }
-}
-
 impl AppState {
     /// `iss` of tokens.
     #[must_use]
     pub fn issuer(&self) -> &str {
         self.issuer.get().map_or("", String::as_str)
+    }
+
+    /// Whoever is known by this ring.
+    #[must_use]
+    pub fn known<'a>(&'a self, snapshot: &'a Snapshot) -> Known<'a> {
+        Known { snapshot, tokens: &self.tokens, issuer: self.issuer(), issuers: &self.issuers }
     }
 
     /// The ring; read anew from the database if it lacks a key that another node may have made a moment ago.

@@ -18,7 +18,7 @@ use claviger_entity::DeviceId;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::authorization::{self, Came};
+use super::authorization::Came;
 use crate::{
     auth::{Identity, Standing},
     http::state::{AppState, Caller},
@@ -45,7 +45,7 @@ pub(super) async fn pair(
     let role = claim.role;
     let identity = {
         let snapshot = state.ring.snapshot();
-        let known = authorization::known(state, &snapshot);
+        let known = state.known(&snapshot);
         let over = |_| Refusal::unauthorized("the credential was revoked meanwhile");
         standing.identity(known, state.clock.now()).map_err(over)?
     };
