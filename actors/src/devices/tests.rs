@@ -111,9 +111,9 @@ fn a_device_that_asks_for_more_keeps_what_it_had_and_gets_no_other_token() {
     assert_eq!(grant.scopes, [Scope::OperatorRead, Scope::OperatorAdmin].into());
     assert_eq!(names(&grant.roles), ["operator.admin", "operator.read"]);
     assert_eq!(grant.token_hash(), Some(&[9; 32]));
-    let approved = device.grants[&DeviceRole::Operator].approved();
-    assert!(approved.holds_all([Scope::OperatorAdmin].into_iter().collect()));
-    assert!(!approved.holds_all([Scope::OperatorPairing].into_iter().collect()));
+    let reach = device.grants[&DeviceRole::Operator].approved();
+    assert!(reach.holds_all([Scope::OperatorAdmin].into_iter().collect()));
+    assert!(!reach.holds_all([Scope::OperatorPairing].into_iter().collect()));
     assert!(!device.grants.contains_key(&DeviceRole::Node));
 
     let devices = approved(&devices, &request(1, DeviceRole::Node, &[Scope::NodeSync]));
