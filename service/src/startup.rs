@@ -36,7 +36,7 @@ use crate::{
     auth::{Addresses, Authorizer, Issuers, Limiter, MeshIdentity, Password, Tailscale},
     authorities,
     config::{DatabaseUrl, RedisUrl, Settings},
-    files,
+    files, hardening,
     http::{
         self, openapi,
         record::{Tally, tell_counted, tell_once},
@@ -52,6 +52,8 @@ use crate::{
     tls::{self, Certificate},
 };
 
+/// Connections of a worker, whatever the limit of files.
+const CONNECTIONS_MAX: usize = 25_000;
 /// Time for a request's head to arrive.
 pub(crate) const HEAD_ARRIVAL: Duration = Duration::from_secs(5);
 /// How often certificate files are looked at.
@@ -455,6 +457,7 @@ fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> R
     let at = |setting| move |cause| StartError::Setting { setting, cause };
     let document = Data::new(openapi::text());
     let body_limit = settings.body_limit;
+    let connections = connections(hardening::open_files(), settings.workers);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
@@ -464,6 +467,7 @@ fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> R
             .configure(http::configure)
     })
     .workers(settings.workers)
+    .max_connections(connections)
     .client_request_timeout(HEAD_ARRIVAL)
     // What a session says is small, and must not wait for word that what it said before has come.
     .tcp_nodelay(true)
@@ -485,4 +489,10 @@ fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> R
         }
     };
     Ok(server.run())
+}
+
+/// Connections that a worker takes at a time. The last tenth of the files is for everything else: the database, Redis, the audit log.
+fn connections(open_files: u64, workers: usize) -> usize {
+    let most = usize::try_from(open_files / 10 * 9).unwrap_or(usize::MAX);
+    (most / workers.max(1)).clamp(1, CONNECTIONS_MAX)
 }

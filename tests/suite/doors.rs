@@ -60,6 +60,12 @@ fn every_answer_has_its_headers() {
         assert!(answer.header("x-claviger-epoch").parse::<u64>().unwrap() > 1 << 32);
         assert_eq!(answer.header("cache-control"), "no-store");
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("x-frame-options"), "DENY");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer");
+        for absent in ["server", "strict-transport-security", "access-control-allow-origin", "vary"] {
+            assert!(answer.header(absent).is_empty(), "{absent}");
+        }
+        assert!(!answer.header("content-type").contains("html"));
     }
     let mine = client.send("GET", "/v1/keys/none", None, &[("X-Request-Id", "my-id.7")]);
     assert_eq!(mine.header("x-request-id"), "my-id.7");
@@ -71,6 +77,72 @@ fn every_answer_has_its_headers() {
             && record["outcome"] == "key_not_found"
             && record["operation"] == "key.read"
     }));
+}
+
+/// A page may call where its origin is named, and learns nothing where it is not.
+#[test]
+fn pages_of_other_origins_are_let_in_by_name() {
+    let console = "https://console.example";
+    let preflight = |node: &Node, path: &str, origin: &str| {
+        let headers = [
+            ("Origin", origin),
+            ("Access-Control-Request-Method", "POST"),
+            ("Access-Control-Request-Headers", "authorization"),
+        ];
+        node.client().with_token(None).send("OPTIONS", path, None, &headers)
+    };
+    let node = Node::with(&[("CLAVIGER_HTTP__CORS_ORIGINS", console)]);
+    for path in ["/v1/keys", "/nowhere"] {
+        let let_in = preflight(&node, path, console);
+        assert_eq!(let_in.status, 204);
+        assert_eq!(let_in.header("access-control-allow-origin"), console);
+        assert!(let_in.header("access-control-allow-headers").contains("authorization"));
+        assert_eq!(let_in.header("vary"), "Origin");
+        for origin in
+            ["https://evil.example", "https://console.example.evil.example", "null", "http://localhost:5173"]
+        {
+            let refused = preflight(&node, path, origin);
+            assert!(refused.header("access-control-allow-origin").is_empty(), "{origin}");
+            assert!(refused.header("access-control-allow-methods").is_empty(), "{origin}");
+            refused.refused(403, "forbidden");
+        }
+    }
+    // An answer is marked whatever it says, and a page of another origin can't read it.
+    let client = node.client();
+    for path in ["/v1/keys", "/v1/keys/none", "/nowhere"] {
+        let read = client.send("GET", path, None, &[("Origin", console)]);
+        assert_eq!(read.header("access-control-allow-origin"), console, "{path}");
+        assert!(read.header("access-control-expose-headers").contains("x-request-id"));
+        for answer in
+            [client.send("GET", path, None, &[("Origin", "https://evil.example")]), client.get(path)]
+        {
+            assert!(answer.header("access-control-allow-origin").is_empty(), "{path}");
+            assert_eq!(answer.header("vary"), "Origin", "{path}");
+        }
+    }
+    let set = client.send("GET", "/.well-known/jwks.json", None, &[("Origin", "https://evil.example")]);
+    assert_eq!(set.header("access-control-allow-origin"), "*");
+
+    // Nobody is named: closed to all of them.
+    preflight(&Node::start(), "/v1/keys", console).refused(403, "forbidden");
+    // While somebody develops, pages of their machine may call.
+    let node = Node::with(&[("CLAVIGER_SERVER__DEVELOPMENT", "true")]);
+    assert_eq!(preflight(&node, "/v1/keys", "http://localhost:5173").status, 204);
+    preflight(&node, "/v1/keys", console).refused(403, "forbidden");
+}
+
+/// Credentials don't cross a network in clear unless somebody has said so.
+#[test]
+fn other_machines_are_not_served_in_clear() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, said) =
+        claviger_tests::node::refused_start(folder.path(), &[("CLAVIGER_SERVER__LISTEN", "0.0.0.0:0")]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("server.listen") && said.contains("server.plain_http"), "{said}");
+    let node =
+        Node::with(&[("CLAVIGER_SERVER__LISTEN", "0.0.0.0:0"), ("CLAVIGER_SERVER__PLAIN_HTTP", "true")]);
+    let port = node.address().rsplit(':').next().unwrap().to_owned();
+    assert!(std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_ok());
 }
 
 #[test]

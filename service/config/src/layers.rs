@@ -33,6 +33,7 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("server.listen", Plain),
     ("server.internal_listen", Plain),
     ("server.development", Plain),
+    ("server.plain_http", Plain),
     ("server.workers", Plain),
     ("server.body_limit", Plain),
     ("server.request_timeout", Plain),

@@ -55,6 +55,7 @@ impl Settings {
             ("server.development", self.development.to_string()),
             ("server.internal_listen", internal.unwrap_or_else(|| NONE.to_owned())),
             ("server.listen", self.listen.to_string()),
+            ("server.plain_http", self.plain_http.to_string()),
             (
                 "telemetry.otlp_endpoint",
                 self.watching.otlp_endpoint.clone().unwrap_or_else(|| NONE.to_owned()),
@@ -185,6 +186,7 @@ mod tests {
             ("server.listen", "127.0.0.1:1", "127.0.0.1:1"),
             ("server.internal_listen", "127.0.0.1:2", "127.0.0.1:2"),
             ("server.development", "true", "true"),
+            ("server.plain_http", "true", "true"),
             ("tokens.issuer", "https://id.example", "https://id.example"),
             ("cluster.max_staleness", "60s", "60s"),
             (

@@ -24,6 +24,8 @@ pub struct Doors {
     pub mesh: Option<Mesh>,
     /// Origins of pages that may open sessions, besides the own host.
     pub cors_origins: Vec<String>,
+    /// Pages of this machine may call over HTTP, whatever their port.
+    pub local_origins: bool,
     /// Password of WebSocket clients.
     pub password_file: Option<PathBuf>,
     /// Every session needs a device.
@@ -57,7 +59,7 @@ const LIST_MAX: usize = 256;
 const DEPTH: usize = 4;
 
 impl Judge<'_> {
-    pub(crate) fn doors(&mut self) -> Doors {
+    pub(crate) fn doors(&mut self, development: bool) -> Doors {
         let proxies = self.parse(
             "auth.trusted_proxies",
             "must be addresses or networks such as 10.0.0.0/8, between commas",
@@ -91,6 +93,7 @@ impl Judge<'_> {
             password_file: self.parse("ws.password_file", "must be a path", path),
             require_device,
             local_without_nonce,
+            local_origins: development,
             handshake_timeout: self
                 .parse("ws.handshake_timeout", SECONDS, duration)
                 .unwrap_or(Duration::from_secs(10)),

@@ -65,6 +65,8 @@ pub struct Settings {
     pub issuers: Vec<TrustedIssuer>,
     /// Providers of tokens that are kept for users.
     pub providers: Vec<TokenProvider>,
+    /// It may listen without TLS for other machines.
+    pub plain_http: bool,
     /// TLS of the listener.
     pub tls: Option<Tls>,
     /// Authorities that are trusted beside the machine's wherever this node is the client; in the database's URLs already.
@@ -182,10 +184,7 @@ impl Judge<'_> {
         let development = judge
             .parse("server.development", "must be true or false", |text| text.parse().ok())
             .unwrap_or(false);
-        let listen = judge.listen();
-        if development && !listen.ip().is_loopback() {
-            judge.problem("server.development", "is for loopback only; set server.listen to 127.0.0.1");
-        }
+        let (listen, tls, plain_http) = judge.listener(development);
         let (database, masters) = (judge.database(), judge.masters());
         if masters.is_none()
             && judge.layers.get("seal.master_key").is_none()
@@ -236,7 +235,8 @@ impl Judge<'_> {
             token_times: judge.token_times(),
             issuers: judge.issuers(),
             providers: judge.providers(),
-            tls: judge.tls(),
+            tls,
+            plain_http,
             ca_file: judge.ca_file(),
             audit: judge.audit(&database),
             database,
@@ -246,7 +246,7 @@ impl Judge<'_> {
                 .unwrap_or(HumanDuration::from_days(7)),
             watching: judge.watching(development),
             stores: judge.stores(),
-            doors: judge.doors(),
+            doors: judge.doors(development),
         })
     }
 
@@ -267,6 +267,27 @@ impl Judge<'_> {
 
     pub(crate) fn problem(&mut self, setting: impl Into<String>, rule: &str) {
         self.problems.push(ConfigError::new(setting, rule));
+    }
+
+    /// Where to listen, and how whoever calls is protected.
+    fn listener(&mut self, development: bool) -> (SocketAddr, Option<Tls>, bool) {
+        let listen = self.listen();
+        if development && !listen.ip().is_loopback() {
+            self.problem("server.development", "is for loopback only; set server.listen to 127.0.0.1");
+        }
+        let (tls, plain_http) = (self.tls(), self.plain_http());
+        if tls.is_none() && !plain_http && !listen.ip().is_loopback() {
+            self.problem(
+                "server.listen",
+                "would take credentials from other machines in clear; set tls.cert and tls.key, or \
+                 server.plain_http to true where something before it speaks TLS",
+            );
+        }
+        (listen, tls, plain_http)
+    }
+
+    pub(crate) fn plain_http(&mut self) -> bool {
+        self.parse("server.plain_http", "must be true or false", |text| text.parse().ok()).unwrap_or(false)
     }
 
     pub(crate) fn listen(&mut self) -> SocketAddr {

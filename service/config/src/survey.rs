@@ -25,6 +25,8 @@ pub struct Outline {
     pub listen: SocketAddr,
     /// Where it would answer whoever watches it, in clear.
     pub internal_listen: Option<SocketAddr>,
+    /// It may do without TLS.
+    pub plain_http: bool,
     /// With TLS.
     pub tls: bool,
     /// The SQLite file, if it is one.
@@ -54,6 +56,7 @@ pub fn survey(
     let outline = Outline {
         listen: judge.listen(),
         internal_listen: judge.internal_listen(),
+        plain_http: judge.plain_http(),
         tls: judge.tls().is_some(),
         audit_dir: judge.audit_dir(&database),
         issuers: judge.issuers(),

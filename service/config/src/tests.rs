@@ -80,6 +80,8 @@ fn bad_configuration_names_the_setting_and_never_the_value() {
             &[("CLAVIGER_SERVER__DEVELOPMENT", "true"), ("CLAVIGER_SERVER__INTERNAL_LISTEN", "0.0.0.0:1")],
             "server.development",
         ),
+        (None, &[("CLAVIGER_SERVER__LISTEN", "0.0.0.0:1")], "server.listen"),
+        (None, &[("CLAVIGER_SERVER__PLAIN_HTTP", "yes")], "CLAVIGER_SERVER__PLAIN_HTTP"),
         (None, &[("CLAVIGER_SERVER__INTERNAL_LISTEN", secret)], "CLAVIGER_SERVER__INTERNAL_LISTEN"),
         (
             None,

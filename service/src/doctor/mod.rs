@@ -102,13 +102,13 @@ impl<F: Files> Examiner<'_, F> {
                 "is an address of the network, without TLS and without client certificates; let only the deployment's own network reach it",
             ));
         }
-        if outline.tls || outline.listen.ip().is_loopback() {
-            return;
+        // Without server.plain_http there is no start, which is among the mistakes.
+        if outline.plain_http && !outline.tls && !outline.listen.ip().is_loopback() {
+            self.found.push(Finding::error(
+                "listen-without-tls",
+                "server.plain_http",
+                "lets credentials cross the network in clear, unless something before it speaks TLS; set tls.cert and tls.key",
+            ));
         }
-        self.found.push(Finding::error(
-            "listen-without-tls",
-            "server.listen",
-            "is an address of the network and there is no TLS; set tls.cert and tls.key, or listen on 127.0.0.1",
-        ));
     }
 }

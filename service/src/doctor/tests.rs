@@ -98,7 +98,7 @@ fn each_variable_is_judged() {
             &[("CLAVIGER_SEAL__MASTER_KEY", "secret-secret-secret-secret-secret-hunter2")],
             &["master-secret-weak CLAVIGER_SEAL__MASTER_KEY"],
         ),
-        (&[("CLAVIGER_SERVER__LISTEN", "0.0.0.0:7420")], &["listen-without-tls server.listen"]),
+        (&[("CLAVIGER_SERVER__LISTEN", "0.0.0.0:7420")], &["invalid-setting server.listen"]),
         (
             &[("CLAVIGER_SERVER__INTERNAL_LISTEN", "0.0.0.0:7421")],
             &["internal-listener-in-clear server.internal_listen"],
@@ -122,7 +122,10 @@ fn each_variable_is_judged() {
             &[("CLAVIGER_ISSUERS", r#"{"a": {"issuer": "http://hunter2", "audience": "x"}}"#)],
             &["invalid-setting CLAVIGER_ISSUERS"],
         ),
-        (&[("CLAVIGER_SERVER__LISTEN", "[::]:7420")], &["listen-without-tls server.listen"]),
+        (
+            &[("CLAVIGER_SERVER__LISTEN", "[::]:7420"), ("CLAVIGER_SERVER__PLAIN_HTTP", "true")],
+            &["listen-without-tls server.plain_http"],
+        ),
         (&[("CLAVIGER_BOOTSTRAP_TOKEN", "admin-token-1234567890")], &["token-weak CLAVIGER_BOOTSTRAP_TOKEN"]),
         (
             &[("CLAVIGER_BOOTSTRAP_TOKEN", "changeme")],
@@ -285,6 +288,7 @@ fn no_weakness_hides_another() {
     let environment = [
         ("CLAVIGER_SEAL__MASTER_KEY_FILE", "/run/master"),
         ("CLAVIGER_SERVER__LISTEN", "0.0.0.0:1"),
+        ("CLAVIGER_SERVER__PLAIN_HTTP", "true"),
         ("CLAVIGER_TOKEN", "admin"),
         ("CLAVIGER_NONSENSE", "1"),
     ];
@@ -297,7 +301,7 @@ fn no_weakness_hides_another() {
         "invalid-setting CLAVIGER_NONSENSE",
         "invalid-setting database.url",
         "invalid-setting nonsense",
-        "listen-without-tls server.listen",
+        "listen-without-tls server.plain_http",
         "loose-file-mode --config",
         "loose-file-mode CLAVIGER_SEAL__MASTER_KEY_FILE",
         "loose-file-mode audit.dir",

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use super::{
     authority::{self, Named, Path},
-    body,
+    body, cors,
     dispatch::Handlers,
     idempotency::{self, Replay},
     problem::{Code, Problem},
@@ -47,6 +47,8 @@ const EPOCH: HeaderName = HeaderName::from_static("x-claviger-epoch");
 const TRACEPARENT: &str = "traceparent";
 const MIN_EPOCH: &str = "x-claviger-min-epoch";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// A browser that came over TLS once does not come without it for a year (RFC 6797).
+const HSTS: &str = "max-age=31536000; includeSubDomains";
 /// A body that took longer to come did not come with its head.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
@@ -82,20 +84,29 @@ async fn pass(
     let route = if let Found::Route(route) = found { Some(route) } else { None };
     let _named = route.map(|route| context.route.set(route.pattern));
     let span = state.spans.begin(context, route);
+    let page = cors::origin_of(&state.doors, &request);
+    let is_secure = request.app_config().secure();
 
     let nowhere = |response: HttpResponse, request: ServiceRequest| {
         state.metrics.answered(&state, None, &Subject::default(), &response, began.elapsed());
         (response, Some(request.into_parts().0))
     };
-    let (mut response, request) = match found {
-        Found::Nothing => {
-            let nothing = Problem::new(Code::NotFound, "there is nothing at this path");
-            nowhere(nothing.response(Some(&context.id)), request)
+    let (mut response, request) = if let Some(answer) = cors::preflight(&state.doors, &request, &context.id) {
+        nowhere(answer, request)
+    } else {
+        match found {
+            Found::Nothing => {
+                let nothing = Problem::new(Code::NotFound, "there is nothing at this path");
+                nowhere(nothing.response(Some(&context.id)), request)
+            }
+            Found::OtherMethod(pattern) => nowhere(other_method(pattern, &context.id), request),
+            Found::Route(route) => {
+                serve(&state, request, &handlers, Arrival::new(route, context), began).await
+            }
         }
-        Found::OtherMethod(pattern) => nowhere(other_method(pattern, &context.id), request),
-        Found::Route(route) => serve(&state, request, &handlers, Arrival::new(route, context), began).await,
     };
-    finish(&state, &mut response, &context.id);
+    finish(&state, &mut response, &context.id, is_secure);
+    cors::mark(&state.doors, page.as_deref(), response.headers_mut());
     span.end(&mut response);
     tracing::debug!(status = response.status().as_u16(), took = ?began.elapsed(), "answered");
     match request {
@@ -493,7 +504,8 @@ fn problem_of(error: &Error) -> Problem {
     Problem::invalid("the request is not valid")
 }
 
-fn finish(state: &AppState, response: &mut HttpResponse, id: &str) {
+/// What every answer says: to whom it belongs, and how little a browser may make of it.
+fn finish(state: &AppState, response: &mut HttpResponse, id: &str, is_secure: bool) {
     let epoch = state.ring.position().epoch.0;
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id) {
@@ -501,6 +513,11 @@ fn finish(state: &AppState, response: &mut HttpResponse, id: &str) {
     }
     headers.insert(EPOCH, HeaderValue::from(epoch));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if is_secure {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
+    }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

@@ -8,6 +8,7 @@ pub mod audit;
 mod authority;
 pub mod body;
 pub mod cluster;
+mod cors;
 pub mod crypto;
 pub mod devices;
 pub mod discovery;

@@ -46,7 +46,11 @@ const WEAKNESSES: &[Weakness<'_>] = &[
         "loose-file-mode",
     ),
     (&[("c.toml", None, 0o666)], &[], "loose-file-mode"),
-    (&[], &[("CLAVIGER_SERVER__LISTEN", "0.0.0.0:7420")], "listen-without-tls"),
+    (
+        &[],
+        &[("CLAVIGER_SERVER__LISTEN", "0.0.0.0:7420"), ("CLAVIGER_SERVER__PLAIN_HTTP", "true")],
+        "listen-without-tls",
+    ),
     (&[], &[("CLAVIGER_BOOTSTRAP_TOKEN", "admin-hunter-1234567890")], "token-weak"),
     (&[], &[("CLAVIGER_TOKEN", "changeme")], "token-weak"),
     (&[], &[("CLAVIGER_DATABASE__URL", "postgres://clv@127.0.0.1/clv")], "database-password-missing"),
