@@ -17,6 +17,7 @@ mod crypto_ops;
 mod devices;
 mod doors;
 mod events;
+mod floods;
 mod fuzz;
 mod harness;
 mod idempotency;

@@ -107,7 +107,7 @@ fn p4_a_strong_change_does_not_wait_for_those_who_stand_in_line() {
     assert!(few < Duration::from_millis(40), "{few:?}");
 }
 
-fn resident_mebibytes(node: &Node) -> u64 {
+pub(crate) fn resident_mebibytes(node: &Node) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024

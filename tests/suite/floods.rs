@@ -1,0 +1,108 @@
+//! Clients that do harm by how they speak, from one address, while others from the same address work.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use claviger_tests::{Node, process, spread::Times};
+use serde_json::json;
+
+const TRICKLES: usize = 1_000;
+/// A head has five seconds; machines are noisy.
+const CUT_OFF_WITHIN: Duration = Duration::from_secs(25);
+/// Others may take three times as long as they do alone, and machines are noisy.
+const SLOWER: u32 = 3 * 5;
+const FLOOR: Duration = Duration::from_millis(20);
+const GROWTH_MEBIBYTES: u64 = 64;
+
+/// How long work takes, for as long as it is wanted.
+fn work(node: &Node, is_over: impl Fn(usize) -> bool) -> Times {
+    let client = node.client();
+    let mut times = Times::default();
+    for done in 0.. {
+        if is_over(done) {
+            break;
+        }
+        let began = Instant::now();
+        client.post("/v1/keys/k/encrypt", &json!({"plaintext": "aGVsbG8="})).expect(200);
+        times.0.push(began.elapsed());
+    }
+    times
+}
+
+/// Whether the node has ended a connection.
+fn is_ended(socket: &mut TcpStream, trickle: &[u8]) -> bool {
+    let mut answer = [0; 1_024];
+    loop {
+        match socket.read(&mut answer) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(_) => return true,
+        }
+    }
+    socket.write_all(trickle).is_err()
+}
+
+/// P10: heads that never end are cut off in their time, and nobody else feels them.
+#[test]
+fn p10_trickling_heads_are_cut_off_and_hold_up_nobody() {
+    let node = Node::settled(&[]);
+    node.client().post("/v1/keys", &json!({"name": "k", "type": "aes256-gcm"})).expect(201);
+    let alone = work(&node, |done| done == 300).quantile(0.99);
+    let before = super::overload::resident_mebibytes(&node);
+    let is_over = AtomicBool::new(false);
+    let (meanwhile, ended) = thread::scope(|scope| {
+        let working = scope.spawn(|| work(&node, |done| done >= 300 && is_over.load(Ordering::Relaxed)));
+        let mut sockets: Vec<TcpStream> = (0..TRICKLES)
+            .map(|_| {
+                let mut socket = TcpStream::connect(node.address()).unwrap();
+                socket.write_all(b"POST /v1/keys/k/encrypt HTTP/1.1\r\nHost: a\r\nX-A: ").unwrap();
+                socket.set_nonblocking(true).unwrap();
+                socket
+            })
+            .collect();
+        let began = Instant::now();
+        while !sockets.is_empty() && began.elapsed() < CUT_OFF_WITHIN {
+            sockets.retain_mut(|socket| !is_ended(socket, b"a"));
+            process::pause(Duration::from_millis(250));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        (working.join().unwrap().quantile(0.99), TRICKLES - sockets.len())
+    });
+    assert_eq!(ended, TRICKLES);
+    let bound = (alone * SLOWER).max(FLOOR);
+    assert!(meanwhile <= bound, "{meanwhile:?}, alone {alone:?}");
+    let after = super::overload::resident_mebibytes(&node);
+    assert!(after < before + GROWTH_MEBIBYTES, "{before} MiB, then {after} MiB");
+}
+
+/// P9: a head of any size and number of members is refused, and costs no memory.
+#[test]
+fn p9_giant_heads_are_refused() {
+    let node = Node::settled(&[]);
+    let before = super::overload::resident_mebibytes(&node);
+    let long = format!("X-A: {}\r\n", "a".repeat(1 << 20));
+    let many: String = (0..10_000).map(|number| format!("X-{number}: a\r\n")).collect();
+    for _ in 0..20 {
+        for bomb in [&long, &many] {
+            let mut socket = TcpStream::connect(node.address()).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let head = format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{bomb}\r\n");
+            // It may hang up in the middle.
+            let _sent = socket.write_all(head.as_bytes());
+            let mut answer = Vec::new();
+            let _cut_off = socket.read_to_end(&mut answer);
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+        }
+    }
+    node.client().get("/v1/keys").expect(200);
+    let after = super::overload::resident_mebibytes(&node);
+    assert!(after < before + GROWTH_MEBIBYTES, "{before} MiB, then {after} MiB");
+    assert!(!node.log().contains("panicked"));
+}
