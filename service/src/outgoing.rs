@@ -58,7 +58,8 @@ impl OutgoingUrl {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// It is on this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -125,6 +125,14 @@ impl Node {
         process::signal("CONT", &[self.pid()]);
     }
 
+    /// Resident memory, in KiB.
+    #[must_use]
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+    }
+
     /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

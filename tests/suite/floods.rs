@@ -17,7 +17,7 @@ const CUT_OFF_WITHIN: Duration = Duration::from_secs(25);
 /// Others may take three times as long as they do alone, and machines are noisy.
 const SLOWER: u32 = 3 * 5;
 const FLOOR: Duration = Duration::from_millis(20);
-const GROWTH_MEBIBYTES: u64 = 64;
+const GROWTH_KIB: u64 = 64 << 10;
 
 /// How long work takes, for as long as it is wanted.
 fn work(node: &Node, is_over: impl Fn(usize) -> bool) -> Times {
@@ -54,7 +54,7 @@ fn p10_trickling_heads_are_cut_off_and_hold_up_nobody() {
     let node = Node::settled(&[]);
     node.client().post("/v1/keys", &json!({"name": "k", "type": "aes256-gcm"})).expect(201);
     let alone = work(&node, |done| done == 300).quantile(0.99);
-    let before = super::overload::resident_mebibytes(&node);
+    let before = node.resident_kib();
     let is_over = AtomicBool::new(false);
     let (meanwhile, ended) = thread::scope(|scope| {
         let working = scope.spawn(|| work(&node, |done| done >= 300 && is_over.load(Ordering::Relaxed)));
@@ -77,15 +77,15 @@ fn p10_trickling_heads_are_cut_off_and_hold_up_nobody() {
     assert_eq!(ended, TRICKLES);
     let bound = (alone * SLOWER).max(FLOOR);
     assert!(meanwhile <= bound, "{meanwhile:?}, alone {alone:?}");
-    let after = super::overload::resident_mebibytes(&node);
-    assert!(after < before + GROWTH_MEBIBYTES, "{before} MiB, then {after} MiB");
+    let after = node.resident_kib();
+    assert!(after < before + GROWTH_KIB, "{before} KiB, then {after} KiB");
 }
 
 /// P9: a head of any size and number of members is refused, and costs no memory.
 #[test]
 fn p9_giant_heads_are_refused() {
     let node = Node::settled(&[]);
-    let before = super::overload::resident_mebibytes(&node);
+    let before = node.resident_kib();
     let long = format!("X-A: {}\r\n", "a".repeat(1 << 20));
     let many: String = (0..10_000).map(|number| format!("X-{number}: a\r\n")).collect();
     for _ in 0..20 {
@@ -102,7 +102,7 @@ fn p9_giant_heads_are_refused() {
         }
     }
     node.client().get("/v1/keys").expect(200);
-    let after = super::overload::resident_mebibytes(&node);
-    assert!(after < before + GROWTH_MEBIBYTES, "{before} MiB, then {after} MiB");
+    let after = node.resident_kib();
+    assert!(after < before + GROWTH_KIB, "{before} KiB, then {after} KiB");
     assert!(!node.log().contains("panicked"));
 }

@@ -107,12 +107,6 @@ fn p4_a_strong_change_does_not_wait_for_those_who_stand_in_line() {
     assert!(few < Duration::from_millis(40), "{few:?}");
 }
 
-pub(crate) fn resident_mebibytes(node: &Node) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
-}
-
 /// What must go on, on the listener of its own: looks, and changes, which wait for a disk too.
 #[derive(Default)]
 struct Governed {
@@ -177,7 +171,7 @@ fn p10_overload_is_refused_and_not_suffered() {
             while began.elapsed() < seconds {
                 governed.look(&admin);
                 governed.change(&admin);
-                memory = memory.max(resident_mebibytes(&node));
+                memory = memory.max(node.resident_kib() / 1_024);
                 process::pause(Duration::from_millis(100));
             }
         });

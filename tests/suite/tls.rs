@@ -27,6 +27,16 @@ pub(crate) fn write_pair(folder: &Path) -> CertificateDer<'static> {
     made.cert.der().clone()
 }
 
+/// A node behind a certificate, and what its clients trust.
+fn behind_tls(folder: &Path, more: &[(&str, &str)]) -> (Node, CertificateDer<'static>) {
+    let trusted = write_pair(folder);
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    let mut environment =
+        vec![("CLAVIGER_TLS__CERT", cert.to_str().unwrap()), ("CLAVIGER_TLS__KEY", key.to_str().unwrap())];
+    environment.extend(more);
+    (Node::with(&environment), trusted)
+}
+
 /// The status line of `GET /healthz`, for a client that trusts one certificate.
 fn health(node: &Node, trusted: &CertificateDer<'static>) -> Option<String> {
     ask(node.address(), trusted, None)?.lines().next().map(str::to_owned)
@@ -35,11 +45,7 @@ fn health(node: &Node, trusted: &CertificateDer<'static>) -> Option<String> {
 #[test]
 fn a_renewed_certificate_is_used_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let first = write_pair(folder.path());
-    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    let files =
-        [("CLAVIGER_TLS__CERT", cert.to_str().unwrap()), ("CLAVIGER_TLS__KEY", key.to_str().unwrap())];
-    let node = Node::with(&files);
+    let (node, first) = behind_tls(folder.path(), &[]);
     assert_eq!(health(&node, &first).as_deref(), Some("HTTP/1.1 200 OK"));
     let second = write_pair(folder.path());
     super::keys::wait_until(|| health(&node, &second).is_some());
@@ -49,24 +55,9 @@ fn a_renewed_certificate_is_used_without_a_restart() {
 #[test]
 fn a_client_without_a_certificate_is_turned_away_where_one_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let first = write_pair(folder.path());
-    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    let node = Node::with(&[
-        ("CLAVIGER_TLS__CERT", cert.to_str().unwrap()),
-        ("CLAVIGER_TLS__KEY", key.to_str().unwrap()),
-        ("CLAVIGER_TLS__CLIENT_CA", cert.to_str().unwrap()),
-    ]);
+    let cert = folder.path().join("cert.pem");
+    let (node, first) = behind_tls(folder.path(), &[("CLAVIGER_TLS__CLIENT_CA", cert.to_str().unwrap())]);
     assert_eq!(health(&node, &first), None);
-}
-
-/// A node behind a certificate, and what its clients trust.
-fn behind_tls(folder: &Path, more: &[(&str, &str)]) -> (Node, CertificateDer<'static>) {
-    let trusted = write_pair(folder);
-    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-    let mut environment =
-        vec![("CLAVIGER_TLS__CERT", cert.to_str().unwrap()), ("CLAVIGER_TLS__KEY", key.to_str().unwrap())];
-    environment.extend(more);
-    (Node::with(&environment), trusted)
 }
 
 /// What a handshake of OpenSSL comes to, which would speak anything.

@@ -1,11 +1,12 @@
 //! Which server a client command speaks to, and whether it may be told a secret.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use reqwest::Url;
 
 use super::failure::Failure;
+use crate::outgoing::is_loopback;
 
 /// Options that every client command knows.
 #[derive(Debug, Clone, Args)]
@@ -62,8 +63,7 @@ impl Address {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']');
-        let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let local = is_loopback(&url);
         Some(Self { url, local })
     }
 

@@ -1,7 +1,5 @@
 //! Pages of other origins: the CORS protocol of the Fetch standard. Closed, but for the origins that the configuration names.
 
-use std::net::IpAddr;
-
 use actix_web::{
     HttpResponse,
     dev::ServiceRequest,
@@ -15,6 +13,7 @@ use claviger_config::Doors;
 use reqwest::Url;
 
 use super::problem::{Code, Problem};
+use crate::outgoing::is_loopback;
 
 const METHODS: &str = "GET, POST, PUT, PATCH, DELETE";
 /// What a page may send.
@@ -76,9 +75,9 @@ fn allows(doors: &Doors, origin: &HeaderValue) -> bool {
 /// A page that this machine serves, on whatever port.
 fn is_local(origin: &str) -> bool {
     let Ok(url) = Url::parse(origin) else { return false };
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let is_here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-    is_here && matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == origin
+    is_loopback(&url)
+        && matches!(url.scheme(), "http" | "https")
+        && url.origin().ascii_serialization() == origin
 }
 
 #[cfg(test)]

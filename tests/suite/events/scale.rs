@@ -34,12 +34,6 @@ fn until(reader: &mut BufReader<TcpStream>, beginning: &str) -> String {
     }
 }
 
-fn resident_kib(node: &Node) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
-}
-
 /// A thousand readers on one node, changes on another: each gets each, soon, and none costs much.
 #[test]
 fn a_thousand_readers_are_told_and_cost_little() {
@@ -51,9 +45,9 @@ fn a_thousand_readers_are_told_and_cost_little() {
     nodes.iter().for_each(|node| crate::cluster::redis::status(node, "connected"));
     let client = nodes[0].client();
     create(&client, "k");
-    let before = resident_kib(&nodes[1]);
+    let before = nodes[1].resident_kib();
     let mut readers: Vec<_> = (0..READERS).map(|_| subscriber(&nodes[1])).collect();
-    let each = (resident_kib(&nodes[1]).saturating_sub(before)) as f64 / READERS as f64;
+    let each = nodes[1].resident_kib().saturating_sub(before) as f64 / READERS as f64;
     let mut took = Vec::new();
     for _ in 0..10 {
         let began = Instant::now();
