@@ -136,12 +136,9 @@ async fn ask(
             }
             let reason = "pairing required; the request could not be left now, try again later";
             let mut refusal = Refusal::new("pairing_required", Close::policy(reason));
-            let retry_after = match &error {
-                RingFailure::Device(DeviceError::StillWaits) => {
-                    REQUEST_STAYS.num_milliseconds().unsigned_abs()
-                }
-                _other => 60_000,
-            };
+            let is_early = matches!(&error, RingFailure::Device(DeviceError::StillWaits));
+            let stays = REQUEST_STAYS.num_milliseconds().unsigned_abs();
+            let retry_after = if is_early { stays } else { 60_000 };
             refusal.failure = refusal.failure.after(retry_after);
             refusal
         }
