@@ -23,11 +23,13 @@ pub mod needles;
 pub mod node;
 pub mod openbao;
 pub mod postgres;
+pub mod proc;
 pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod seed;
 pub mod sentinel;
+pub mod sessions;
 pub mod spread;
 
 pub use client::{Answer, Client};

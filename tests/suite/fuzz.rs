@@ -31,7 +31,7 @@ macro_rules! targets {
     };
 }
 
-targets!(ciphertext, config, fernet, foreign, import, json, jwe, jws, policy);
+targets!(ciphertext, config, fernet, foreign, frames, import, json, jwe, jws, policy);
 
 #[test]
 fn every_target_is_run() {

@@ -23,6 +23,9 @@ pub enum DeviceError {
     /// So many requests wait that no more are taken.
     #[error("too many pairing requests wait; approve or reject some, or try again in 5 minutes")]
     TooManyRequests,
+    /// The device has left another request a moment ago.
+    #[error("the device has asked for something else a moment ago; it may ask anew in 30 seconds")]
+    StillWaits,
     /// So many devices are paired that no more are taken.
     #[error("a deployment has at most 65536 devices; remove some")]
     TooManyDevices,

@@ -13,11 +13,12 @@ mod state;
 mod tests;
 
 pub use self::core::{After, Approval, DeviceChange, DeviceCommand, DeviceSubject, Settled};
+pub use claviger_protocol::device::device_id;
 pub use error::DeviceError;
-pub use record::{ActingDevice, ClientFacts, Device, DeviceToken, Grant, device_id};
+pub use record::{ActingDevice, ClientFacts, Device, DeviceToken, Grant};
 pub(crate) use request::has_room;
 pub use request::{
-    PAIRING_LIFETIME, PairingPending, PairingRecord, PairingRequest, REQUESTS_A_PRINCIPAL,
+    PAIRING_LIFETIME, PairingPending, PairingRecord, PairingRequest, REQUEST_STAYS, REQUESTS_A_PRINCIPAL,
     REQUESTS_AN_ADDRESS, REQUESTS_MAX,
 };
 pub use state::Devices;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use claviger_crypto::digest;
 use claviger_entity::{DeviceId, DeviceRole, RoleName, Scope};
 use claviger_policy::PrincipalRef;
 use serde::{Deserialize, Serialize};
@@ -85,12 +84,6 @@ pub struct ActingDevice {
     pub role: DeviceRole,
     /// Keyed hash of the token that it presented, unless it came by another credential.
     pub token: Option<[u8; 32]>,
-}
-
-/// The identity of the device with this Ed25519 public key.
-#[must_use]
-pub fn device_id(public_key: &[u8; 32]) -> DeviceId {
-    DeviceId::new(digest::sha256(public_key))
 }
 
 impl Device {

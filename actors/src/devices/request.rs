@@ -11,6 +11,9 @@ use crate::keyring::record::Time;
 
 /// How long a request waits.
 pub const PAIRING_LIFETIME: TimeDelta = TimeDelta::minutes(5);
+/// How long a request can't be replaced by another one of its device: whoever looks at it has that time, and a device that asks now for this
+/// and now for that makes no flood of changes, records and events.
+pub const REQUEST_STAYS: TimeDelta = TimeDelta::seconds(30);
 /// Requests that wait at most, in the whole deployment. None of them is ever put out for another one.
 pub const REQUESTS_MAX: u64 = 1_024;
 /// Requests that wait at most of those who presented one credential, so that no caller takes all places.
@@ -96,6 +99,12 @@ impl PairingRecord {
     #[must_use]
     pub fn waits(&self, now: Time) -> bool {
         now < self.expires_at
+    }
+
+    /// It has only just come, and gives way to no other.
+    #[must_use]
+    pub fn stays(&self, now: Time) -> bool {
+        now < self.created_at + REQUEST_STAYS
     }
 
     /// The other asks for the same.

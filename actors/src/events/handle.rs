@@ -14,7 +14,7 @@ use super::{
     line::Mark,
     presence::{Presence, Present, Registry, Sharing},
     prune::Pruner,
-    subscription::{Progress, Subscription},
+    subscription::{Progress, Seat, Subscription},
     sync::{self, Sight},
 };
 use crate::{
@@ -61,7 +61,7 @@ impl EventsHandle {
         redis: Option<(RedisLink, Uuid)>,
     ) -> Self {
         let sharing = redis.map(|(link, deployment)| Sharing::new(link, deployment, cluster.boot_id()));
-        let shared = Arc::new(Shared::new((ring, cluster), Registry::default(), SUBSCRIBERS));
+        let shared = Arc::new(Shared::new((ring, cluster), Registry::new(sharing.is_some()), SUBSCRIBERS));
         Hub::keep(Arc::clone(&shared));
         let teller = Arc::clone(&shared);
         tokens.tell(move |tellings| {
@@ -118,7 +118,14 @@ impl EventsHandle {
             }
             Some(since) => Progress::from(since).behind(now.epoch),
         };
-        Ok(Subscription { shared: Arc::clone(shared), topics, sight, receiver, _place: place, progress })
+        Ok(Subscription {
+            shared: Arc::clone(shared),
+            topics,
+            sight,
+            receiver,
+            place: Seat::new(place),
+            progress,
+        })
     }
 
     /// Catches up with a subscriber that comes from a node which was a moment ahead. Only who has just heard from the database may say that it
@@ -156,6 +163,12 @@ impl EventsHandle {
     /// Who is connected, to whichever node, as far as is known here; at most a thousand of them, those of this node first.
     pub async fn presence(&self) -> Vec<Presence> {
         std::future::ready(self.0.registry.all()).await
+    }
+
+    /// A session, and some of those who are connected beside it: so many in all at most.
+    #[must_use]
+    pub fn presence_beside(&self, conn_id: Uuid, most: usize) -> Vec<Presence> {
+        self.0.registry.some(Some(conn_id), most)
     }
 
     /// Ends all subscriptions, since the node is leaving; there will be no others.

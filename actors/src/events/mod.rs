@@ -22,6 +22,6 @@ pub use self::{
     handle::{EventsError, EventsHandle},
     line::{Line, Mark, Place, Settled, Stretch, Tag},
     presence::{Presence, Present},
-    subscription::{Gone, Subscription},
+    subscription::{Gone, Seat, Subscription},
     sync::{Seen, Sight},
 };

@@ -86,6 +86,8 @@ pub(super) struct Registry {
     own: Mutex<BTreeMap<Uuid, Presence>>,
     /// Of other nodes, by their starts.
     others: Mutex<BTreeMap<String, Others>>,
+    /// Somebody writes what has changed to Redis.
+    is_shared: bool,
     /// Of this node, what Redis does not have yet.
     changed: Mutex<BTreeSet<Uuid>>,
     /// Told when there is something of the kind.
@@ -107,18 +109,33 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Registry {
+    /// Empty. What changes is remembered only for somebody who shares it.
+    pub(super) fn new(is_shared: bool) -> Self {
+        Self { is_shared, ..Self::default() }
+    }
+
     /// How many are connected to this node.
     pub(super) fn len(&self) -> usize {
         locked(&self.own).len()
     }
 
-    /// Those of this node, then the others.
-    pub(super) fn all(&self) -> Vec<Presence> {
-        let mut all: Vec<Presence> = locked(&self.own).values().take(NAMED_MAX).cloned().collect();
+    /// Those of this node, then the others: so many at most, and before them one that must not be missing.
+    pub(super) fn some(&self, first: Option<Uuid>, most: usize) -> Vec<Presence> {
+        let own = locked(&self.own);
+        let mut some: Vec<Presence> = first.and_then(|id| own.get(&id)).cloned().into_iter().collect();
+        let rest = most.saturating_sub(some.len());
+        let further = own.values().filter(|presence| Some(presence.conn_id) != first);
+        some.extend(further.take(rest).cloned());
+        drop(own);
+        let rest = most.saturating_sub(some.len());
         let others = locked(&self.others);
-        let rest = NAMED_MAX - all.len();
-        all.extend(others.values().flat_map(|node| node.sessions.values()).take(rest).cloned());
-        all
+        some.extend(others.values().flat_map(|node| node.sessions.values()).take(rest).cloned());
+        some
+    }
+
+    /// As many as are named to whoever asks.
+    pub(super) fn all(&self) -> Vec<Presence> {
+        self.some(None, NAMED_MAX)
     }
 
     fn add(&self, presence: Presence) -> bool {
@@ -140,6 +157,9 @@ impl Registry {
     }
 
     fn is_changed(&self, id: Uuid) {
+        if !self.is_shared {
+            return;
+        }
         locked(&self.changed).insert(id);
         self.news.notify_one();
     }
@@ -260,6 +280,21 @@ mod tests {
         for text in ["", "[", &"[".repeat(1_000_000), "null", "{}"] {
             assert_eq!(Presence::read(&id, text), None);
         }
+    }
+
+    #[test]
+    fn whoever_asks_is_among_those_who_are_named() {
+        let registry = Registry::default();
+        for number in 0..40 {
+            assert!(registry.add(Presence { conn_id: Uuid::from_u128(number), ..presence("own") }));
+        }
+        let named = registry.some(Some(Uuid::from_u128(33)), 16);
+        let distinct: BTreeSet<Uuid> = named.iter().map(|presence| presence.conn_id).collect();
+        assert_eq!((named[0].conn_id, distinct.len()), (Uuid::from_u128(33), 16));
+        assert_eq!((registry.some(Some(Uuid::nil()), 0).len(), registry.all().len()), (1, 40));
+        assert!(locked(&registry.changed).is_empty(), "nobody would ever take it");
+        let shared = Registry::new(true);
+        assert!(shared.add(presence("own")) && locked(&shared.changed).len() == 1);
     }
 
     #[test]

@@ -55,13 +55,23 @@ enum Found {
 /// A question that goes on where it was when nobody waits for it for a while.
 type Asking = Pin<Box<dyn Future<Output = Result<Found, Gone>> + Send>>;
 
+/// One of those that there may be of a node. Whoever has what was handed out still on its way to a subscriber keeps it until that is over.
+#[derive(Clone)]
+pub struct Seat(#[expect(dead_code, reason = "it is held")] Arc<OwnedSemaphorePermit>);
+
+impl Seat {
+    pub(super) fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(permit))
+    }
+}
+
 /// Events for one subscriber.
 pub struct Subscription {
     pub(super) shared: Arc<Shared>,
     pub(super) topics: Topics,
     pub(super) sight: Sight,
     pub(super) receiver: broadcast::Receiver<Told>,
-    pub(super) _place: OwnedSemaphorePermit,
+    pub(super) place: Seat,
     pub(super) progress: Progress,
 }
 
@@ -145,6 +155,12 @@ impl Subscription {
     #[must_use]
     pub const fn id(&self) -> Option<Mark> {
         self.progress.id
+    }
+
+    /// Its place among those that there may be.
+    #[must_use]
+    pub fn seat(&self) -> Seat {
+        self.place.clone()
     }
 
     /// Whether the node is leaving, for whoever waits for something else than the next event.

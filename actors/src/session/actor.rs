@@ -23,16 +23,18 @@ use super::{
     core::{Conversation, FIRST_FRAME_MAX_BYTES, FRAME_MAX_BYTES, Reaction, Turned},
     frame,
     methods::Method,
-    outbox::{self, Outbox, Outgoing},
+    outbox::{self, Ledger, Outbox, Outgoing},
 };
 
 /// How often a session is told the time.
 pub const TICK: Duration = Duration::from_secs(30);
 /// How long an event waits for a client that has enough to take already.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For how long a client for which an answer waits may take nothing: not so long that the connection breaks before it can be told why.
+const STANDSTILL: Duration = Duration::from_secs(10);
 
 /// What comes from a client.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// A text, whole.
     Text(Bytes),
@@ -74,6 +76,12 @@ pub struct Voice {
 }
 
 impl Voice {
+    /// Of a new session, whose bytes stand in a ledger.
+    #[must_use]
+    pub fn within(ledger: Arc<Ledger>) -> Self {
+        Self { outbox: Arc::new(Outbox::within(ledger)), seq: Rc::default() }
+    }
+
     /// Where it goes.
     #[must_use]
     pub const fn outbox(&self) -> &Arc<Outbox> {
@@ -98,7 +106,7 @@ impl Voice {
     }
 
     fn say(&self, text: String) -> bool {
-        self.outbox.push(Outgoing::Text(text.into()))
+        self.outbox.push(Outgoing::Text(text))
     }
 }
 
@@ -249,9 +257,13 @@ impl WsSession {
                 let call = Rc::clone(&self.behind).call(id.clone(), method, params);
                 // A task of its own, so that none waits for another and none is looked at in vain.
                 actix::spawn(async move {
-                    let answer = call.await;
-                    let fits = outbox::fits(answer.len());
-                    voice.say(if fits { answer } else { frame::failure(&id, &too_large()) });
+                    let turn = voice.outbox.turn().await;
+                    if !voice.outbox.is_closed() {
+                        let answer = call.await;
+                        let fits = outbox::fits(answer.len());
+                        let answer = if fits { answer } else { frame::failure(&id, &too_large()) };
+                        let _ended = turn.answer(answer, STANDSTILL).await;
+                    }
                     drop(working);
                 });
             }
@@ -261,7 +273,7 @@ impl WsSession {
 
 /// An answer that could not be sent however fast the client were.
 fn too_large() -> Failure {
-    let limit = outbox::WAITING_MAX_BYTES;
+    let limit = outbox::ANSWER_MAX_BYTES;
     Failure::new(
         "payload_too_large",
         format!(

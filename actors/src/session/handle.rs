@@ -52,6 +52,12 @@ impl SessionHandle {
         self.0.retire(close);
     }
 
+    /// For how long its client has taken nothing of what waits for it.
+    #[must_use]
+    pub fn jammed_for(&self) -> Option<Duration> {
+        self.0.jammed_since().map(|since| since.elapsed())
+    }
+
     /// Ends it now: what is on its way is dropped.
     pub fn cut(&self, close: Close) {
         self.0.cut(close);

@@ -34,7 +34,7 @@ pub(crate) enum LeftRequest {
 }
 
 impl Database {
-    /// Leaves a request in place of another one of the same device, unless that asks for the same.
+    /// Leaves a request in place of another one of the same device, unless that asks for the same or has only just come.
     pub(crate) async fn leave_request(
         &self,
         keychain: &Keychain,
@@ -42,8 +42,8 @@ impl Database {
         audit: String,
     ) -> Result<LeftRequest, StoreError> {
         // Whoever asks again and again costs a look, not a write.
-        if let Some(there) = same(&self.connection, keychain, record).await? {
-            return Ok(LeftRequest::There(there));
+        if let Some(answer) = there(&self.connection, keychain, record).await? {
+            return Ok(answer);
         }
         let transaction = self.connection.begin_with_options(Self::writing()).await?;
         if self.is_shared() {
@@ -55,8 +55,8 @@ impl Database {
             .filter(Column::ExpiresAt.lte(rows::millis(record.created_at)))
             .exec(&transaction)
             .await?;
-        if let Some(there) = same(&transaction, keychain, record).await? {
-            return Ok(LeftRequest::There(there));
+        if let Some(answer) = there(&transaction, keychain, record).await? {
+            return Ok(answer);
         }
         pairing_request::Entity::delete_by_id(record.device.to_string()).exec(&transaction).await?;
         let count = |condition| pairing_request::Entity::find().filter(condition).count(&transaction);
@@ -137,15 +137,19 @@ fn lock_of(record: &PairingRecord) -> i64 {
     i64::from_be_bytes(start) ^ DEVICE_LOCK
 }
 
-/// What the same device waits for already, if it is the same.
-async fn same(
+/// What comes of it when the same device waits already: the same request, or a refusal while the other one has only just come.
+async fn there(
     connection: &impl ConnectionTrait,
     keychain: &Keychain,
     record: &PairingRecord,
-) -> Result<Option<PairingRecord>, StoreError> {
+) -> Result<Option<LeftRequest>, StoreError> {
     let there =
         one(connection, keychain, pairing_request::Entity::find_by_id(record.device.to_string())).await?;
-    Ok(there.filter(|there| there.waits(record.created_at) && there.asks_as(record)))
+    let Some(there) = there.filter(|there| there.waits(record.created_at)) else { return Ok(None) };
+    if there.asks_as(record) {
+        return Ok(Some(LeftRequest::There(there)));
+    }
+    Ok(there.stays(record.created_at).then_some(LeftRequest::Full(DeviceError::StillWaits)))
 }
 
 async fn one(

@@ -3,7 +3,14 @@
 //! The answer has no end: it begins at the door like any other, and then goes on by itself, asking again and again whether its reader may still
 //! have it. Whoever reads slowly is waited for a while, and holds up nobody else.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -23,7 +30,10 @@ use claviger_entity::Kid;
 use claviger_policy::Permission;
 use futures_util::stream;
 use serde::Deserialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    watch,
+};
 use zeroize::Zeroizing;
 
 use super::{
@@ -37,6 +47,8 @@ use crate::auth::{self, Identity, Standing, sight};
 const BEAT: Duration = Duration::from_secs(15);
 /// A reader that has taken nothing for so long is let go.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A reader that was behind for so long, however little it takes at a time, is let go too.
+const BEHIND_MAX: Duration = Duration::from_secs(600);
 /// Pieces that wait for a reader.
 const PIECES: usize = 4;
 /// A piece that has so many bytes goes out.
@@ -96,16 +108,24 @@ pub async fn stream(
     let sight = sight(&state, Arc::clone(&caller.identity));
     let subscription = state.events.subscribe(topics, since, sight).await?;
     let (sender, pieces) = mpsc::channel(PIECES);
-    let closing = subscription.closing();
-    let reader = Reader { sender, subscription, judge, closing, told: None };
+    let (closing, seat) = (subscription.closing(), subscription.seat());
+    let is_late = Arc::new(AtomicBool::new(false));
+    let late = Late { since: None, is_over: Arc::clone(&is_late) };
+    let reader = Reader { sender, subscription, judge, closing, late, told: None };
     if listening.follow.unwrap_or(true) {
         actix_web::rt::spawn(reader.follow());
     } else {
         actix_web::rt::spawn(reader.catch_up());
     }
-    let pieces = stream::unfold(pieces, |mut pieces| async move {
-        let piece = pieces.recv().await?;
-        Some((piece, pieces))
+    // As long as anything is on its way, the reader has its place among those that there may be.
+    let pieces = stream::unfold((pieces, seat), move |(mut pieces, seat)| {
+        let is_late = Arc::clone(&is_late);
+        async move {
+            let piece = pieces.recv().await;
+            // Nothing further is sent to one that was let go, and its connection breaks.
+            let piece = if is_late.load(Ordering::Relaxed) { Some(Err(Gone::Stopping)) } else { piece };
+            Some((piece?, (pieces, seat)))
+        }
     });
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
@@ -205,8 +225,17 @@ struct Reader {
     judge: Judge,
     /// Whether the node is leaving.
     closing: watch::Receiver<bool>,
+    /// Whether it keeps up.
+    late: Late,
     /// The id that was sent last.
     told: Option<Mark>,
+}
+
+/// How long a reader has been behind.
+struct Late {
+    since: Option<Instant>,
+    /// It was let go.
+    is_over: Arc<AtomicBool>,
 }
 
 /// What goes out together: in parts, so that nothing long is copied for each reader.
@@ -383,18 +412,29 @@ impl Reader {
     /// Hands a piece to the connection; `false` when the reader has gone, or has not taken anything for too long, or the node is leaving.
     async fn send(&mut self, piece: Piece) -> bool {
         for part in piece.into_parts() {
+            let part = match self.sender.try_send(Ok(part)) {
+                Ok(()) => {
+                    self.late.since = None;
+                    continue;
+                }
+                Err(TrySendError::Closed(_)) => return false,
+                Err(TrySendError::Full(part)) => part,
+            };
+            let since = *self.late.since.get_or_insert_with(Instant::now);
+            let patience = PATIENCE.min(BEHIND_MAX.saturating_sub(since.elapsed()));
             let (sender, closing) = (&self.sender, &mut self.closing);
             let sent = async {
                 tokio::select! {
-                    sent = sender.send(Ok(part)) => sent.is_ok(),
+                    sent = sender.send(part) => sent.is_ok(),
                     _ = closing.wait_for(|closing| *closing) => false,
                 }
             };
-            match timeout(PATIENCE, sent).await {
+            match timeout(patience, sent).await {
                 Ok(true) => {}
                 Ok(false) => return false,
                 Err(_) => {
                     tracing::debug!("a reader of events was too slow and is let go");
+                    self.late.is_over.store(true, Ordering::Relaxed);
                     return false;
                 }
             }

@@ -117,6 +117,7 @@ impl From<DeviceError> for Problem {
             }
             DeviceError::Changed | DeviceError::TooManyDevices => Self::new(Code::KeyStateConflict, detail),
             DeviceError::TooManyRequests => Self::new(Code::Overloaded, detail),
+            DeviceError::StillWaits => Self::new(Code::RateLimited, detail),
         }
     }
 }

@@ -5,6 +5,12 @@ use crate::http::state::AppState;
 
 pub(super) fn write(page: &mut Page, state: &AppState) {
     page.gauge("claviger_sessions_open", "WebSocket sessions, known or not.", state.sessions.len() as f64);
+    let waiting = state.sessions.waiting_bytes();
+    page.gauge(
+        "claviger_sessions_waiting_bytes",
+        "What waits for clients of WebSocket sessions.",
+        waiting as f64,
+    );
     page.counter(
         "claviger_attempts_refused_total",
         "Wrong credentials that were refused at once, since there had been too many.",

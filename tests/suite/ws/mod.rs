@@ -1,13 +1,15 @@
 //! WebSocket sessions, by a client in another language that was written from the description of the protocol alone.
 
+mod crowds;
 mod shutdown;
+mod together;
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-use claviger_tests::{Node, node};
+use claviger_tests::{Node, node, proc, volume};
 
 use crate::packages;
 
@@ -20,12 +22,17 @@ fn python() -> PathBuf {
 }
 
 /// Runs a script of the client against a node; answers with the names of what has passed.
-fn run(script: &str, node: &Node, wanted: &[&str]) -> Vec<String> {
-    let mut command = Command::new(python());
-    command.arg(folder().join(script)).args(wanted).env("PYTHONDONTWRITEBYTECODE", "1");
-    command.env("CLAVIGER_URL", format!("http://{}", node.address())).env("CLAVIGER_TOKEN", node::TOKEN);
-    let passed = packages::run(&mut command);
+fn run(name: &str, node: &Node, wanted: &[&str]) -> Vec<String> {
+    let passed = packages::run(script(name, node).args(wanted));
     passed.lines().filter_map(|line| line.strip_prefix("ok ")).map(str::to_owned).collect()
+}
+
+/// A script of the client, for a node.
+fn script(name: &str, node: &Node) -> Command {
+    let mut command = Command::new(python());
+    command.arg(folder().join(name)).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("CLAVIGER_URL", format!("http://{}", node.address())).env("CLAVIGER_TOKEN", node::TOKEN);
+    command
 }
 
 fn attack(node: &Node, name: &str) {
@@ -74,9 +81,21 @@ fn handshakes_have_their_time() {
     attack(&Node::with(&[("CLAVIGER_WS__HANDSHAKE_TIMEOUT", "1s")]), "handshake_timeout");
 }
 
+/// Most that a node may hold after twice as many frames as before, in MiB: what is kept of each would be more.
+const FLAT: f64 = 16.0;
+
 #[test]
-fn random_frames_do_no_harm() {
-    attack(&Node::start(), "random_frames");
+fn random_frames_do_no_harm_and_leave_nothing_behind() {
+    let node = Node::start();
+    let mut resident = Vec::new();
+    for seed in ["7", "8"] {
+        let frames = (volume(100_000) / 2).to_string();
+        let mut command = script("attacks.py", &node);
+        packages::run(command.arg("random_frames").envs([("FRAMES", frames.as_str()), ("SEED", seed)]));
+        assert!(!node.log().contains("panicked"), "{}", node.log());
+        resident.push(proc::resident(node.pid()));
+    }
+    assert!(resident[1] - resident[0] < FLAT, "{resident:?} MiB");
 }
 
 #[test]
@@ -87,6 +106,11 @@ fn announced_sizes_are_believed() {
 #[test]
 fn a_client_that_reads_nothing_is_closed() {
     attack(&Node::start(), "jammed");
+}
+
+#[test]
+fn a_client_that_reads_gets_all_it_has_asked_for() {
+    attack(&Node::start(), "reading");
 }
 
 #[test]

@@ -2,20 +2,17 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
-use claviger_tests::{Node, node};
+use claviger_tests::Node;
 
-use super::{folder, python};
+use super::script;
 
 /// A client that connects, says so, and then does as its name says.
 fn client(node: &Node, what: &str) -> (Child, BufReader<std::process::ChildStdout>) {
-    let mut command = Command::new(python());
-    command.arg(folder().join("last.py")).arg(what).env("PYTHONDONTWRITEBYTECODE", "1");
-    command.env("CLAVIGER_URL", format!("http://{}", node.address())).env("CLAVIGER_TOKEN", node::TOKEN);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = script("last.py", node).arg(what).stdout(Stdio::piped()).spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     output.read_line(&mut line).unwrap();

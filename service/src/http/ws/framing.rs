@@ -47,6 +47,11 @@ pub(super) fn upgrade(
 /// What comes from a client, out of the bytes of its connection.
 pub(super) struct Frames {
     payload: Payload,
+    wire: Wire,
+}
+
+/// The bytes that have come and are no whole frame yet.
+struct Wire {
     buffer: BytesMut,
     codec: Codec,
     limit: SizeLimit,
@@ -57,13 +62,21 @@ pub(super) struct Frames {
 
 impl Frames {
     pub(super) fn new(payload: Payload, limit: SizeLimit) -> Self {
-        Self {
-            payload,
-            buffer: BytesMut::new(),
-            codec: Codec::new().max_size(FRAME_MAX_BYTES),
-            limit,
-            partial: None,
-            is_over: false,
+        Self { payload, wire: Wire::new(limit) }
+    }
+}
+
+impl Wire {
+    fn new(limit: SizeLimit) -> Self {
+        let codec = Codec::new().max_size(FRAME_MAX_BYTES);
+        Self { buffer: BytesMut::new(), codec, limit, partial: None, is_over: false }
+    }
+
+    fn take_in(&mut self, chunk: Bytes) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::from(chunk);
+        } else {
+            self.buffer.extend_from_slice(&chunk);
         }
     }
 
@@ -144,16 +157,15 @@ impl Stream for Frames {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
         loop {
-            if self.is_over {
+            if self.wire.is_over {
                 return Poll::Ready(None);
             }
-            if let Some(item) = self.next_item() {
+            if let Some(item) = self.wire.next_item() {
                 return Poll::Ready(Some(item));
             }
             match ready!(Pin::new(&mut self.payload).poll_next(context)) {
-                Some(Ok(chunk)) if self.buffer.is_empty() => self.buffer = BytesMut::from(chunk),
-                Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
-                Some(Err(_)) | None => self.is_over = true,
+                Some(Ok(chunk)) => self.wire.take_in(chunk),
+                Some(Err(_)) | None => self.wire.is_over = true,
             }
         }
     }
@@ -171,7 +183,7 @@ impl Body {
     fn write(&mut self, item: Outgoing, to: &mut BytesMut) {
         use actix_codec::Encoder as _;
         let message = match item {
-            Outgoing::Text(text) => Message::Text((&*text).into()),
+            Outgoing::Text(text) => Message::Text(text.into()),
             Outgoing::Pong(echo) => Message::Pong(Bytes::from(echo)),
             Outgoing::Close(close) => {
                 self.is_over = true;
@@ -201,6 +213,8 @@ impl Stream for Body {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // The connection asks again when it has sent what it had, but for little.
+        self.outbox.sent();
         let mut chunk = BytesMut::new();
         while !self.is_over && chunk.len() < CHUNK_BYTES {
             match self.outbox.poll_take(context) {
@@ -225,7 +239,91 @@ impl Drop for Body {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What is read of bytes that come in these pieces.
+    fn read(bytes: &[u8], pieces: &[usize]) -> Vec<Incoming> {
+        let mut wire = Wire::new(SizeLimit::default());
+        let (mut items, mut rest, mut pieces) = (Vec::new(), bytes, pieces.iter().copied().cycle());
+        loop {
+            while let Some(item) = wire.next_item() {
+                items.push(item);
+                if wire.is_over {
+                    return items;
+                }
+            }
+            if rest.is_empty() {
+                return items;
+            }
+            let (piece, left) = rest.split_at(pieces.next().unwrap_or(1).clamp(1, rest.len()));
+            wire.take_in(Bytes::copy_from_slice(piece));
+            rest = left;
+        }
+    }
+
+    /// A frame as clients send it, with whatever first byte and mask.
+    fn frame(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
+        let mut frame = vec![first];
+        match u16::try_from(payload.len()).unwrap() {
+            length @ 0..126 => frame.push(0x80 | u8::try_from(length).unwrap()),
+            length => {
+                frame.push(0xfe);
+                frame.extend(length.to_be_bytes());
+            }
+        }
+        frame.extend(mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame
+    }
+
+    fn is_end(item: &Incoming) -> bool {
+        match item {
+            Incoming::Text(_) | Incoming::Ping(_) => false,
+            Incoming::Binary | Incoming::TooLarge | Incoming::Broken | Incoming::Farewell => true,
+        }
+    }
+
+    fn frames() -> impl Strategy<Value = Vec<u8>> {
+        let first =
+            prop_oneof![Just(0x81), Just(0x01), Just(0x80), Just(0x00), Just(0x89), Just(0x8a), any::<u8>()];
+        let one = (first, proptest::collection::vec(any::<u8>(), 0..300), any::<[u8; 4]>());
+        let one = one.prop_map(|(first, payload, mask)| frame(first, &payload, mask));
+        let noise = proptest::collection::vec(any::<u8>(), 0..40);
+        proptest::collection::vec(prop_oneof![8 => one, 1 => noise], 0..8).prop_map(|all| all.concat())
+    }
+
+    proptest! {
+        /// However the bytes come, they are the same frames, up to the first that is none; nothing is read after an end.
+        #[test]
+        fn pieces_make_no_difference(bytes in frames(), pieces in proptest::collection::vec(1..50_usize, 1..8)) {
+            let (whole, apart) = (read(&bytes, &[usize::MAX]), read(&bytes, &pieces));
+            let texts = |items: &[Incoming]| -> Vec<Incoming> {
+                items.iter().filter(|item| !is_end(item)).cloned().collect()
+            };
+            prop_assert_eq!(texts(&whole), texts(&apart));
+            prop_assert_eq!(whole.last().map(is_end), apart.last().map(is_end));
+            prop_assert!(whole.iter().rev().skip(1).all(|item| !is_end(item)));
+        }
+
+        /// A text is read as it was sent, whole or in fragments, with a ping between them or not.
+        #[test]
+        fn fragments_are_one_text(parts in proptest::collection::vec("[a-z]{0,200}", 2..6), pings in any::<bool>()) {
+            let mut bytes = Vec::new();
+            for (place, part) in parts.iter().enumerate() {
+                let last = if place + 1 == parts.len() { 0x80 } else { 0 };
+                bytes.extend(frame(last | u8::from(place == 0), part.as_bytes(), [7, 0, 9, 1]));
+                if pings && last == 0 {
+                    bytes.extend(frame(0x89, b"p", [0; 4]));
+                }
+            }
+            let items = read(&bytes, &[3]);
+            let expected = Incoming::Text(Bytes::from(parts.concat()));
+            prop_assert_eq!(items.last(), Some(&expected));
+            prop_assert_eq!(items.len(), if pings { parts.len() } else { 1 });
+        }
+    }
 
     #[test]
     fn lengths_are_read_as_soon_as_they_are_there() {

@@ -34,16 +34,11 @@ pub(super) fn presence(opening: &Opening, claim: &Claim, device: Option<DeviceId
 }
 
 /// The payload, but for the token of a device.
-pub(super) async fn payload(
-    opening: &Opening,
-    identity: &Identity,
-    (role, granted): (Role, Scopes),
-) -> Value {
+pub(super) fn payload(opening: &Opening, identity: &Identity, (role, granted): (Role, Scopes)) -> Value {
     let state = &opening.state;
     let methods: Vec<&str> = Method::open_to(role, granted).map(|method| method.name).collect();
     let scopes: Vec<&str> = granted.iter().map(Scope::as_str).collect();
-    let present =
-        if granted.covers(Scope::OperatorRead) { present(opening, identity).await } else { Vec::new() };
+    let present = if granted.covers(Scope::OperatorRead) { present(opening, identity) } else { Vec::new() };
     let (_, health) = health::standing_now(state);
     json!({
         "type": "hello-ok",
@@ -66,14 +61,11 @@ pub(super) async fn payload(
 }
 
 /// This session itself, and some of the others who are connected if the client may know of them.
-async fn present(opening: &Opening, identity: &Identity) -> Vec<Presence> {
+fn present(opening: &Opening, identity: &Identity) -> Vec<Presence> {
     let state = &opening.state;
-    let snapshot = state.ring.snapshot();
-    let may_know = state.authorizer.permits_deployment(&snapshot, identity, Permission::ClusterRead);
-    drop(snapshot);
-    let all = state.events.presence().await;
-    let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|session| session.conn_id == opening.id);
-    own.into_iter().chain(others.into_iter().filter(|_| may_know)).take(PRESENT_MAX).collect()
+    let may_know =
+        state.authorizer.permits_deployment(&state.ring.snapshot(), identity, Permission::ClusterRead);
+    state.events.presence_beside(opening.id, if may_know { PRESENT_MAX } else { 1 })
 }
 
 /// Events that such a session may be told of.

@@ -114,7 +114,7 @@ fn open(
         Problem::new(Code::RateLimited, detail).retry_after(Duration::from_secs(1))
     };
     let place = Place::take(&state, came.whence.client).ok_or_else(full)?;
-    let voice = Voice::default();
+    let voice = Voice::within(state.sessions.ledger());
     let response = framing::upgrade(request, voice.outbox(), state.sessions.socket())?;
 
     let (id, nonce) = (Uuid::new_v4(), Uuid::new_v4().hyphenated().to_string());

@@ -119,7 +119,7 @@ impl Opening {
         record::opened(self, &identity, &standing, (claim.role, granted)).await?;
         let presence = hello::presence(self, claim, device);
         self.present.replace(Some(state.events.enter(presence)));
-        let payload = hello::payload(self, &identity, (claim.role, granted)).await;
+        let payload = hello::payload(self, &identity, (claim.role, granted));
         let payload = pairing::with_first_token(state, &identity, device, claim.role, payload).await?;
         if payload.get("deviceToken").is_some() {
             record::token_issued(self, &identity, &standing).await;

@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use actix_web::web::Data;
 use claviger_actors::{
-    devices::{ActingDevice, ClientFacts, PairingRequest},
+    devices::{ActingDevice, ClientFacts, DeviceError, PairingRequest, REQUEST_STAYS},
     events::{Event, EventName},
     keyring::RingFailure,
     session::{
@@ -136,7 +136,10 @@ async fn ask(
             }
             let reason = "pairing required; the request could not be left now, try again later";
             let mut refusal = Refusal::new("pairing_required", Close::policy(reason));
-            refusal.failure = refusal.failure.after(60_000);
+            let is_early = matches!(&error, RingFailure::Device(DeviceError::StillWaits));
+            let stays = REQUEST_STAYS.num_milliseconds().unsigned_abs();
+            let retry_after = if is_early { stays } else { 60_000 };
+            refusal.failure = refusal.failure.after(retry_after);
             refusal
         }
     }

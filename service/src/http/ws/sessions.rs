@@ -17,6 +17,7 @@ use claviger_actors::{
     session::{
         SessionHandle,
         close::Close,
+        outbox::{LEDGER_MAX_BYTES, Ledger},
         scopes::{Role, Scopes},
     },
 };
@@ -32,6 +33,9 @@ const WAITING_MAX: usize = 1_000;
 /// How often it is looked, at the end, whether anything is left to wait for; and how often in a row nothing must be.
 const LOOK: Duration = Duration::from_millis(50);
 const QUIET_LOOKS: u32 = 30;
+
+/// How long a client must have taken nothing for its session to be ended when too much waits in all of them: whoever reads takes something sooner.
+const JAMMED: Duration = Duration::from_secs(5);
 
 /// A session that is known.
 pub(super) struct Known {
@@ -59,6 +63,8 @@ pub(super) struct Entry {
 pub struct Sessions {
     all: Mutex<HashMap<Uuid, Arc<Entry>>>,
     waiting: Mutex<Waiting>,
+    /// What waits for all clients.
+    ledger: Arc<Ledger>,
     /// Sessions by principal.
     seats: Mutex<HashMap<Uuid, usize>>,
     /// Connections that have become sessions and are not over, in whatever state their clients are.
@@ -98,6 +104,44 @@ impl Sessions {
     pub(super) fn socket(&self) -> Socket {
         self.sockets.fetch_add(1, Ordering::AcqRel);
         Socket(Arc::clone(&self.sockets))
+    }
+
+    /// Where stands what waits for all clients.
+    pub(super) fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.ledger)
+    }
+
+    /// Bytes that wait for clients.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.ledger.bytes()
+    }
+
+    /// Ends those sessions whose clients have taken nothing for longest, when too much waits in all of them together. Those that take something are
+    /// only ended when it is twice as much.
+    pub(super) fn relieve(&self) {
+        if self.ledger.bytes() <= LEDGER_MAX_BYTES {
+            return;
+        }
+        let entries = self.entries();
+        let jammed = entries.iter().filter_map(|entry| Some((entry.handle.jammed_for()?, entry)));
+        let mut jammed: Vec<_> = jammed.collect();
+        jammed.sort_unstable_by_key(|(since, _)| std::cmp::Reverse(*since));
+        let mut ended = 0_usize;
+        for (jammed_for, entry) in jammed {
+            let bytes = self.ledger.bytes();
+            if bytes <= LEDGER_MAX_BYTES / 4 * 3 || jammed_for < JAMMED && bytes <= 2 * LEDGER_MAX_BYTES {
+                break;
+            }
+            entry.handle.cut(Close::slow_consumer());
+            ended += 1;
+        }
+        if ended > 0 {
+            tracing::warn!(
+                ended,
+                "too much waited for the clients of this node; sessions that took nothing were ended"
+            );
+        }
     }
 
     /// Open sessions.

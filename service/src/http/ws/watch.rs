@@ -50,6 +50,7 @@ pub async fn watch(state: Data<AppState>) {
             }
             _ = look.tick() => false,
         };
+        state.sessions.relieve();
         is_revoked |= revocations.has_changed().unwrap_or(false);
         if is_revoked {
             revocations.mark_unchanged();

@@ -23,11 +23,11 @@ mod memory;
 mod operation;
 mod page;
 mod peer;
-mod proc;
 mod rest;
 mod revocations;
 mod revoked;
 mod rounds;
+mod sessions;
 mod settings;
 mod signature;
 mod starts;
@@ -43,8 +43,18 @@ use settings::Settings;
 use table::{Judge, Lines};
 
 /// Names of what is measured on one machine, beside the operations.
-const PARTS: [&str; 8] =
-    ["start", "ring", "authorization", "revocations", "revoked", "audit-verify", "memory", "stores"];
+const PARTS: [&str; 10] = [
+    "start",
+    "ring",
+    "authorization",
+    "revocations",
+    "revoked",
+    "audit-verify",
+    "memory",
+    "stores",
+    "ws-sign-es256",
+    "sessions",
+];
 
 fn main() {
     let settings = Settings::of_environment();
@@ -84,6 +94,13 @@ fn one_machine(settings: &Settings, programs: &Programs, machine: &str) {
     }
     if settings.wants("stores") {
         stores::measure(settings, &programs.claviger, &mut lines, &mut judge);
+    }
+    if settings.wants("ws-sign-es256") {
+        sessions::signing(settings, &programs.claviger, &mut lines, &mut judge);
+    }
+    if settings.wants("sessions") {
+        sessions::idle(&programs.claviger, &mut lines, &mut judge);
+        sessions::events(&mut lines, &mut judge);
     }
     let memory = settings.wants("memory").then(|| memory::measure(settings, programs, &mut judge));
     let rounds = Rounds::measure(settings, programs);

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use claviger_tests::process;
+use claviger_tests::{proc, process};
 
 use crate::{
     figures::{Bound, Spread},
     operation::Operation,
-    proc,
     rounds::Programs,
     settings::Settings,
     table::{Judge, Lines},

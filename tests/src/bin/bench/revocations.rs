@@ -3,11 +3,11 @@
 use std::{process, time::Instant};
 
 use claviger_actors::tokens::{Facts, Kind, Marker, Revocation, Revocations};
+use claviger_tests::proc;
 use uuid::Uuid;
 
 use crate::{
     figures::{Bound, Spread},
-    proc,
     settings::Settings,
     table::{Judge, Lines},
 };

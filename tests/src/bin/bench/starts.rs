@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use claviger_tests::{Client, Node, process, seed};
+use claviger_tests::{Client, Node, proc, process, seed};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
     figures::{Bound, Spread},
-    proc,
     settings::Settings,
     table::{Judge, Lines},
 };

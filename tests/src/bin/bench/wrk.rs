@@ -6,12 +6,10 @@ use std::{
     process::{Command, Stdio},
 };
 
+use claviger_tests::proc;
 use serde_json::Value;
 
-use crate::{
-    proc,
-    target::{Request, Target},
-};
+use crate::target::{Request, Target};
 
 /// One measurement.
 #[derive(Debug, Clone, Copy)]

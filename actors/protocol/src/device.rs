@@ -1,16 +1,22 @@
 //! What a device signs, and whether it did.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use claviger_crypto::digest;
 use claviger_entity::DeviceId;
 
 use super::{
     close::Refusal,
     connect::{Connect, DeviceClaim},
 };
-use crate::devices::device_id;
 
 /// How far a signature's time may lie from now, in milliseconds.
 const SIGNED_WITHIN_MS: u64 = 120_000;
+
+/// The identity of the device with this Ed25519 public key.
+#[must_use]
+pub fn device_id(public_key: &[u8; 32]) -> DeviceId {
+    DeviceId::new(digest::sha256(public_key))
+}
 
 /// A form of what is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
