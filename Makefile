@@ -83,6 +83,7 @@ tools: ## What the tests need and this machine lacks
 	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
 	command -v c++ >/dev/null || (apt-get update && apt-get install -y g++)
 	python3 -c 'import ensurepip' 2>/dev/null || (apt-get update && apt-get install -y python3 python3-venv)
+	command -v setpriv >/dev/null && command -v unshare >/dev/null && command -v prlimit >/dev/null || (apt-get update && apt-get install -y util-linux)
 	command -v npm >/dev/null || (apt-get update && apt-get install -y nodejs npm)
 	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || (apt-get update && apt-get install -y --no-install-recommends libfaketime)
 	command -v promtool >/dev/null || $(call install-idle,prometheus)

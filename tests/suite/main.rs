@@ -34,6 +34,7 @@ mod schemathesis;
 mod sealing;
 mod sealing_rotation;
 mod sessions;
+mod shipping;
 mod states;
 mod stores;
 mod tampered;
