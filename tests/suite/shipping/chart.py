@@ -1,5 +1,6 @@
 """Lints and renders a chart with Helm for each set of values on standard input, and judges what comes out by Kubernetes' schemas."""
 
+import functools
 import json
 import sys
 
@@ -28,14 +29,20 @@ def of(path, chart, values):
         elif name.endswith(".yaml"):
             answer["documents"] += [document for document in yaml.safe_load_all(text) if document]
     for document in answer["documents"]:
-        if document["apiVersion"].startswith(FOREIGN):
-            continue
-        for version in VERSIONS:
-            try:
-                kubernetes_validate.validate(document, version, strict=True)
-            except Exception as error:
-                answer["invalid"].append(f"{document['kind']} {version}: {error}")
+        if not document["apiVersion"].startswith(FOREIGN):
+            answer["invalid"] += judged(json.dumps(document))
     return answer
+
+
+@functools.cache
+def judged(text):
+    document, invalid = json.loads(text), []
+    for version in VERSIONS:
+        try:
+            kubernetes_validate.validate(document, version, strict=True)
+        except Exception as error:
+            invalid.append(f"{document['kind']} {version}: {error}")
+    return invalid
 
 
 if __name__ == "__main__":

@@ -242,7 +242,7 @@ fn what_can_not_work_is_refused_with_a_sentence() {
         (with(&json!({"service": {"type": "External"}})), "/service/type"),
         (with(&json!({"audit": {"requiredSinks": ["syslog"]}})), "/audit/requiredSinks/0"),
         (with(&json!({"issuer": "http://keys.example.org"})), "/issuer"),
-        (with(&json!({"settings": {"PATH": "x"}})), "/settings"),
+        (with(&json!({"settings": {"PATH": "x"}})), "'PATH' does not match pattern"),
         (with(&json!({"image": {"repository": null}})), "repository"),
     ];
     let values: Vec<Value> = cases.iter().map(|(values, _)| values.clone()).collect();

@@ -5,7 +5,13 @@ use serde_json::{Value, json};
 use super::{python, read, root, variables};
 
 fn yaml(path: &str) -> Value {
-    let script = "import json, sys, yaml; json.dump(yaml.load(sys.stdin, yaml.BaseLoader), sys.stdout)";
+    // Texts stay texts, `on` too; `<<` merges.
+    let script = "
+import json, sys, yaml
+class Loader(yaml.SafeLoader): pass
+of = yaml.SafeLoader.yaml_implicit_resolvers
+Loader.yaml_implicit_resolvers = {at: [it for it in all if it[0].endswith(':merge')] for at, all in of.items()}
+json.dump(yaml.load(sys.stdin, Loader), sys.stdout)";
     python(&["-c", script], &read(path))
 }
 
