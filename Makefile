@@ -15,7 +15,7 @@ define install-idle
 		apt-get update && apt-get install -y --no-install-recommends $(1))
 endef
 
-.PHONY: run test test-full fuzz bench bench-tools lint fmt deny openapi tools
+.PHONY: run test test-full fuzz bench bench-tools lint fmt deny advisories sbom image openapi chart-docs tools
 
 run: ## Serve on 127.0.0.1:7420 with SQLite in ./data
 	$(CARGO) build --release
@@ -59,6 +59,21 @@ deny: ## Licences, bans and sources of dependencies
 	$(CARGO) fetch --locked
 	cargo-deny --offline check bans licenses sources
 
+advisories: ## Known faults of dependencies; asks the network
+	command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	cargo-deny check advisories
+
+sbom: ## What the binary is made of, CycloneDX, in service/claviger.cdx.json
+	command -v cargo-cyclonedx >/dev/null || $(CARGO) install cargo-cyclonedx --locked
+	$(CARGO) cyclonedx --manifest-path service/Cargo.toml --format json --override-filename claviger.cdx
+	find . -name claviger.cdx.json -not -path './service/claviger.cdx.json' -not -path './target/*' -delete
+
+image: ## The container image claviger:0.1.0
+	docker build $(IMAGE_FLAGS) -t claviger:0.1.0 .
+
+chart-docs: ## Regenerate helm/claviger/README.md
+	python3 helm/scripts/values_readme.py helm/claviger/values.yaml > helm/claviger/README.md
+
 openapi: ## Regenerate docs/openapi.json
 	$(CARGO) build --workspace
 	./target/debug/claviger openapi > docs/openapi.json
@@ -68,6 +83,7 @@ tools: ## What the tests need and this machine lacks
 	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
 	command -v c++ >/dev/null || (apt-get update && apt-get install -y g++)
 	python3 -c 'import ensurepip' 2>/dev/null || (apt-get update && apt-get install -y python3 python3-venv)
+	command -v setpriv >/dev/null && command -v unshare >/dev/null && command -v prlimit >/dev/null || (apt-get update && apt-get install -y util-linux)
 	command -v npm >/dev/null || (apt-get update && apt-get install -y nodejs npm)
 	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || (apt-get update && apt-get install -y --no-install-recommends libfaketime)
 	command -v promtool >/dev/null || $(call install-idle,prometheus)

@@ -35,6 +35,7 @@ mod schemathesis;
 mod sealing;
 mod sealing_rotation;
 mod sessions;
+mod shipping;
 mod states;
 mod stores;
 mod tampered;

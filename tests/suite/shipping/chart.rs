@@ -1,0 +1,261 @@
+//! The chart, linted and rendered by Helm.
+
+use serde_json::{Value, json};
+
+use super::{python, read, variables};
+
+const CHART: &str = "helm/claviger";
+
+/// What Helm and Kubernetes' schemas say to each set of values.
+fn rendered(values: &[Value]) -> Vec<Value> {
+    let input = serde_json::to_string(values).unwrap();
+    let answers = python(&["tests/suite/shipping/chart.py", CHART], &input);
+    answers.as_array().unwrap().clone()
+}
+
+/// The least that PostgreSQL needs.
+fn least() -> Value {
+    json!({"secrets": {"existing": "keys"}, "tls": {"existingSecret": "certificate"}})
+}
+
+/// `least` with more on it, member by member.
+fn with(more: &Value) -> Value {
+    let mut values = least();
+    merge(&mut values, more);
+    values
+}
+
+fn merge(values: &mut Value, more: &Value) {
+    match (values, more) {
+        (Value::Object(values), Value::Object(more)) => {
+            more.iter().for_each(|(name, more)| merge(values.entry(name).or_insert(Value::Null), more));
+        }
+        (values, more) => *values = more.clone(),
+    }
+}
+
+/// Everything that can be turned on, one at a time.
+fn options() -> Vec<Value> {
+    let secrets = json!({"masterKey": "m".repeat(32), "bootstrapToken": "t".repeat(16),
+        "databaseUrl": "postgres://c@db/c?sslmode=verify-full", "redisUrl": "rediss://redis:6379", "migrationUrl": "postgres://o@db/c?sslmode=verify-full"});
+    let peer = json!([{"podSelector": {"matchLabels": {"app": "prometheus"}}}]);
+    let egress =
+        json!([{"ports": [{"port": 5432, "protocol": "TCP"}], "to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]);
+    vec![
+        json!({"secrets": {"source": "values", "values": secrets, "migrationUrl": true}, "redis": {"enabled": true}}),
+        json!({"secrets": {"source": "external", "external": {"store": "vault", "remoteKey": "claviger"}}}),
+        json!({"secrets": {"bootstrapToken": false}, "fullnameOverride": "kms", "issuer": "https://keys.example.org"}),
+        json!({"tls": {"existingSecret": ""}, "certManager": {"enabled": true, "issuer": "ca", "dnsNames": ["keys.example.org"]}}),
+        json!({"tls": {"caConfigMap": "ca", "clientCaConfigMap": "clients"}}),
+        json!({"tls": {"enabled": false, "existingSecret": ""}}),
+        json!({"persistence": {"enabled": false}, "audit": {"requiredSinks": ["stdout", "otlp+https://collector:4318"], "fsync": true}}),
+        json!({"autoscaling": {"enabled": true, "minReplicas": 2}}),
+        json!({"replicas": 1}),
+        json!({"networkPolicy": {"clients": peer, "monitoring": peer, "egress": egress}}),
+        json!({"networkPolicy": {"enabled": false}, "migrations": {"enabled": false}}),
+        json!({"ingress": {"enabled": true, "host": "keys.example.org", "tlsSecret": "public", "annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "600"}}}),
+        json!({"gateway": {"enabled": true, "name": "edge", "namespace": "edge", "host": "keys.example.org"}}),
+        json!({"serviceMonitor": {"enabled": true, "labels": {"release": "prometheus"}}}),
+        json!({"prometheusRule": {"enabled": true}, "dashboard": {"enabled": true}}),
+        json!({"backup": {"enabled": true, "recipient": "age1qqqq", "existingClaim": "backups"}}),
+        json!({"settings": {"CLAVIGER_METRICS__KEYS": "50"}, "image": {"pullSecrets": ["registry"], "digest": format!("sha256:{}", "0".repeat(64))}}),
+        json!({"nodeSelector": {"disk": "ssd"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "high", "podAnnotations": {"a": "b"}, "persistence": {"storageClass": "fast"}}),
+    ]
+}
+
+/// The development values, each option by itself, and each two of them together.
+fn matrix() -> Vec<Value> {
+    let options = options();
+    let mut values = vec![json!("dev"), least()];
+    for (number, one) in options.iter().enumerate() {
+        values.push(with(one));
+        for other in options.get(number + 1..).unwrap_or_default() {
+            let mut both = with(one);
+            merge(&mut both, other);
+            // One certificate is enough, and none is none.
+            let is_clear = both["tls"]["enabled"] == false;
+            if !(is_clear
+                && (both["certManager"]["enabled"] == true || both["tls"]["clientCaConfigMap"].is_string()))
+            {
+                values.push(both);
+            }
+        }
+    }
+    values
+}
+
+fn of_kind<'a>(answer: &'a Value, kinds: &[&str]) -> Vec<&'a Value> {
+    let documents = answer["documents"].as_array().unwrap();
+    documents.iter().filter(|document| kinds.contains(&document["kind"].as_str().unwrap())).collect()
+}
+
+/// The pods of everything that makes some.
+fn pods(answer: &Value) -> Vec<&Value> {
+    let owners = of_kind(answer, &["Deployment", "StatefulSet", "Job", "CronJob"]);
+    let spec = |owner: &'static str| move |document: &&Value| document["kind"] == owner;
+    let (cron, others): (Vec<&Value>, Vec<&Value>) = owners.into_iter().partition(spec("CronJob"));
+    let cron = cron.into_iter().map(|document| &document["spec"]["jobTemplate"]["spec"]["template"]["spec"]);
+    others.into_iter().map(|document| &document["spec"]["template"]["spec"]).chain(cron).collect()
+}
+
+#[test]
+fn every_combination_renders_is_valid_and_restricted() {
+    let variables = variables();
+    let matrix = matrix();
+    assert!(matrix.len() > 150, "{}", matrix.len());
+    for (values, answer) in matrix.iter().zip(rendered(&matrix)) {
+        assert_eq!(answer["error"], Value::Null, "{values}");
+        assert_eq!((&answer["lint"], &answer["invalid"]), (&json!([]), &json!([])), "{values}");
+        let pods = pods(&answer);
+        assert!(!pods.is_empty(), "{values}");
+        for pod in pods {
+            restricted(pod);
+            for entry in pod["containers"][0]["env"].as_array().unwrap() {
+                let name = entry["name"].as_str().unwrap();
+                assert!(variables.contains(name) || name == "POD_NAME", "{name} is no setting");
+            }
+        }
+        // No secret stands anywhere but in a Secret.
+        for document in answer["documents"].as_array().unwrap().iter().filter(|it| it["kind"] != "Secret") {
+            let text = document.to_string();
+            assert!(!text.contains(&"m".repeat(32)) && !text.contains(&"t".repeat(16)), "{text}");
+        }
+    }
+}
+
+/// Pod security standard `restricted`, and a root file system that can't be written.
+fn restricted(pod: &Value) {
+    let (security, container) = (&pod["securityContext"], &pod["containers"][0]["securityContext"]);
+    assert_eq!((&security["runAsUser"], &security["runAsNonRoot"]), (&json!(65532), &json!(true)));
+    assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(container["readOnlyRootFilesystem"], true);
+    assert_eq!(container["allowPrivilegeEscalation"], false);
+    assert_eq!(container["privileged"], false);
+    assert_eq!(container["capabilities"], json!({"drop": ["ALL"]}));
+    assert_eq!(
+        (&pod["automountServiceAccountToken"], &pod["enableServiceLinks"]),
+        (&json!(false), &json!(false))
+    );
+    assert_eq!(pod["containers"].as_array().unwrap().len(), 1);
+    assert!(pod["containers"][0]["resources"]["limits"]["memory"].is_string());
+    for name in ["hostNetwork", "hostPID", "hostIPC"] {
+        assert!(pod[name].is_null(), "{name}");
+    }
+}
+
+#[test]
+fn a_node_is_probed_drained_and_spread() {
+    let answers = rendered(&[
+        least(),
+        with(&json!({"persistence": {"enabled": false}, "audit": {"requiredSinks": ["stdout"]}})),
+        with(&json!({"replicas": 2})),
+        with(&json!({"replicas": 1})),
+        json!("dev"),
+    ]);
+    let stateful = of_kind(&answers[0], &["StatefulSet"])[0];
+    let pod = &stateful["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    for (probe, path) in
+        [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")]
+    {
+        assert_eq!(container[probe]["httpGet"], json!({"path": path, "port": "internal"}));
+    }
+    assert_eq!(container["lifecycle"]["preStop"]["sleep"]["seconds"], 5);
+    assert_eq!(pod["terminationGracePeriodSeconds"], 40);
+    assert_eq!(pod["topologySpreadConstraints"].as_array().unwrap().len(), 2);
+    assert_eq!(stateful["spec"]["volumeClaimTemplates"].as_array().unwrap().len(), 1);
+    let budget = |answer: &Value| {
+        of_kind(answer, &["PodDisruptionBudget"]).first().map(|it| it["spec"]["minAvailable"].clone())
+    };
+    assert_eq!(budget(&answers[0]), Some(json!(2)));
+    assert_eq!(budget(&answers[2]), Some(json!(1)));
+    assert_eq!(budget(&answers[3]), None);
+    let job = of_kind(&answers[0], &["Job"])[0];
+    assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "pre-install,pre-upgrade");
+    assert_eq!(job["spec"]["template"]["spec"]["containers"][0]["args"], json!(["migrate"]));
+    // Whoever has no volume is told what that costs.
+    assert_eq!(of_kind(&answers[1], &["Deployment"]).len(), 1);
+    assert!(answers[1]["notes"].as_str().unwrap().contains("a pod takes its audit log with it"));
+    assert!(!answers[0]["notes"].as_str().unwrap().contains("audit log"));
+    assert!(of_kind(&answers[4], &["Job", "PodDisruptionBudget"]).is_empty());
+}
+
+#[test]
+fn doors_let_sessions_last() {
+    let answers = rendered(&[
+        with(&json!({"ingress": {"enabled": true, "host": "h", "tlsSecret": "s"}})),
+        with(&json!({"gateway": {"enabled": true, "name": "g", "host": "h"}})),
+        with(&json!({"prometheusRule": {"enabled": true}, "dashboard": {"enabled": true}})),
+    ]);
+    let annotations = &of_kind(&answers[0], &["Ingress"])[0]["metadata"]["annotations"];
+    assert_eq!(annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"], "3600");
+    assert_eq!(annotations["nginx.ingress.kubernetes.io/backend-protocol"], "HTTPS");
+    assert_eq!(of_kind(&answers[1], &["HTTPRoute"])[0]["spec"]["rules"][0]["timeouts"]["request"], "0s");
+    // What Prometheus and Grafana are given is what the tests of metrics judge.
+    let rules = &of_kind(&answers[2], &["PrometheusRule"])[0]["spec"]["groups"][0]["rules"];
+    let alerts = read("helm/claviger/alerts/claviger.rules.yaml").matches("- alert:").count();
+    assert_eq!(rules.as_array().unwrap().len(), alerts);
+    let shown = of_kind(&answers[2], &["ConfigMap"])[0]["data"]["claviger.json"].as_str().unwrap();
+    assert_eq!(shown, read("helm/claviger/dashboards/claviger.json"));
+}
+
+#[test]
+fn what_can_not_work_is_refused_with_a_sentence() {
+    let sqlite = json!({"database": {"kind": "sqlite"}, "replicas": 1});
+    let and = |more: Value| {
+        let mut values = with(&sqlite);
+        merge(&mut values, &more);
+        values
+    };
+    let cases = [
+        (with(&json!({"database": {"kind": "sqlite"}})), "SQLite serves one node"),
+        (and(json!({"autoscaling": {"enabled": true}})), "SQLite serves one node"),
+        (and(json!({"persistence": {"enabled": false}})), "SQLite without persistence loses every key"),
+        (and(json!({"backup": {"enabled": true}})), "The backup job needs PostgreSQL"),
+        (
+            and(json!({"secrets": {"source": "generated"}, "redis": {"enabled": true}})),
+            "redis.enabled needs a Secret",
+        ),
+        (with(&json!({"secrets": {"existing": ""}})), "There is no seal secret"),
+        (with(&json!({"secrets": {"source": "generated"}})), "There is no seal secret"),
+        (with(&json!({"secrets": {"source": "values"}})), "There is no seal secret"),
+        (with(&json!({"secrets": {"source": "external"}})), "secrets.external.store"),
+        (with(&json!({"tls": {"existingSecret": ""}})), "TLS has no certificate"),
+        (
+            with(&json!({"tls": {"enabled": false}, "certManager": {"enabled": true}})),
+            "mean nothing without it",
+        ),
+        (with(&json!({"certManager": {"enabled": true}})), "certManager.issuer is missing"),
+        (with(&json!({"persistence": {"enabled": false}})), "put stdout into audit.requiredSinks"),
+        (with(&json!({"autoscaling": {"enabled": true, "minReplicas": 9, "maxReplicas": 3}})), "exceeds"),
+        (with(&json!({"ingress": {"enabled": true}})), "ingress.host is missing"),
+        (with(&json!({"ingress": {"enabled": true, "host": "h"}})), "The Ingress has no certificate"),
+        (with(&json!({"gateway": {"enabled": true}})), "gateway.name and gateway.host"),
+        (with(&json!({"backup": {"enabled": true}})), "backup.recipient and backup.existingClaim"),
+        (with(&json!({"settings": {"CLAVIGER_SEAL__MASTER_KEY": "x"}})), "the chart has a value of its own"),
+        // By the schema.
+        (with(&json!({"replica": 3})), "additional properties 'replica' not allowed"),
+        (with(&json!({"tls": {"enable": true}})), "additional properties 'enable' not allowed"),
+        (with(&json!({"replicas": "3"})), "want integer"),
+        (with(&json!({"replicas": 0})), "/replicas"),
+        (with(&json!({"database": {"kind": "mysql"}})), "/database/kind"),
+        (with(&json!({"service": {"type": "External"}})), "/service/type"),
+        (with(&json!({"audit": {"requiredSinks": ["syslog"]}})), "/audit/requiredSinks/0"),
+        (with(&json!({"issuer": "http://keys.example.org"})), "/issuer"),
+        (with(&json!({"settings": {"PATH": "x"}})), "'PATH' does not match pattern"),
+        (with(&json!({"image": {"repository": null}})), "repository"),
+    ];
+    let values: Vec<Value> = cases.iter().map(|(values, _)| values.clone()).collect();
+    for ((values, sentence), answer) in cases.iter().zip(rendered(&values)) {
+        let error = answer["error"].as_str().unwrap_or_else(|| panic!("{values} was rendered"));
+        assert!(error.contains(sentence), "{values}: {error}");
+    }
+}
+
+/// `make chart-docs` keeps the table of values.
+#[test]
+fn the_table_of_values_is_that_of_the_values() {
+    let script = "import json, subprocess, sys; print(json.dumps(subprocess.check_output([sys.executable, *sys.argv[1:]], text=True)))";
+    let made = python(&["-c", script, "helm/scripts/values_readme.py", "helm/claviger/values.yaml"], "");
+    assert_eq!(made.as_str().unwrap(), read("helm/claviger/README.md"));
+}
