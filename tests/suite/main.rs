@@ -29,6 +29,7 @@ mod metrics;
 mod overload;
 mod packages;
 mod promises;
+mod recovery;
 mod scale;
 mod schemathesis;
 mod sealing;

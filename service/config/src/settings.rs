@@ -13,8 +13,8 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Audit, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenProvider, TokenTimes,
-    TrustedIssuer, Watching, master, postgres,
+    Audit, Backup, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenProvider,
+    TokenTimes, TrustedIssuer, Watching, master, postgres,
 };
 
 /// All settings, judged. No `Debug`: some are secrets.
@@ -71,6 +71,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// How the audit log is kept.
     pub audit: Audit,
+    /// Backups that nodes make by themselves.
+    pub backup: Backup,
     /// How often the schedule is looked at.
     pub rotation_tick: Duration,
     /// Waiting period of a deletion.
@@ -239,6 +241,7 @@ impl Judge<'_> {
             tls: judge.tls(),
             ca_file: judge.ca_file(),
             audit: judge.audit(&database),
+            backup: judge.backup(&database),
             database,
             rotation_tick: judge.parse("rotation.tick", SECONDS, duration).unwrap_or(Duration::from_secs(1)),
             deletion_waiting_period: judge
