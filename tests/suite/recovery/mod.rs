@@ -154,7 +154,7 @@ fn check(client: &Client, before: &Remembered) {
         let found = now.iter().find(|(known, _)| known == kid).unwrap_or_else(|| panic!("{kid} is gone"));
         let is_moved = matches!(
             (state.as_str(), found.1.as_str()),
-            ("active", "deactivated") | ("pre_activation", "active")
+            ("active", "deactivated") | ("pre_activation", "active" | "deactivated")
         );
         assert!(found.1 == *state || is_moved, "{kid}: {state}, now {}", found.1);
     }
@@ -175,10 +175,6 @@ fn check(client: &Client, before: &Remembered) {
     }
     assert_eq!(client.get("/v1/policies/lookers").expect(200), before.policy);
     client.with_token(Some(&before.api_key)).get("/v1/keys/es").expect(200);
-    // It may have been spent since.
-    let refreshed =
-        client.post("/v1/tokens/refresh", &json!({"refresh_token": before.pair["refresh_token"]}));
-    assert_ne!(refreshed.status, 200, "{}", refreshed.text);
     assert_eq!(verified(&before.pair)["valid"], true);
     let keys = client.get("/.well-known/jwks.json").expect(200);
     assert!(!keys["keys"].as_array().unwrap().is_empty());
