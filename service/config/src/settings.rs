@@ -198,9 +198,7 @@ impl Judge<'_> {
         Some(Settings {
             listen,
             development,
-            workers: judge
-                .parse("server.workers", "must be a whole number from 1 to 512", |text| bounded(text, 1, 512))
-                .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, NonZeroUsize::get)),
+            workers: judge.workers(),
             body_limit: judge
                 .parse("server.body_limit", "must be bytes, from 1024 to 67108864", |text| {
                     bounded(text, 1_024, 64 << 20)
@@ -251,6 +249,12 @@ impl Judge<'_> {
             stores: judge.stores(),
             doors: judge.doors(),
         })
+    }
+
+    fn workers(&mut self) -> usize {
+        let rule = "must be a whole number from 1 to 512";
+        self.parse("server.workers", rule, |text| bounded(text, 1, 512))
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, NonZeroUsize::get))
     }
 
     /// Parses a setting, if given and right.
