@@ -164,11 +164,13 @@ impl Judging<'_> {
     fn keychain(&mut self) -> Result<&Keychain, BackupError> {
         if self.keychain.is_none() {
             let meta = self.meta.as_ref().ok_or(BackupError::Damaged("it holds no deployment"))?;
-            let keychain =
-                open_keychain(self.masters, meta, &self.data_keys).map_err(|error| match error {
-                    StoreError::Seal(error @ SealError::WrongMaster) => BackupError::Master(error),
-                    error => error.into(),
-                })?;
+            let keychain = open_keychain(self.masters, meta, &self.data_keys).map_err(|error| {
+                if matches!(error, StoreError::Seal(SealError::WrongMaster)) {
+                    BackupError::Master(SealError::WrongMaster)
+                } else {
+                    error.into()
+                }
+            })?;
             position(&keychain, meta)?;
             self.keychain = Some(keychain);
         }

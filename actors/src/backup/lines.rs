@@ -127,10 +127,10 @@ impl Reader {
 
 /// A file that can't be read is one thing, what it holds another.
 fn damaged(error: io::Error) -> BackupError {
-    match error.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other => {
-            BackupError::Damaged("it does not decrypt to its end")
-        }
-        _ => error.into(),
+    use io::ErrorKind::{InvalidData, Other, UnexpectedEof};
+    if matches!(error.kind(), InvalidData | UnexpectedEof | Other) {
+        BackupError::Damaged("it does not decrypt to its end")
+    } else {
+        error.into()
     }
 }
