@@ -227,11 +227,11 @@ fn there(settings: &Settings) -> Result<GivenMasters, Failure> {
 }
 
 fn refused(error: BackupError) -> Failure {
-    match error {
-        BackupError::Store(error) => Failure::Local(format!("database.url: {error}")),
-        BackupError::Io(error) => Failure::file("--input", &error),
-        error => Failure::Local(error.to_string()),
+    if let BackupError::Io(error) = &error {
+        return Failure::file("--input", error);
     }
+    let setting = if matches!(error, BackupError::Store(_)) { "database.url: " } else { "" };
+    Failure::Local(format!("{setting}{error}"))
 }
 
 fn said(judged: &Judged, replay: &Replay, done: Option<(Written, Completed)>) -> Value {
