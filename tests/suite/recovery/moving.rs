@@ -74,7 +74,7 @@ fn a_recipient_is_enough_and_a_stream_is_a_file() {
     node.client().post("/v1/backups", &json!({})).refused(400, "invalid_request");
     node.client().post("/v1/backups", &json!({"recipient": "age1x"})).refused(400, "invalid_request");
     let events = node.client().get("/v1/audit?event=backup_created").expect(200);
-    assert!(events["items"].as_array().unwrap().len() >= 1, "{events}");
+    assert!(!events["items"].as_array().unwrap().is_empty(), "{events}");
     drop(node);
     for name in ["command", "route"] {
         let folder = tempfile::tempdir().unwrap();
