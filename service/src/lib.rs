@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod auth;
 pub mod authorities;
+pub mod backup;
 pub mod cli;
 pub mod doctor;
 pub mod files;

@@ -20,7 +20,10 @@ use claviger_actors::{
     audit::{AuditHandle, keeper::AuditKeeper},
     clock::{Clock, ClusterClock},
     cluster::{HintError, RedisLink, RedisPlace},
-    keyring::boot::{self, BootError, Booted, DefaultKeys, Identity, Started},
+    keyring::{
+        boot::{self, BootError, Booted, DefaultKeys, Identity, Started},
+        policy,
+    },
     masters::{GivenMasters, MasterSettings},
     rotation::RotationHandle,
     seal::MasterKeys,
@@ -35,6 +38,7 @@ use crate::{
     audit,
     auth::{Addresses, Authorizer, Issuers, Limiter, MeshIdentity, Password, Tailscale},
     authorities,
+    backup::{self, Backups},
     config::{DatabaseUrl, RedisUrl, Settings},
     files, hardening,
     http::{
@@ -111,6 +115,7 @@ impl Application {
         let issuers = issuers.map_err(at("issuers"))?;
         let providers = ConfiguredProviders::new(&settings.providers, settings.ca_file.as_deref());
         let providers = providers.map_err(at("providers"))?;
+        let backups = backups(&settings).map_err(at("backup"))?;
         let redis = redis(&settings).await?;
         let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
@@ -155,7 +160,7 @@ impl Application {
             started,
             audited?,
             (clock, issuer, (issuers, providers), spans),
-            password,
+            (password, backups),
         ));
         state.masters.keep(state.audit.clone());
         lifecycle::started(&state, &settings).await;
@@ -163,6 +168,7 @@ impl Application {
         actix_web::rt::spawn(tell_counted(state.clone()));
         actix_web::rt::spawn(http::health::tell_changes(state.clone()));
         actix_web::rt::spawn(ws::watch(state.clone()));
+        actix_web::rt::spawn(backup::keep(state.clone(), settings.backup.clone()));
         let server = serve(&settings, listener, state.clone())?;
         let internal = internal.map(|listener| InternalServer::new(&settings, listener, state.clone()));
         let internal = internal.transpose().map_err(at("server.internal_listen"))?;
@@ -244,7 +250,7 @@ fn state(
         (Issuers, ConfiguredProviders),
         Spans,
     ),
-    password: Option<Password>,
+    (password, backups): (Option<Password>, Backups),
 ) -> AppState {
     tokens.allow(settings.token_times.max_revocations);
     uses::keep(ring.clone(), Arc::clone(&clock));
@@ -269,6 +275,7 @@ fn state(
             Book { audit: audit.clone(), ring: ring.clone(), node: settings.node.clone() },
         ),
         stores,
+        backups: Arc::new(backups),
         authorizer: Authorizer::default(),
         issuers,
         spans,
@@ -333,6 +340,17 @@ async fn settle(
     Ok((issuer, bootstrap_token_file))
 }
 
+/// Backups, as the settings say.
+fn backups(settings: &Settings) -> io::Result<Backups> {
+    let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidInput, text.to_owned());
+    if let Some(schedule) = &settings.backup.schedule
+        && policy::last_due(schedule, chrono::DateTime::UNIX_EPOCH).is_err()
+    {
+        return Err(invalid("schedule must be five fields of cron, in UTC"));
+    }
+    Backups::new(settings).map_err(|error| invalid(&error.to_string()))
+}
+
 /// The way to Redis. One that is away is waited for while the node serves; one that is of no use is a setting to be put right.
 async fn redis(settings: &Settings) -> Result<Option<RedisLink>, StartError> {
     let authorities = settings.ca_file.as_deref().map(authorities::beside_the_machines).transpose();
@@ -346,11 +364,11 @@ async fn redis(settings: &Settings) -> Result<Option<RedisLink>, StartError> {
     }
 }
 
-fn default_keys(settings: &Settings) -> DefaultKeys {
+pub(crate) fn default_keys(settings: &Settings) -> DefaultKeys {
     DefaultKeys { signing: settings.signing_key.clone(), encryption: settings.encryption_key.clone() }
 }
 
-fn identity(settings: &Settings) -> Identity {
+pub(crate) fn identity(settings: &Settings) -> Identity {
     Identity {
         name: settings.node.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -379,13 +397,18 @@ pub fn place(settings: &Settings) -> Place<'_> {
         DatabaseUrl::Postgres(url) => Place::Server {
             url,
             migration_url: settings.migration_url.as_ref().map(|url| url.as_str()),
-            pool: Pool {
-                min: settings.pool.min,
-                max: settings.pool.max,
-                acquire_timeout: settings.pool.acquire_timeout,
-                max_lifetime: settings.pool.max_lifetime,
-            },
+            pool: pool(settings),
         },
+    }
+}
+
+/// Connections to the database, as the settings say.
+pub(crate) const fn pool(settings: &Settings) -> Pool {
+    Pool {
+        min: settings.pool.min,
+        max: settings.pool.max,
+        acquire_timeout: settings.pool.acquire_timeout,
+        max_lifetime: settings.pool.max_lifetime,
     }
 }
 

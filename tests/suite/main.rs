@@ -30,6 +30,7 @@ mod metrics;
 mod overload;
 mod packages;
 mod promises;
+mod recovery;
 mod scale;
 mod schemathesis;
 mod sealing;

@@ -71,3 +71,9 @@ pub(crate) fn columns(table: &str) -> Vec<(String, String)> {
         rows.iter().map(|row| (row.try_get("", "name").unwrap(), row.try_get("", "type").unwrap())).collect()
     })
 }
+
+pub(crate) async fn count(connection: &DatabaseConnection, table: &str) -> i64 {
+    let sql = format!("SELECT count(*) AS count FROM {table}");
+    let statement = Statement::from_string(connection.get_database_backend(), sql);
+    connection.query_one_raw(statement).await.unwrap().unwrap().try_get("", "count").unwrap()
+}

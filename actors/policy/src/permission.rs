@@ -121,6 +121,10 @@ permissions! {
     SealRead = "seal.read" Deployment,
     /// Rotate the master.
     SealRotate = "seal.rotate" Deployment,
+    /// Take everything out, encrypted.
+    BackupCreate = "backup.create" Deployment,
+    /// Let a restored deployment serve as usual.
+    RestoreRelease = "restore.release" Deployment,
     /// See what is on record, and the keys that vouch for it.
     AuditRead = "audit.read" Deployment,
     /// Look whether the audit log is whole.

@@ -52,10 +52,10 @@ pub fn event_of(operation: &str) -> &'static str {
         "api_key.rotate" | "api_key.rotated" => "api_key_rotated",
         "api_key.delete" | "api_key.deleted" => "api_key_deleted",
         operation if operation.starts_with("device.") => event_of_device(operation),
-        "seal.rotate" => "master_rotated",
-        "seal.rekeyed" => "data_key_replaced",
-        "seal.reveal_old" => "old_master_revealed",
-        "seal.remove_old" => "old_master_removed",
+        operation if operation.starts_with("backup.") || operation.starts_with("restore.") => {
+            event_of_backup(operation)
+        }
+        "seal.rotate" | "seal.rekeyed" | "seal.reveal_old" | "seal.remove_old" => event_of_seal(operation),
         "policy.write" | "policy.written" | "policy.delete" | "policy.deleted" => "policy_changed",
         "secret.read" => "secret_read",
         "secret.write" => "secret_written",
@@ -82,6 +82,25 @@ pub fn event_of(operation: &str) -> &'static str {
         "session.open" | "session.upgrade" => "session_opened",
         "audit.verify" => "log_verified",
         "audit.hash" => "hash",
+        _ => OTHER,
+    }
+}
+
+fn event_of_seal(operation: &str) -> &'static str {
+    match operation {
+        "seal.rotate" => "master_rotated",
+        "seal.rekeyed" => "data_key_replaced",
+        "seal.reveal_old" => "old_master_revealed",
+        "seal.remove_old" => "old_master_removed",
+        _ => OTHER,
+    }
+}
+
+fn event_of_backup(operation: &str) -> &'static str {
+    match operation {
+        "backup.create" => "backup_created",
+        "restore.restored" => "deployment_restored",
+        "restore.release" | "restore.released" => "deployment_released",
         _ => OTHER,
     }
 }

@@ -114,6 +114,24 @@ pub struct Subject {
     /// Verdict of a verification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid: Option<bool>,
+    /// A revocation of tokens, so that it is in force again after an older backup was restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<Box<RevocationSubject>>,
+}
+
+/// What is kept of a revocation. The mark is a keyed hash: it says nothing of what was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationSubject {
+    /// `token`, `family`, `subject` or `version`.
+    pub kind: String,
+    /// Of what, hex.
+    pub mark: String,
+    /// Everything that began until then, in milliseconds; null = whenever.
+    pub cutoff: Option<i64>,
+    /// When nothing that it concerns can be valid any more, in milliseconds.
+    pub until: i64,
+    /// The key that it counts for; null = none in particular.
+    pub of: Option<Uuid>,
 }
 
 /// A time as chrono writes it. Of the times of one second only the fraction is written anew: a record's time is the dearest of its members.

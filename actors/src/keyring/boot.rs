@@ -5,26 +5,29 @@
 use std::{sync::Arc, time::Duration};
 
 use claviger_crypto::{material::Material, secret::SecretBytes};
-use claviger_entity::{KeyName, KeyType, Usage};
+use claviger_entity::{KeyName, KeyState, KeyType, Kid, Usage, VersionNumber};
 use uuid::Uuid;
 
 use super::{
     KeyRingHandle,
     actor::{ChangeContext, RingFailure},
     command::{FirstAdministrator, RingCommand},
-    core::{Command, CreateKey, RingError},
+    core::{Command, CreateKey, Exposure, RingError, Rotate, Transition, TransitionKind},
     internal,
+    record::{Key, Time},
     snapshot::Snapshot,
     writer::{Writer, Written, snapshot},
 };
 use crate::{
-    access::PrincipalRecord,
+    access::{ApiKeyCommand, PrincipalRecord},
+    backup::replay::{Fate, Replay},
     clock::{Clock, ClusterClock, uptime},
     cluster::{ClusterHandle, Hints, RedisLink},
+    devices::DeviceCommand,
     events::EventsHandle,
     masters::{GivenMasters, Held, MasterSettings, MastersHandle},
     store::{Database, NodeRow, StoreError},
-    tokens::{Loaded, TokensHandle},
+    tokens::{Loaded, Revocation, TokensHandle},
 };
 
 /// Names of the keys that tokens are made with when a request names none.
@@ -78,6 +81,31 @@ pub struct Booted {
     pub issuer: Option<String>,
 }
 
+/// What a boot is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Serve,
+    /// The end of a restore; nobody is served.
+    Restore,
+}
+
+/// What the end of a restore has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Completed {
+    /// Versions that ended again.
+    pub versions: usize,
+    /// API keys that were deleted again.
+    pub api_keys: usize,
+    /// Devices that were removed again.
+    pub devices: usize,
+    /// Revocations of tokens that are in force again.
+    pub revocations: usize,
+    /// What the log names and the backup does not know, or has ended already.
+    pub unknown: usize,
+    /// Keys that encrypt with another version now.
+    pub rotated: usize,
+}
+
 /// The doors to what was started.
 pub struct Started {
     /// The ring.
@@ -120,11 +148,39 @@ pub async fn boot(
     defaults: &DefaultKeys,
     clock: Arc<ClusterClock>,
 ) -> Result<Booted, BootError> {
+    open((database, masters), identity, defaults, clock, Purpose::Serve).await
+}
+
+/// The same of a deployment whose restore has yet to be completed.
+///
+/// # Errors
+/// See [`BootError`].
+pub async fn boot_restored(
+    database: Database,
+    masters: GivenMasters,
+    identity: Identity,
+    defaults: &DefaultKeys,
+    clock: Arc<ClusterClock>,
+) -> Result<Booted, BootError> {
+    open((database, masters), identity, defaults, clock, Purpose::Restore).await
+}
+
+async fn open(
+    (database, masters): (Database, GivenMasters),
+    identity: Identity,
+    defaults: &DefaultKeys,
+    clock: Arc<ClusterClock>,
+    purpose: Purpose,
+) -> Result<Booted, BootError> {
     let asked = uptime();
     if let Some(now) = database.server_clock().await? {
         clock.set(now, asked, uptime());
     }
     let deployment = database.open_deployment(&masters.keys, clock.now()).await?;
+    let is_complete = deployment.restored.as_ref().is_none_or(|restored| restored.complete);
+    if !is_complete && purpose == Purpose::Serve {
+        return Err(StoreError::RestoreUnfinished.into());
+    }
     let keychain = Arc::new(deployment.keychain);
     // First it counts, then it reads: whatever changes in between waits for it.
     let held = Arc::new(Held::new(masters, Arc::clone(&keychain)));
@@ -133,7 +189,11 @@ pub async fn boot(
         database.enter(&row).await?;
     }
     let loaded = database.load_ring(&keychain).await?;
-    let revocations = Loaded::read(&database, &keychain, &clock).await?;
+    let revocations = match purpose {
+        Purpose::Serve => Loaded::read(&database, &keychain, &clock).await?,
+        // Nobody asks, and there may be millions.
+        Purpose::Restore => Loaded::none(),
+    };
     let mut booted = Booted {
         snapshot: Arc::new(snapshot(loaded, &keychain)),
         revocations,
@@ -179,7 +239,11 @@ impl Booted {
     }
 
     async fn write<C: RingCommand>(&mut self, command: C) -> Result<(), BootError> {
-        let context = ChangeContext::system("bootstrap");
+        self.write_as(command, "bootstrap").await
+    }
+
+    async fn write_as<C: RingCommand>(&mut self, command: C, request: &str) -> Result<(), BootError> {
+        let context = ChangeContext::system(request);
         let round = self.writer.write(&self.snapshot, command, &context, &*self.clock).await?;
         if let Some(found) = round.found {
             self.snapshot = found;
@@ -228,6 +292,136 @@ impl Booted {
             self.issuer = Some(turn.fix_issuer(&self.writer.keychain, issuer).await?);
         }
         Ok(())
+    }
+
+    /// What belongs to the end of a restore: what ended after the backup ends again, and every key that encrypts gets another version, since
+    /// nobody knows how often those of before were used. The deployment may be served, held back, when this returns.
+    ///
+    /// Can be cut off anywhere and run again.
+    ///
+    /// # Errors
+    /// See [`BootError`].
+    pub async fn complete_restore(&mut self, replay: &Replay, node: &str) -> Result<Completed, BootError> {
+        let mut done = Completed::default();
+        for (kid, (name, version, fate)) in &replay.versions {
+            match self.end_again(kid, (name, *version), *fate).await? {
+                true => done.versions += 1,
+                false => done.unknown += 1,
+            }
+        }
+        for id in &replay.api_keys {
+            match self.tried(ApiKeyCommand::Delete { id: *id }, "replay").await? {
+                true => done.api_keys += 1,
+                false => done.unknown += 1,
+            }
+        }
+        for id in replay.devices.iter().filter_map(|id| id.parse().ok()) {
+            match self.tried(DeviceCommand::Remove { id }, "replay").await? {
+                true => done.devices += 1,
+                false => done.unknown += 1,
+            }
+        }
+        let now = self.clock.now();
+        let (database, keychain) = (self.writer.database.clone(), Arc::clone(&self.writer.keychain));
+        let mut live: Vec<Revocation> = Vec::new();
+        for revocation in &replay.revocations {
+            let is_over = revocation.expires_at <= now.timestamp_millis();
+            if !is_over && !database.has_revocation(&keychain, revocation).await? {
+                live.push(*revocation);
+            }
+        }
+        database.revoke_again(&keychain, &live, now).await?;
+        done.revocations = live.len();
+        done.rotated = self.rotate_encryption().await?;
+        database.complete_restore(&keychain).await?;
+        tracing::info!(node, ?done, "the restore is complete");
+        Ok(done)
+    }
+
+    /// A version is again what it had become; `false`: the backup does not know it, or has it so already.
+    async fn end_again(
+        &mut self,
+        kid: &Kid,
+        (name, version): (&str, u32),
+        fate: Fate,
+    ) -> Result<bool, BootError> {
+        let (Ok(name), Ok(version)) = (KeyName::from_row(name), VersionNumber::new(version)) else {
+            return Ok(false);
+        };
+        let Ok(key) = self.snapshot.ring().key(&name) else { return Ok(false) };
+        let Some(record) = key.versions.get(&version).filter(|record| record.kid == *kid) else {
+            return Ok(false);
+        };
+        let (key_type, bits, state) = (key.record.key_type, key.record.bits, record.state);
+        let mut kinds = match fate {
+            Fate::Suspended => vec![TransitionKind::Suspend],
+            Fate::Compromised => vec![TransitionKind::Compromise(Exposure::Version)],
+            // What was in use at the time of the backup had been replaced before it was destroyed.
+            Fate::Destroyed if matches!(state, KeyState::Active | KeyState::PreActivation) => {
+                vec![TransitionKind::Suspend, TransitionKind::Destroy]
+            }
+            Fate::Destroyed => vec![TransitionKind::Destroy],
+        };
+        let mut is_done = false;
+        for kind in kinds.drain(..) {
+            let mut spares = Vec::new();
+            if kind != TransitionKind::Destroy {
+                for _ in 0..2 {
+                    spares.push(Material::generate(key_type, bits).map_err(RingFailure::from)?);
+                }
+            }
+            let reason = "ended after the backup that was restored, by the audit log".to_owned();
+            let transition = Transition { name: name.clone(), version, kind, reason };
+            is_done = self.tried(Command::Transition(transition, spares), "replay").await?;
+        }
+        Ok(is_done)
+    }
+
+    /// Carries a command out; `false` when the ring has no use for it.
+    async fn tried<C: RingCommand>(&mut self, command: C, request: &str) -> Result<bool, BootError> {
+        match self.write_as(command, request).await {
+            Ok(()) => Ok(true),
+            Err(BootError::Ring(
+                RingFailure::Refused(_) | RingFailure::Access(_) | RingFailure::Device(_),
+            )) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every key that encrypts goes on with its next version.
+    async fn rotate_encryption(&mut self) -> Result<usize, BootError> {
+        let since = self.restored_at()?;
+        let due = |key: &&Arc<Key>| {
+            let record = &key.record;
+            matches!(record.key_type, KeyType::Aes256Gcm | KeyType::Fernet)
+                && record.temporary.is_none()
+                && record.delete_at.is_none()
+                && record.deleted_at.is_none()
+                && key.primary().is_some_and(|primary| primary.activated_at.is_none_or(|at| at < since))
+        };
+        let due: Vec<(KeyName, KeyType, Option<u32>)> = {
+            let keys = self.snapshot.ring().keys().filter(due);
+            keys.map(|key| (key.record.name.clone(), key.record.key_type, key.record.bits)).collect()
+        };
+        let mut rotated = 0;
+        for (name, key_type, bits) in due {
+            let spare = Material::generate(key_type, bits).map_err(RingFailure::from)?;
+            let reason = Some("restored from a backup".to_owned());
+            let rotate = Rotate { name, force: true, reason, expected: None };
+            rotated +=
+                usize::from(self.tried(Command::Rotate(rotate, Some(Box::new(spare))), "restore").await?);
+        }
+        Ok(rotated)
+    }
+
+    fn restored_at(&self) -> Result<Time, BootError> {
+        Ok(self.snapshot.restored().map(|restored| restored.at).ok_or(StoreError::Conflict)?)
+    }
+
+    /// Closes the database, once nothing more is to be done with it.
+    pub async fn close(self) {
+        self.abandon().await;
+        self.writer.database.close().await;
     }
 
     /// Takes the node out again, since it will not serve.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     actor::RingFailure,
-    core::{Change, Command, Subject},
+    core::{Change, Command, RingError, Subject},
     record::Time,
     snapshot::{Position, Snapshot},
 };
@@ -243,5 +243,35 @@ impl RingCommand for PolicyCommand {
     fn evolve(change: PolicyChange, base: &Snapshot, position: Position) -> Snapshot {
         let access = base.access().with_policy(&change.name, change.record, change.manifest);
         base.with_access(position, access, true)
+    }
+}
+
+/// A deployment that was restored from a backup serves as usual from now on.
+pub(crate) struct Release;
+
+impl RingCommand for Release {
+    type Change = ();
+    type Subject = ();
+
+    fn decide(self, base: &Snapshot, _: Time) -> Result<(), RingFailure> {
+        match base.restored() {
+            Some(_) => Ok(()),
+            None => Err(RingError::StateConflict("the deployment is not waiting to be released").into()),
+        }
+    }
+
+    fn subject((): &()) {}
+
+    fn describe((): &()) -> serde_json::Value {
+        json!({ "event": "restore.released" })
+    }
+
+    fn fill((): &(), set: &mut ChangeSet) {
+        set.released = true;
+        set.lines = vec![LogLine::of("restore.released", "deployment".to_owned())];
+    }
+
+    fn evolve((): (), base: &Snapshot, position: Position) -> Snapshot {
+        base.with_access(position, base.access().clone(), false).held_since(None)
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     actor::{Applied, Apply, CatchUp, ChangeContext, KeyRing, Older, RingFailure},
-    command::RingCommand,
+    command::{Release, RingCommand},
     core::{Command, CreateKey, ImportKey, Imported, RingError, Rotate, Transition, UpdateKey, Use},
     figures::Tally,
     forge::{Forge, ForgeError},
@@ -227,6 +227,14 @@ impl KeyRingHandle {
         self.apply(context, Command::Restore { name }).await
     }
 
+    /// A deployment that was restored from a backup serves as usual from now on.
+    ///
+    /// # Errors
+    /// See [`RingFailure`].
+    pub async fn release(&self, context: ChangeContext) -> Result<Applied<()>, RingFailure> {
+        self.apply(context, Release).await
+    }
+
     /// Counts a use of a temporary key; refused when there is none left.
     ///
     /// # Errors
@@ -312,6 +320,46 @@ impl KeyRingHandle {
         let keychain = Arc::clone(self.snapshot().keychain());
         let question = |database: Database| async move { database.remember(&keychain, &record).await };
         self.database.at_home(question).await
+    }
+
+    /// Takes it upon this node to make the backup of a moment of the schedule; `false` when another one makes it, or has.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn claim_backup(&self, slot: Time, now: Time) -> Result<bool, StoreError> {
+        let (keychain, node) = (Arc::clone(self.snapshot().keychain()), Arc::clone(&self.node));
+        let question = move |database: Database| async move {
+            database.claim_backup(&keychain, (slot, &node), now).await
+        };
+        self.database.at_home(question).await
+    }
+
+    /// Takes down that the backup of a moment is where it should be.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn finish_backup(
+        &self,
+        times: (Time, Time),
+        made: (Epoch, u64, u64),
+    ) -> Result<(), StoreError> {
+        let keychain = Arc::clone(self.snapshot().keychain());
+        self.database
+            .at_home(
+                move |database: Database| async move { database.finish_backup(&keychain, times, made).await },
+            )
+            .await
+    }
+
+    /// When the last backup by the schedule was finished on whatever node, in milliseconds.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_backup(&self) -> Result<Option<i64>, StoreError> {
+        let keychain = Arc::clone(self.snapshot().keychain());
+        self.database
+            .at_home(move |database: Database| async move { database.last_backup(&keychain).await })
+            .await
     }
 
     /// Name of this node.

@@ -131,6 +131,15 @@ fn validate_cron(text: &str, shortest: TimeDelta) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The last moment at or before `now` that a cron expression names.
+///
+/// # Errors
+/// It is none of five fields.
+#[expect(clippy::result_unit_err, reason = "there is nothing more to say")]
+pub fn last_due(cron: &str, now: Time) -> Result<Option<Time>, ()> {
+    Ok(parse_cron(cron)?.find_previous_occurrence(&now, true).ok())
+}
+
 fn parse_cron(text: &str) -> Result<Cron, ()> {
     if text.len() > CRON_MAX_BYTES || text.split_ascii_whitespace().count() != 5 {
         return Err(());

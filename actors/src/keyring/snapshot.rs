@@ -26,7 +26,7 @@ use crate::{
     clock::uptime,
     devices::Devices,
     seal::{Binding, Keychain},
-    store::Changes,
+    store::{Changes, Restored},
 };
 
 /// Position of a ring in its history: incarnation · 2^32 + counter.
@@ -124,6 +124,7 @@ pub struct Snapshot {
     access_revision: u64,
     keychain: Arc<Keychain>,
     jwks: OnceLock<Arc<Jwks>>,
+    restored: Option<Arc<Restored>>,
     /// Made on first use; every ring has its own, since it names the epoch.
     pub(super) signing: OnceLock<Option<Signing>>,
     /// What credentials are hashed with.
@@ -179,6 +180,7 @@ impl Snapshot {
             access_revision: fresh_revision(),
             keychain,
             jwks: OnceLock::new(),
+            restored: None,
             signing: OnceLock::new(),
             hasher: OnceLock::new(),
         };
@@ -204,6 +206,7 @@ impl Snapshot {
             access_revision: if relabelled { fresh_revision() } else { self.access_revision },
             keychain: Arc::clone(&self.keychain),
             jwks: OnceLock::new(),
+            restored: self.restored.clone(),
             signing: OnceLock::new(),
             hasher: OnceLock::new(),
         };
@@ -229,6 +232,7 @@ impl Snapshot {
             access_revision: if decides { fresh_revision() } else { self.access_revision },
             keychain: Arc::clone(&self.keychain),
             jwks: self.jwks.clone(),
+            restored: self.restored.clone(),
             signing: OnceLock::new(),
             hasher: OnceLock::new(),
         }
@@ -244,6 +248,18 @@ impl Snapshot {
     pub(crate) fn knowing(mut self, devices: Devices) -> Self {
         self.devices = devices;
         self
+    }
+
+    /// The same ring of a deployment that was restored, or of one that was not or is released.
+    pub(crate) fn held_since(mut self, restored: Option<Restored>) -> Self {
+        self.restored = restored.map(Arc::new);
+        self
+    }
+
+    /// The deployment was restored from a backup and is not released yet: until then it makes nothing new with its keys.
+    #[must_use]
+    pub fn restored(&self) -> Option<&Restored> {
+        self.restored.as_deref()
     }
 
     fn index(&mut self, key: &Key) {
@@ -463,7 +479,9 @@ impl Snapshot {
         Arc::clone(self.jwks.get_or_init(|| Arc::new(Jwks::of_tokens(self.ring.keys()))))
     }
 
-    pub(crate) const fn keychain(&self) -> &Arc<Keychain> {
+    /// What opens and authenticates rows.
+    #[must_use]
+    pub const fn keychain(&self) -> &Arc<Keychain> {
         &self.keychain
     }
 }

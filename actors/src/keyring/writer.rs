@@ -174,7 +174,8 @@ pub(super) fn snapshot(loaded: LoadedRing, keychain: &Arc<Keychain>) -> Snapshot
         tracing::error!(key = row.key, version = row.version, finding = row.finding, "row quarantined");
     }
     let ring = Ring::new(loaded.keys, loaded.quarantined);
-    Snapshot::new(loaded.position, ring, loaded.access, Arc::clone(keychain)).knowing(loaded.devices)
+    let snapshot = Snapshot::new(loaded.position, ring, loaded.access, Arc::clone(keychain));
+    snapshot.knowing(loaded.devices).held_since(loaded.restored)
 }
 
 fn remembered<S: Serialize>(

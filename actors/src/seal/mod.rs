@@ -8,6 +8,7 @@ mod binding;
 mod kek;
 mod keychain;
 mod row_mac;
+pub mod shares;
 
 pub use binding::Binding;
 /// A master of before, as its row holds it.
@@ -15,7 +16,7 @@ pub use claviger_entity::tables::old_master::Model as OldMaster;
 pub use kek::{Kek, MasterKeys};
 pub(crate) use keychain::fresh;
 pub use keychain::{DataKey, DataKeyPurpose, Keychain, Standing};
-pub use row_mac::mac_of_row;
+pub use row_mac::{mac_of_backup, mac_of_row};
 
 /// Why something could not be sealed or opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@ use super::Keychain;
 
 /// Columns that came after their table. While one is NULL it is left out, so that rows from before it keep their MAC; to set or clear it
 /// still changes the MAC.
-const ADDED: [(&str, &str); 9] = [
+const ADDED: [(&str, &str); 10] = [
     ("principals", "previous_hash"),
     ("principals", "previous_until"),
     ("ring_meta", "policies"),
@@ -16,6 +16,7 @@ const ADDED: [(&str, &str); 9] = [
     ("ring_meta", "master_since"),
     ("ring_meta", "data_key"),
     ("ring_meta", "data_key_next"),
+    ("ring_meta", "restored"),
     ("keys", "longest_ttl"),
 ];
 
@@ -66,6 +67,13 @@ fn part(bytes: &mut Vec<u8>, kind: u8, content: &[u8]) {
     bytes.push(kind);
     bytes.extend_from_slice(&(content.len() as u64).to_be_bytes());
     bytes.extend_from_slice(content);
+}
+
+/// HMAC-SHA-256 over the hash of a backup, under the key that authenticates rows: whoever can encrypt a file to a public key can make none that
+/// passes for a backup of this deployment.
+#[must_use]
+pub fn mac_of_backup(keychain: &Keychain, hash: &[u8; 32]) -> [u8; 32] {
+    digest::hmac_sha256(keychain.row_mac().expose(), &[b"claviger backup v1", hash])
 }
 
 #[cfg(test)]

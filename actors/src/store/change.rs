@@ -44,6 +44,8 @@ pub struct ChangeSet {
     pub device: Option<DeviceWrite>,
     /// Pairing requests that this ends.
     pub settled: Option<Settled>,
+    /// A restored deployment serves as usual from now on.
+    pub released: bool,
     /// Lines of the change log.
     pub lines: Vec<LogLine>,
     /// The audit record, part of the transaction so that no change goes unrecorded.
@@ -114,6 +116,7 @@ impl ChangeSet {
             bootstrapped: false,
             device: None,
             settled: None,
+            released: false,
             lines: Vec::new(),
             audit,
             at,
@@ -276,6 +279,9 @@ impl Turn {
         self.meta.bootstrapped |= set.bootstrapped;
         if let Some(manifest) = &set.manifest {
             self.meta.policies = Some(serde_json::to_string(manifest)?);
+        }
+        if set.released {
+            self.meta.restored = None;
         }
         meta::write(&self.transaction, keychain, self.meta).await?;
         slow::commit(self.transaction).await?;

@@ -190,6 +190,34 @@ impl Database {
         Ok(Self { connection, home: Handle::current() })
     }
 
+    /// Opens a database that others may serve meanwhile, with a connection of its own, and changes nothing about its schema.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn beside(place: Place<'_>) -> Result<Self, StoreError> {
+        let database = match place {
+            Place::File(path) => {
+                // One that is absent is not made here.
+                std::fs::metadata(path)?;
+                Self::connect_file(path).await?
+            }
+            Place::Server { url, migration_url, pool } => {
+                let database = Self::connect_server(url, Pool { min: 1, max: 1, ..pool }).await?;
+                if migration_url.is_some() {
+                    // The role that serves may not look.
+                    return Ok(database);
+                }
+                database
+            }
+        };
+        // One of a newer release has migrations that are unknown here, which is an error.
+        let pending = Migrator::get_pending_migrations_read_only(&database.connection).await;
+        if !pending.map_err(|_| StoreError::NewerSchema)?.is_empty() {
+            return Err(StoreError::OlderSchema);
+        }
+        Ok(database)
+    }
+
     /// Asks for a sign of life.
     ///
     /// # Errors

@@ -34,6 +34,12 @@ pub enum StoreError {
     /// The row that describes the deployment was edited.
     #[error("the table ring_meta was changed from outside; restore the database from a backup")]
     MetaDamaged,
+    /// A restore was cut off.
+    #[error("a restore into this database was not finished; empty the database and restore again")]
+    RestoreUnfinished,
+    /// Its schema is that of the release before.
+    #[error("the database has the schema of an older release; run `claviger migrate` first")]
+    OlderSchema,
     /// The database's folder or file could not be made.
     #[error("the database file could not be opened")]
     Io(#[from] std::io::Error),

@@ -11,7 +11,7 @@ use sea_orm::{
     QueryOrder as _, QueryResult, QueryTrait as _, TransactionTrait as _,
 };
 
-use super::{Database, StoreError, meta, rows};
+use super::{Database, Restored, StoreError, meta, rows};
 use crate::{
     access::{Access, Manifest, PolicyRecord, Principal},
     devices::{Device, Devices},
@@ -34,6 +34,8 @@ pub struct LoadedRing {
     pub access: Access,
     /// Devices, likewise.
     pub devices: Devices,
+    /// It was restored from a backup and is not released yet.
+    pub restored: Option<Restored>,
 }
 
 pub(super) const EDITED: &str = "row was changed outside the service";
@@ -140,7 +142,8 @@ pub(super) async fn whole(
     }
     let devices = devices(connection, keychain, &mut quarantined).await?;
     quarantined.sort();
-    Ok(LoadedRing { position, keys, quarantined, access, devices })
+    let restored = meta::restored(meta)?;
+    Ok(LoadedRing { position, keys, quarantined, access, devices, restored })
 }
 
 /// The policies that there should be.

@@ -7,7 +7,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Database, StoreError, rows, seal};
+use super::{Database, StoreError, Turn, rows, seal, slow};
 use crate::{
     keyring::{Epoch, Position, record::Time},
     seal::{Keychain, MasterKeys, mac_of_row},
@@ -21,6 +21,21 @@ pub struct Deployment {
     pub bootstrapped: bool,
     /// `iss` of its tokens, once known.
     pub issuer: Option<String>,
+    /// It was restored from a backup and is not released yet.
+    pub restored: Option<Restored>,
+}
+
+/// A deployment that was restored from a backup and serves only what can do no harm until an operator has released it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Restored {
+    /// When.
+    pub at: Time,
+    /// Epoch of the backup.
+    pub backup: Epoch,
+    /// When the backup was made.
+    pub made_at: Time,
+    /// All that belongs to the restore has been done; nobody serves before.
+    pub complete: bool,
 }
 
 impl Database {
@@ -35,14 +50,32 @@ impl Database {
         }
     }
 
+    /// Opens the keys of a deployment that is there, to read it beside those who serve it.
+    ///
+    /// # Errors
+    /// As [`Self::open_deployment`].
+    pub async fn open_to_read(&self, masters: &MasterKeys) -> Result<Keychain, StoreError> {
+        Ok(self.open_existing(masters).await?.keychain)
+    }
+
     async fn open_existing(&self, masters: &MasterKeys) -> Result<Deployment, StoreError> {
         // Both as of one moment: a rotation writes both.
         let (meta, data_keys) = self.seal_rows().await?;
-        let deployment: Uuid = meta.deployment_id.parse().map_err(|_| StoreError::MetaDamaged)?;
-        let kek = masters.fitting(deployment, &meta.key_check)?;
-        let keychain = Keychain::open(&kek, &data_keys, &seal::standing(&meta)?)?;
-        judge(&keychain, &meta)?;
-        Ok(Deployment { keychain, bootstrapped: meta.bootstrapped, issuer: meta.issuer })
+        let keychain = open_keychain(masters, &meta, &data_keys)?;
+        let restored = restored(&meta)?;
+        Ok(Deployment { keychain, bootstrapped: meta.bootstrapped, issuer: meta.issuer, restored })
+    }
+
+    /// Takes down that a restore is complete.
+    ///
+    /// # Errors
+    /// The database failed, or holds no restored deployment.
+    pub async fn complete_restore(&self, keychain: &Keychain) -> Result<(), StoreError> {
+        let Turn { transaction, mut meta, .. } = self.take_turn(keychain).await?;
+        let restored = restored(&meta)?.ok_or(StoreError::Conflict)?;
+        meta.restored = Some(serde_json::to_string(&Restored { complete: true, ..restored })?);
+        write(&transaction, keychain, meta).await?;
+        Ok(slow::commit(transaction).await?)
     }
 
     async fn create_deployment(&self, masters: &MasterKeys, now: Time) -> Result<Deployment, StoreError> {
@@ -65,6 +98,7 @@ impl Database {
             master_since: None,
             data_key: None,
             data_key_next: None,
+            restored: None,
             mac: Vec::new(),
         };
         meta.mac = mac_of_row(&keychain, "ring_meta", &meta, &[]).to_vec();
@@ -80,12 +114,25 @@ impl Database {
             data_key::Entity::insert(row.into_active_model()).exec_without_returning(&transaction).await?;
         }
         transaction.commit().await?;
-        Ok(Deployment { keychain, bootstrapped: false, issuer: None })
+        Ok(Deployment { keychain, bootstrapped: false, issuer: None, restored: None })
     }
 }
 
+/// Opens the data-encryption keys of a deployment, if the row that describes it is as the service wrote it.
+pub(crate) fn open_keychain(
+    masters: &MasterKeys,
+    meta: &ring_meta::Model,
+    data_keys: &[data_key::Model],
+) -> Result<Keychain, StoreError> {
+    let deployment: Uuid = meta.deployment_id.parse().map_err(|_| StoreError::MetaDamaged)?;
+    let kek = masters.fitting(deployment, &meta.key_check)?;
+    let keychain = Keychain::open(&kek, data_keys, &seal::standing(meta)?)?;
+    judge(&keychain, meta)?;
+    Ok(keychain)
+}
+
 /// Where the ring stands, by the row that describes the deployment, if that is as the service wrote it.
-pub(super) fn position(keychain: &Keychain, meta: &ring_meta::Model) -> Result<Position, StoreError> {
+pub(crate) fn position(keychain: &Keychain, meta: &ring_meta::Model) -> Result<Position, StoreError> {
     judge(keychain, meta)?;
     let epoch = Epoch::of_row(meta.incarnation, meta.counter).ok_or(StoreError::MetaDamaged)?;
     let head = meta.head_hash.as_slice().try_into().map_err(|_| StoreError::MetaDamaged)?;
@@ -95,6 +142,11 @@ pub(super) fn position(keychain: &Keychain, meta: &ring_meta::Model) -> Result<P
 pub(super) fn judge(keychain: &Keychain, meta: &ring_meta::Model) -> Result<(), StoreError> {
     let mac = mac_of_row(keychain, "ring_meta", meta, &[]);
     if claviger_crypto::digest::ct_eq(&mac, &meta.mac) { Ok(()) } else { Err(StoreError::MetaDamaged) }
+}
+
+/// What the row says of a restore.
+pub(super) fn restored(meta: &ring_meta::Model) -> Result<Option<Restored>, StoreError> {
+    Ok(meta.restored.as_deref().map(serde_json::from_str).transpose()?)
 }
 
 /// Writes the row anew.

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod change;
 mod connect;
 mod error;
@@ -26,6 +27,8 @@ mod tokens;
 mod uses;
 
 pub use audit::{Before, EventFilter, EventRow, NodeAnchor, NodeSettings, Starting};
+pub(crate) use backup::{BackupTable, Reading, Writing, decode};
+pub use backup::{LEFT_OUT, backed_up};
 pub use change::{ChangeSet, DeviceWrite, LogLine, PolicyWrite, Turn, VersionWrite};
 pub use connect::{Connections, Database, Place, Pool};
 pub use error::StoreError;
@@ -33,7 +36,8 @@ pub use follow::{Changes, Followed};
 pub use idempotency::IdempotencyRecord;
 pub use legacy::{LegacyDatabase, LegacyPlace, LegacyRow};
 pub use load::LoadedRing;
-pub use meta::Deployment;
+pub use meta::{Deployment, Restored};
+pub(crate) use meta::{open_keychain, position};
 pub use nodes::{FeedSight, NodeRow, Sight};
 pub(crate) use pairing::LeftRequest;
 pub use reseal::{Cursor, Resealed, SealedTable};

@@ -157,11 +157,11 @@ impl Database {
         Ok((kek, newest_first.all(&self.connection).await?))
     }
 
-    /// Puts on record that somebody has a master of before; before they have it.
+    /// Puts on record what is done with the database itself, by nobody's request; before it is done.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn record_old_master(&self, record: String) -> Result<(), StoreError> {
+    pub async fn record_by_hand(&self, record: String) -> Result<(), StoreError> {
         audit::insert(&self.connection, EventRow::read(record).as_slice()).await
     }
 

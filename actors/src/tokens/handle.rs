@@ -110,6 +110,11 @@ pub enum TokenFailure {
 }
 
 impl Loaded {
+    /// None at all: for who serves nobody.
+    pub(crate) fn none() -> Self {
+        Self { revocations: Revocations::default(), horizon: 0, damaged: 0, at: 0 }
+    }
+
     /// Reads all that are live.
     pub(crate) async fn read(
         database: &Database,

@@ -10,7 +10,7 @@ use super::{
     shares::{Room, room},
 };
 use crate::{
-    audit::Subject,
+    audit::{RevocationSubject, Subject},
     clock::Clock as _,
     keyring::{ChangeContext, record::Time},
     store::Database,
@@ -35,10 +35,12 @@ pub struct Revoke<'a> {
 }
 
 /// What was revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revoked {
     /// Everything that began until then; `None` = whenever.
     pub before: Option<Time>,
+    /// What is kept of it, for the record.
+    pub kept: RevocationSubject,
 }
 
 impl TokensHandle {
@@ -71,7 +73,8 @@ impl TokensHandle {
             expires_at: revoke.until.timestamp_millis(),
             of: revoke.of,
         };
-        let revoked = Revoked { before: cutoff.and_then(DateTime::from_timestamp_millis) };
+        let revoked =
+            Revoked { before: cutoff.and_then(DateTime::from_timestamp_millis), kept: kept(&revocation) };
         if shared.revocations.has(&revocation) {
             // What only memory knows is gone with the process: the database may have been put back to what it was before.
             if self.is_kept(&revocation).await? {
@@ -87,6 +90,7 @@ impl TokensHandle {
         }
         let telling = Telling::new(revoke.kind, revoke.value);
         let told = telling.seal(&shared.ring.snapshot(), mark);
+        let subject = Subject { revocation: Some(Box::new(revoked.kept.clone())), ..subject };
         let record = shared.record("token.revoke", context, subject, now);
         let keychain = shared.keychain();
         let handle = self.clone();
@@ -117,5 +121,15 @@ impl TokensHandle {
         while self.0.clock.now() <= moment && began.elapsed() < WAIT_MAX {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+}
+
+fn kept(revocation: &Revocation) -> RevocationSubject {
+    RevocationSubject {
+        kind: revocation.kind.as_str().to_owned(),
+        mark: revocation.mark.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect(),
+        cutoff: revocation.cutoff,
+        until: revocation.expires_at,
+        of: revocation.of,
     }
 }

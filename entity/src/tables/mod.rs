@@ -5,6 +5,7 @@
 pub mod audit_chain;
 pub mod audit_event;
 pub mod auth_token;
+pub mod backup;
 pub mod change;
 pub mod data_key;
 pub mod device;

@@ -37,6 +37,8 @@ pub struct Model {
     pub data_key: Option<String>,
     /// The one that will, once every node has it.
     pub data_key_next: Option<String>,
+    /// It was restored from a backup and has not been released yet, JSON; NULL = it serves as usual.
+    pub restored: Option<String>,
     /// Over all columns that do not move with each change.
     pub mac: Vec<u8>,
 }

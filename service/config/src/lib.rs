@@ -7,6 +7,7 @@
 //! [`Settings::load`] is for whoever runs with the settings, [`survey`] for whoever wants to know everything that is wrong.
 
 mod audit;
+mod backup;
 mod error;
 mod issuers;
 mod layers;
@@ -25,6 +26,7 @@ mod tokens;
 mod watching;
 
 pub use audit::{Audit, AuditLevel, AuditSink};
+pub use backup::Backup;
 pub use error::ConfigError;
 pub use issuers::{SubjectPattern, TrustedIssuer, look_alike};
 pub use layers::{Given, Layers, without_newline};

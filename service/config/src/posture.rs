@@ -43,6 +43,8 @@ impl Settings {
                 self.doors.proxy_user_header.clone().unwrap_or_else(|| NONE.to_owned()),
             ),
             ("auth.trusted_proxies", listed(&self.doors.trusted_proxies)),
+            ("backup.recipient", listed(&self.backup.recipients)),
+            ("backup.schedule", self.backup.schedule.clone().unwrap_or_else(|| NONE.to_owned())),
             ("cluster.max_staleness", seconds(self.max_staleness)),
             ("database.url", database.to_owned()),
             ("deletion.waiting_period", self.deletion_waiting_period.to_string()),

@@ -13,8 +13,8 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Audit, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenProvider, TokenTimes,
-    TrustedIssuer, Watching, master, postgres,
+    Audit, Backup, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenProvider,
+    TokenTimes, TrustedIssuer, Watching, master, postgres,
 };
 
 /// All settings, judged. No `Debug`: some are secrets.
@@ -73,6 +73,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// How the audit log is kept.
     pub audit: Audit,
+    /// Backups that nodes make by themselves.
+    pub backup: Backup,
     /// How often the schedule is looked at.
     pub rotation_tick: Duration,
     /// Waiting period of a deletion.
@@ -195,9 +197,7 @@ impl Judge<'_> {
         Some(Settings {
             listen,
             development,
-            workers: judge
-                .parse("server.workers", "must be a whole number from 1 to 512", |text| bounded(text, 1, 512))
-                .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, NonZeroUsize::get)),
+            workers: judge.workers(),
             body_limit: judge
                 .parse("server.body_limit", "must be bytes, from 1024 to 67108864", |text| {
                     bounded(text, 1_024, 64 << 20)
@@ -239,6 +239,7 @@ impl Judge<'_> {
             plain_http,
             ca_file: judge.ca_file(),
             audit: judge.audit(&database),
+            backup: judge.backup(&database),
             database,
             rotation_tick: judge.parse("rotation.tick", SECONDS, duration).unwrap_or(Duration::from_secs(1)),
             deletion_waiting_period: judge
@@ -248,6 +249,12 @@ impl Judge<'_> {
             stores: judge.stores(),
             doors: judge.doors(development),
         })
+    }
+
+    fn workers(&mut self) -> usize {
+        let rule = "must be a whole number from 1 to 512";
+        self.parse("server.workers", rule, |text| bounded(text, 1, 512))
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, NonZeroUsize::get))
     }
 
     /// Parses a setting, if given and right.

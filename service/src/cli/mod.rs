@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod audit;
+mod backup;
 mod body;
 mod client;
 mod cluster;
@@ -21,9 +22,12 @@ mod migrate;
 mod old_masters;
 mod output;
 mod policies;
+mod progress;
+mod restore;
 mod seal;
 mod secrets;
 mod serve;
+mod shares;
 mod target;
 mod tokens;
 mod watch;
@@ -61,7 +65,11 @@ enum Command {
     Audit(audit::Audit),
     /// The nodes of a deployment, and how far each has come.
     Cluster(cluster::Cluster),
-    /// The master key: status, rotate, and masters of before.
+    /// Write everything into one encrypted file.
+    Backup(backup::Backup),
+    /// Write a backup into an empty database; release what was restored.
+    Restore(restore::Restore),
+    /// The master key: status, rotate, masters of before, shares.
     Seal(seal::Seal),
     /// Keys: create, look, rotate, use.
     Keys(keys::Keys),
@@ -102,6 +110,8 @@ impl Command {
             Self::Openapi => output::bytes(openapi::text().as_bytes()).map(|()| ExitCode::SUCCESS),
             Self::Audit(audit) => audit.run().await,
             Self::Cluster(cluster) => cluster.run().await,
+            Self::Backup(backup) => backup.run().await,
+            Self::Restore(restore) => restore.run().await,
             Self::Seal(seal) => seal.run().await,
             Self::Keys(keys) => keys.run().await,
             Self::Tokens(tokens) => tokens.run().await,

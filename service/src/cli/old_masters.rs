@@ -111,7 +111,7 @@ async fn reveal(
     let secret = kek.old_master(row).map_err(|error| failed(&error))?;
     // First it is on record, then somebody has it.
     let record = record(settings, "seal.reveal_old", row);
-    database.record_old_master(record).await.map_err(|error| failed(&error))?;
+    database.record_by_hand(record).await.map_err(|error| failed(&error))?;
     write(path, &secret).map_err(|error| Failure::Local(format!("--output: {error}")))?;
     Ok(json!({ "fingerprint": row.fingerprint, "version": row.version, "file": path }))
 }

@@ -1,4 +1,4 @@
-//! `claviger seal`: which master is in use, its rotation, and those of before.
+//! `claviger seal`: which master is in use, its rotation, those of before, and its shares.
 
 use std::process::ExitCode;
 
@@ -6,9 +6,16 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{client::Client, failure::Failure, old_masters::OldMasters, output, target::Target};
+use super::{
+    client::Client,
+    failure::Failure,
+    old_masters::OldMasters,
+    output,
+    shares::{Combine, Split},
+    target::Target,
+};
 
-/// The master key: status, rotate, and masters of before.
+/// The master key: status, rotate, masters of before, shares.
 #[derive(Debug, Args)]
 pub(super) struct Seal {
     #[command(flatten)]
@@ -25,6 +32,10 @@ enum Command {
     Rotate,
     /// Masters of before, which are kept sealed under the one in use: list, reveal, remove. On the database itself, with the master in use.
     OldMasters(OldMasters),
+    /// Divide the master key among several people.
+    Split(Split),
+    /// Put the master key together from shares.
+    Combine(Combine),
 }
 
 impl Seal {
@@ -38,6 +49,8 @@ impl Seal {
             Command::Status => client()?.call(Method::GET, &["v1", "seal"], &[], None).await?,
             Command::Rotate => client()?.post(&["v1", "seal", "rotate"], &json!({})).await?,
             Command::OldMasters(old_masters) => return old_masters.run().await,
+            Command::Split(split) => return split.run(),
+            Command::Combine(combine) => return combine.run(),
         };
         output::json(&answer)?;
         Ok(ExitCode::SUCCESS)

@@ -2,8 +2,9 @@
 //!
 //! What a caller may not even see is not there: the answer is the one for a name that names nothing. The audit log says which it was.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use chrono::SecondsFormat;
 use claviger_actors::{
     access::Principal,
     audit::Subject,
@@ -119,7 +120,8 @@ impl<'a> Named<'a> {
             Self::Later(also) => {
                 let might = |permission| state.authorizer.might(snapshot, &caller.identity, permission);
                 let is_let_in = might(permission) || also.is_some_and(might);
-                is_let_in.then_some(()).ok_or_else(|| forbidden(permission))
+                is_let_in.then_some(()).ok_or_else(|| forbidden(permission))?;
+                held_back(snapshot, permission)
             }
             Self::Stored(place) => {
                 on_place(state, snapshot, caller, permission, place.as_ref().map_err(Clone::clone)?)
@@ -226,7 +228,7 @@ pub(super) fn on_key(
 ) -> Result<(), Problem> {
     caller.decided();
     if state.authorizer.permits_key(snapshot, &caller.identity, permission, key) {
-        return Ok(());
+        return held_back(snapshot, permission);
     }
     if state.authorizer.sees_key(snapshot, &caller.identity, key) {
         return Err(forbidden(permission));
@@ -268,7 +270,33 @@ pub(super) fn on_place(
         let asked = (place.store(), place.owner(), place.name());
         state.authorizer.permits_stored(snapshot, &caller.identity, permission, asked)
     };
-    judge(caller, permission, permits, seen, || place::missing(place.store()))
+    judge(caller, permission, permits, seen, || place::missing(place.store()))?;
+    held_back(snapshot, permission)
+}
+
+/// What makes something new with a key.
+const MAKING: [Permission; 12] = [
+    Permission::KeyEncrypt,
+    Permission::KeyRewrap,
+    Permission::KeyDatakey,
+    Permission::KeySign,
+    Permission::KeyHmac,
+    Permission::TokenIssue,
+    Permission::TokenIssueCredential,
+    Permission::TokenRefresh,
+    Permission::SecretWrite,
+    Permission::AuthTokenWrite,
+    Permission::AuthTokenExchange,
+    Permission::OfflineTokenWrite,
+];
+
+/// A deployment that was restored from a backup makes nothing new with its keys until an operator has released it: what was revoked or
+/// compromised after the backup may not be known to it.
+fn held_back(snapshot: &Snapshot, permission: Permission) -> Result<(), Problem> {
+    let Some(restored) = snapshot.restored().filter(|_| MAKING.contains(&permission)) else { return Ok(()) };
+    let detail = "the deployment was restored from a backup: it verifies and decrypts, and makes nothing new until an operator releases it (claviger restore release)";
+    let problem = Problem::new(Code::HeldBack, detail).retry_after(Duration::from_secs(60));
+    Err(problem.with("restored_at", restored.at.to_rfc3339_opts(SecondsFormat::Secs, true)))
 }
 
 /// The caller may do this to a key that is only about to be.

@@ -36,7 +36,13 @@ pub async fn readyz(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     if state.ring.ping().await.is_err() {
         return Err(Problem::new(Code::Overloaded, "the database does not answer"));
     }
-    Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+    let snapshot = state.ring.snapshot();
+    let Some(restored) = snapshot.restored() else {
+        return Ok(HttpResponse::Ok().json(json!({ "status": "ready" })));
+    };
+    // It is of use to whoever verifies and decrypts.
+    let at = restored.at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    Ok(HttpResponse::Ok().json(json!({ "status": "quarantined", "restored_at": at })))
 }
 
 /// State of the node and of what it depends on.
@@ -61,6 +67,7 @@ const UNHEALTHY: &str = "unhealthy";
 /// How the node stands, and what of that follows from what it depends on.
 fn standing(state: &AppState, database: bool, latency_ms: f64) -> (&'static str, Value) {
     let whole = state.ring.snapshot().quarantined().is_empty();
+    let released = state.ring.snapshot().restored().is_none();
     let scheduler = state.rotation.is_alive();
     let current = state.is_current(state.ring.snapshot().confirmed()).is_ok();
     let audit = state.audit.is_writable();
@@ -69,7 +76,7 @@ fn standing(state: &AppState, database: bool, latency_ms: f64) -> (&'static str,
     let redis = state.cluster.redis();
     let status = match (
         database && current && audit,
-        whole && scheduler && is_full && !state.keeper.is_short_of_room() && redis != Some(false),
+        whole && released && scheduler && is_full && !state.keeper.is_short_of_room() && redis != Some(false),
     ) {
         (false, _) => UNHEALTHY,
         (true, false) => DEGRADED,
@@ -87,6 +94,9 @@ fn standing(state: &AppState, database: bool, latency_ms: f64) -> (&'static str,
             (true, whole) => dependency(whole, DEGRADED, 0.0),
         },
     });
+    if !released && let Some(dependencies) = dependencies.as_object_mut() {
+        dependencies.insert("restore".to_owned(), dependency(false, DEGRADED, 0.0));
+    }
     if let (Some(redis), Some(dependencies)) = (redis, dependencies.as_object_mut()) {
         dependencies.insert("redis".to_owned(), dependency(redis, DEGRADED, 0.0));
     }

@@ -6,6 +6,7 @@
 pub mod api_keys;
 pub mod audit;
 mod authority;
+pub mod backups;
 pub mod body;
 pub mod cluster;
 mod cors;
@@ -25,6 +26,7 @@ mod page;
 pub mod policies;
 pub mod problem;
 pub mod record;
+pub mod restore;
 pub mod seal;
 mod slice;
 pub mod state;
@@ -87,6 +89,8 @@ routes! {
     get "/v1/ring" => ws::ring::ring,
     get "/v1/seal" => seal::show,
     post "/v1/seal/rotate" => seal::rotate,
+    post "/v1/backups" => backups::create,
+    post "/v1/restore/release" => restore::release,
     get "/v1/audit" => audit::list::list,
     get "/v1/audit/keys" => audit::keys::keys,
     get "/v1/audit/checkpoints" => audit::checkpoints::checkpoints,

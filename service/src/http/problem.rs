@@ -73,6 +73,7 @@ codes! {
     IssuerUnavailable = 503 "issuer_unavailable" "The issuer of the token can't be asked for its keys",
     RefreshInProgress = 503 "refresh_in_progress" "The tokens are being refreshed",
     ProviderUnavailable = 503 "provider_unavailable" "The provider of the tokens does not do as asked",
+    HeldBack = 503 "quarantined" "The deployment was restored and is not released yet",
     Sealed = 503 "sealed" "This node lacks the master key in use",
     AuditUnavailable = 503 "audit_unavailable" "The audit log can't be written",
     Internal = 500 "internal" "The service failed",

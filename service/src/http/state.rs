@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     auth::{Addresses, Authorizer, Identity, Issuers, Known, Limiter, MeshIdentity, Password},
+    backup::Backups,
     metrics::Metrics,
     providers::Providers,
     telemetry::{Context, Spans},
@@ -67,6 +68,8 @@ pub struct AppState {
     pub providers: Arc<Providers>,
     /// The schedule.
     pub rotation: RotationHandle,
+    /// Backups.
+    pub backups: Arc<Backups>,
     /// What is counted for whoever watches.
     pub metrics: Metrics,
     /// Where spans go.

@@ -104,6 +104,8 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/v1/events", Permission::EventsRead, Kind::Read),
     route(Method::GET, "/v1/seal", Permission::SealRead, Kind::Read),
     route(Method::POST, "/v1/seal/rotate", Permission::SealRotate, Kind::Change),
+    route(Method::POST, "/v1/backups", Permission::BackupCreate, Kind::Use),
+    route(Method::POST, "/v1/restore/release", Permission::RestoreRelease, Kind::Change),
     route(Method::GET, "/v1/audit", Permission::AuditRead, Kind::Read),
     route(Method::GET, "/v1/audit/keys", Permission::AuditRead, Kind::Read),
     route(Method::GET, "/v1/audit/checkpoints", Permission::AuditRead, Kind::Read),
@@ -235,6 +237,8 @@ impl Route {
             Permission::KeyVerify,
             Permission::KeyDecrypt,
             Permission::AuthTokenVerify,
+            // A backup is of its moment, and too long to be kept.
+            Permission::BackupCreate,
         ];
         let asks_about_now = about_now.iter().any(|permission| self.access == Access::Needs(*permission));
         self.method == Method::POST && self.kind != Kind::Read && !asks_about_now

@@ -5,6 +5,7 @@
 //! that a caller made up: routes, codes and operations are those of the tables, keys those of the ring, and only so many of them.
 
 mod audit;
+mod backups;
 mod events;
 mod issuers;
 mod operations;

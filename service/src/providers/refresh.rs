@@ -121,6 +121,9 @@ impl Providers {
                 _ => RefreshFailure::Reauthenticate,
             })?;
             let Some(provider) = self.of(place) else { return Ok(opened) };
+            if self.is_held_back() {
+                return Ok(opened);
+            }
             let tokens = AuthTokens::of(&opened)?;
             let usable = match due::judge(&tokens, self.now()) {
                 Due::Not | Due::Last => return Ok(opened),
@@ -148,11 +151,18 @@ impl Providers {
         Err(RefreshFailure::InProgress)
     }
 
+    /// Of a deployment that was restored nobody knows whether its tokens are the last that the provider has given.
+    fn is_held_back(&self) -> bool {
+        self.book.ring.snapshot().restored().is_some()
+    }
+
     /// A single `GET` would refresh these tokens.
     #[must_use]
     pub fn is_due(&self, place: &Place, opened: &Opened) -> bool {
         let judged = || Some(due::judge(&AuthTokens::of(opened).ok()?, self.now()));
-        self.of(place).is_some() && matches!(judged(), Some(Due::Refresh { .. } | Due::Dead))
+        !self.is_held_back()
+            && self.of(place).is_some()
+            && matches!(judged(), Some(Due::Refresh { .. } | Due::Dead))
     }
 
     /// Waits for the refresh of tokens, which begins if none is under way; `None` when that takes too long.

@@ -128,6 +128,10 @@ fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String,
         // Without end otherwise.
         ("GET", "/v1/events") => ("/v1/events?follow=false".to_owned(), None),
         ("POST", "/v1/audit/hash") => (path.to_owned(), Some(json!({"value": "s"}))),
+        ("POST", "/v1/backups") => {
+            let recipient = age::x25519::Identity::generate().to_public().to_string();
+            (path.to_owned(), Some(json!({"recipient": recipient})))
+        }
         ("POST", "/v1/random") => (path.to_owned(), Some(json!({"bytes": 8}))),
         ("POST", "/v1/tokens") => (path.to_owned(), Some(json!({"subject": "s"}))),
         ("POST", "/v1/tokens/verify") => {

@@ -22,36 +22,36 @@ use serde_json::Value;
 
 /// What a command left behind.
 #[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    output: Vec<u8>,
-    error: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) output: Vec<u8>,
+    pub(crate) error: String,
 }
 
 impl Ran {
     /// JSON on standard output, of a command that must have succeeded.
     #[track_caller]
-    fn json(self) -> Value {
+    pub(crate) fn json(self) -> Value {
         assert_eq!((self.code, self.error.as_str()), (Some(0), ""));
         serde_json::from_slice(&self.output).unwrap()
     }
 
     /// The one line of a command that must have failed, which must not have printed anything else.
     #[track_caller]
-    fn refused(self, line: &str) -> String {
+    pub(crate) fn refused(self, line: &str) -> String {
         assert_eq!(self.code, Some(1), "{}", self.error);
         assert!(self.error.starts_with(&format!("claviger: {line}")), "{}", self.error);
         assert_eq!((self.error.lines().count(), self.output.len()), (1, 0), "{}", self.error);
         self.error
     }
 
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.output).unwrap()
     }
 }
 
 /// Runs the command in a folder, with an environment of its own.
-fn run(folder: &Path, arguments: &[&str], input: &[u8], environment: &[(&str, &str)]) -> Ran {
+pub(crate) fn run(folder: &Path, arguments: &[&str], input: &[u8], environment: &[(&str, &str)]) -> Ran {
     let mut child = Command::new(node::binary())
         .args(arguments)
         .current_dir(folder)

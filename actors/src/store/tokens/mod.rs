@@ -4,4 +4,5 @@ mod refresh;
 mod revocations;
 
 pub use refresh::{Exchange, Outcome, RefreshRecord};
+pub(super) use revocations::insert;
 pub use revocations::{Feed, FeedPage, FeedReading};

@@ -315,7 +315,7 @@ impl Database {
 }
 
 /// Adds a row to a transaction.
-pub(super) async fn insert(
+pub(in crate::store) async fn insert(
     database: &Database,
     transaction: &DatabaseTransaction,
     keychain: &Keychain,

@@ -1,17 +1,24 @@
 //! `claviger keys`: keys and their versions.
 
 mod data;
+mod exported;
 mod spec;
 mod versions;
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use claviger_entity::{HumanDuration, KeyName, Tier};
+use claviger_entity::{HumanDuration, KeyName, Tier, VersionNumber};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{body::object, client::Client, failure::Failure, output, target::Target};
+use super::{
+    body::{object, put},
+    client::Client,
+    failure::Failure,
+    output,
+    target::Target,
+};
 
 /// Keys: create, look, rotate, use.
 #[derive(Debug, Args)]
@@ -102,6 +109,9 @@ enum Command {
         /// An age X25519 recipient.
         #[arg(long, value_name = "age1…")]
         recipient: String,
+        /// Which version; the primary unless given.
+        #[arg(long, value_name = "NUMBER")]
+        version: Option<VersionNumber>,
     },
 }
 
@@ -144,8 +154,11 @@ impl Keys {
             Command::Hmac(signing) => signing.run(client, "hmac").await,
             Command::Verify(verifying) => return verifying.run(client).await,
             Command::Jwks { name } => client.get(&at(&name, &["jwks.json"])).await,
-            Command::Export { name, recipient } => {
-                client.post(&at(&name, &["export"]), &json!({ "recipient": recipient })).await
+            Command::Export { name, recipient, version } => {
+                let mut body = Map::new();
+                put(&mut body, "recipient", Some(recipient));
+                put(&mut body, "version", version.map(VersionNumber::number));
+                client.post(&at(&name, &["export"]), &Value::Object(body)).await
             }
         }?;
         output::json(&answer)?;

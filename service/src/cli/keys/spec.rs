@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args};
 use claviger_entity::{HumanDuration, KeyName, KeyType, Kid, Tier, Usage};
 use serde_json::{Map, Value};
 
+use super::exported::Exported;
 use crate::cli::{body::put, failure::Failure, input};
 
 /// A key to create.
@@ -53,7 +54,7 @@ pub(super) struct NewKey {
 
 /// A key to import.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("secret").args(["material_file", "legacy_secret_file"]).required(true))]
+#[command(group = ArgGroup::new("secret").args(["material_file", "legacy_secret_file", "exported_file"]).required(true))]
 pub(super) struct Import {
     #[command(flatten)]
     key: NewKey,
@@ -63,6 +64,12 @@ pub(super) struct Import {
     /// The single text secret of an older system; its final newline is dropped; - is standard input.
     #[arg(long, value_name = "FILE")]
     legacy_secret_file: Option<PathBuf>,
+    /// The answer of `keys export`, of this deployment or another one; - is standard input. The version keeps its identifier.
+    #[arg(long, value_name = "FILE", requires = "identity")]
+    exported_file: Option<PathBuf>,
+    /// File with the age secret key (AGE-SECRET-KEY-1…) that it was exported to.
+    #[arg(long, value_name = "FILE", requires = "exported_file")]
+    identity: Option<PathBuf>,
     /// Identifier of version 1; derived unless given.
     #[arg(long, allow_hyphen_values = true)]
     kid: Option<Kid>,
@@ -103,6 +110,11 @@ impl Import {
     /// The file can't be read or is no text.
     pub(super) fn body(&self) -> Result<Value, Failure> {
         let mut body = self.key.members();
+        if let (Some(path), Some(identity)) = (&self.exported_file, &self.identity) {
+            let exported = Exported::read(path, identity)?;
+            put(&mut body, "kid", Some(exported.kid.as_str()));
+            put(&mut body, "material", Some(exported.material.as_str()));
+        }
         put(&mut body, "kid", self.kid.as_ref().map(Kid::as_str));
         if let Some(path) = &self.material_file {
             let text = input::text_file("--material-file", path)?;

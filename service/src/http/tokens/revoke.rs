@@ -150,7 +150,8 @@ async fn done(
     subject: Subject,
 ) -> Result<RevokeAnswer, Problem> {
     note(request, subject.clone());
-    let revoked = state.tokens.revoke(revoke, (&caller.context(), subject)).await?;
+    let revoked = state.tokens.revoke(revoke, (&caller.context(), subject.clone())).await?;
+    note(request, Subject { revocation: Some(Box::new(revoked.kept)), ..subject });
     Ok(RevokeAnswer { revoked: true, before: revoked.before })
 }
 
