@@ -12,6 +12,7 @@ mod m20261129_000009_devices;
 mod m20261129_000010_events;
 mod m20261129_000011_counts;
 mod m20261129_000012_refresh_leases;
+mod m20261129_000015_incidents;
 
 use sea_orm_migration::prelude::*;
 
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000010_events::Migration),
             Box::new(m20261129_000011_counts::Migration),
             Box::new(m20261129_000012_refresh_leases::Migration),
+            Box::new(m20261129_000015_incidents::Migration),
         ]
     }
 }

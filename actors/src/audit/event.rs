@@ -51,6 +51,12 @@ pub fn event_of(operation: &str) -> &'static str {
         "api_key.create" | "api_key.created" => "api_key_created",
         "api_key.rotate" | "api_key.rotated" => "api_key_rotated",
         "api_key.delete" | "api_key.deleted" => "api_key_deleted",
+        "incident.open" | "incident.opened" => "incident_opened",
+        "incident.approve" | "incident.approved" => "incident_approved",
+        "incident.close" | "incident.closed" => "incident_closed",
+        "incident.finished" => "incident_finished",
+        "incident.step" => "incident_step",
+        "credential.scan" => "scanned",
         operation if operation.starts_with("device.") => event_of_device(operation),
         "seal.rotate" => "master_rotated",
         "seal.rekeyed" => "data_key_replaced",
@@ -78,7 +84,7 @@ pub fn event_of(operation: &str) -> &'static str {
         "node.start" => "node_started",
         "node.stop" => "node_stopped",
         "key.read" | "key.read_public" | "api_key.read" | "policy.read" | "cluster.read" | "audit.read"
-        | "metrics.read" | "seal.read" | "events.read" => "read",
+        | "metrics.read" | "seal.read" | "events.read" | "incident.read" | "report.read" => "read",
         "session.open" | "session.upgrade" => "session_opened",
         "audit.verify" => "log_verified",
         "audit.hash" => "hash",
@@ -154,6 +160,9 @@ mod tests {
             ("device.token.revoke", "device.token.revoked"),
             ("policy.write", "policy.written"),
             ("policy.delete", "policy.deleted"),
+            ("incident.open", "incident.opened"),
+            ("incident.approve", "incident.approved"),
+            ("incident.close", "incident.closed"),
         ] {
             assert_eq!(event_of(asked), event_of(logged), "{asked}");
             assert_ne!(event_of(asked), OTHER, "{asked}");

@@ -174,7 +174,9 @@ pub(super) fn snapshot(loaded: LoadedRing, keychain: &Arc<Keychain>) -> Snapshot
         tracing::error!(key = row.key, version = row.version, finding = row.finding, "row quarantined");
     }
     let ring = Ring::new(loaded.keys, loaded.quarantined);
-    Snapshot::new(loaded.position, ring, loaded.access, Arc::clone(keychain)).knowing(loaded.devices)
+    Snapshot::new(loaded.position, ring, loaded.access, Arc::clone(keychain))
+        .knowing(loaded.devices)
+        .standing_with(loaded.standing)
 }
 
 fn remembered<S: Serialize>(

@@ -11,10 +11,11 @@ use sea_orm::{
     QueryOrder as _, QueryResult, QueryTrait as _, TransactionTrait as _,
 };
 
-use super::{Database, StoreError, meta, rows};
+use super::{Database, StoreError, incidents, meta, rows};
 use crate::{
     access::{Access, Manifest, PolicyRecord, Principal},
     devices::{Device, Devices},
+    incidents::Standing,
     keyring::{
         Position,
         record::{Key, KeyRecord, Quarantined, VersionRecord},
@@ -34,6 +35,8 @@ pub struct LoadedRing {
     pub access: Access,
     /// Devices, likewise.
     pub devices: Devices,
+    /// Incidents that are not over, likewise.
+    pub standing: Standing,
 }
 
 pub(super) const EDITED: &str = "row was changed outside the service";
@@ -139,8 +142,14 @@ pub(super) async fn whole(
         }
     }
     let devices = devices(connection, keychain, &mut quarantined).await?;
+    let (standing, damaged) = incidents::standing(connection, keychain).await?;
+    quarantined.extend(damaged.into_iter().map(|id| Quarantined {
+        key: format!("incident {id}"),
+        version: None,
+        finding: EDITED,
+    }));
     quarantined.sort();
-    Ok(LoadedRing { position, keys, quarantined, access, devices })
+    Ok(LoadedRing { position, keys, quarantined, access, devices, standing })
 }
 
 /// The policies that there should be.

@@ -8,6 +8,7 @@
 
 mod audit;
 mod error;
+mod incidents;
 mod issuers;
 mod layers;
 mod master;
@@ -26,6 +27,7 @@ mod watching;
 
 pub use audit::{Audit, AuditLevel, AuditSink};
 pub use error::ConfigError;
+pub use incidents::{Response, Responses};
 pub use issuers::{SubjectPattern, TrustedIssuer, look_alike};
 pub use layers::{Given, Layers};
 pub use master::{MasterSecrets, MasterWeakness, lines_of_secret};

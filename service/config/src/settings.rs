@@ -13,8 +13,8 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Audit, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenProvider, TokenTimes,
-    TrustedIssuer, Watching, master, postgres,
+    Audit, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, Responses, TokenProvider,
+    TokenTimes, TrustedIssuer, Watching, master, postgres,
 };
 
 /// All settings, judged. No `Debug`: some are secrets.
@@ -81,6 +81,8 @@ pub struct Settings {
     pub stores: Stores,
     /// Who is recognised at the doors.
     pub doors: Doors,
+    /// What follows from an incident's level.
+    pub responses: Responses,
 }
 
 /// How stored rows move to the present version of their key.
@@ -247,6 +249,7 @@ impl Judge<'_> {
             watching: judge.watching(development),
             stores: judge.stores(),
             doors: judge.doors(),
+            responses: judge.responses(),
         })
     }
 

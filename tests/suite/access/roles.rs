@@ -128,6 +128,13 @@ fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String,
         // Without end otherwise.
         ("GET", "/v1/events") => ("/v1/events?follow=false".to_owned(), None),
         ("POST", "/v1/audit/hash") => (path.to_owned(), Some(json!({"value": "s"}))),
+        ("POST", "/v1/incidents") => (path.to_owned(), Some(json!({"principal": key, "reason": "drill"}))),
+        (_, path) if path.starts_with("/v1/incidents/{id}") => {
+            let body = json!({"principal": key, "reason": "drill", "level": "medium"});
+            let id = admin.post("/v1/incidents", &body).expect(201)["id"].clone();
+            (path.replace("{id}", id.as_str().unwrap()), (method == "POST").then(|| json!({})))
+        }
+        ("POST", "/v1/scan") => (path.to_owned(), Some(json!({"candidates": ["clv_x"]}))),
         ("POST", "/v1/random") => (path.to_owned(), Some(json!({"bytes": 8}))),
         ("POST", "/v1/tokens") => (path.to_owned(), Some(json!({"subject": "s"}))),
         ("POST", "/v1/tokens/verify") => {
