@@ -1,6 +1,6 @@
 //! What an incident would reach, without reaching for it.
 
-use claviger_entity::{KeyName, KeyState, Kid, VersionNumber};
+use claviger_entity::{KeyName, KeyState, Kid, Usage, VersionNumber};
 use claviger_policy::{KeyFacts, Permission, ResourceRef};
 use serde::Serialize;
 
@@ -15,19 +15,28 @@ use crate::keyring::{
 
 /// Principals that are listed at most.
 const PRINCIPALS_MAX: usize = 1_000;
+
 /// What somebody does with a key.
-const USES: [Permission; 10] = [
-    Permission::TokenIssue,
-    Permission::TokenVerify,
-    Permission::TokenRefresh,
-    Permission::KeySign,
-    Permission::KeyVerify,
-    Permission::KeyEncrypt,
-    Permission::KeyDecrypt,
-    Permission::KeyDatakey,
-    Permission::KeyHmac,
-    Permission::KeyExport,
-];
+const fn uses_of(usage: Usage) -> &'static [Permission] {
+    match usage {
+        Usage::Token => &[
+            Permission::TokenIssue,
+            Permission::TokenVerify,
+            Permission::TokenRefresh,
+            Permission::TokenIssueCredential,
+            Permission::KeyExport,
+        ],
+        Usage::Sign => &[Permission::KeySign, Permission::KeyVerify, Permission::KeyExport],
+        Usage::Encrypt => &[
+            Permission::KeyEncrypt,
+            Permission::KeyDecrypt,
+            Permission::KeyRewrap,
+            Permission::KeyDatakey,
+            Permission::KeyExport,
+        ],
+        Usage::Mac => &[Permission::KeyHmac, Permission::KeyVerify, Permission::KeyExport],
+    }
+}
 
 /// What would be reached.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, utoipa::ToSchema)]
@@ -100,13 +109,15 @@ fn principals(snapshot: &Snapshot, target: &Target, keys: &[&Key]) -> Vec<Grant>
     let may = |record: &crate::access::PrincipalRecord| -> Vec<&'static str> {
         let principal = record.as_policy_ref();
         let on_a_key = |permission: Permission| {
-            keys.iter()
-                .any(|key| engine.permits(&principal, permission, &ResourceRef::Key(facts(&key.record))))
+            keys.iter().any(|key| {
+                uses_of(key.record.usage).contains(&permission)
+                    && engine.permits(&principal, permission, &ResourceRef::Key(facts(&key.record)))
+            })
         };
         let is_itself =
             matches!(target, Target::Principal(text) if Principal::of(text) == Principal::ApiKey(record.id));
         let all = Permission::ALL.iter().copied().filter(|one| is_itself && engine.might(&principal, *one));
-        let uses = USES.into_iter().filter(|one| !is_itself && on_a_key(*one));
+        let uses = Permission::ALL.iter().copied().filter(|one| !is_itself && on_a_key(*one));
         all.chain(uses).map(Permission::as_str).collect()
     };
     let all = snapshot.access().api_keys_after(None);

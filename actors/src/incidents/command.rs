@@ -139,7 +139,7 @@ impl RingCommand for IncidentCommand {
         set.incident = Some(IncidentWrite {
             record: change.record.clone(),
             is_new: change.is_new,
-            forgets_failed: change.event == "incident.approved",
+            repeats: (change.event == "incident.approved").then(|| change.record.plan.repeated()),
         });
         set.incident_step.clone_from(&change.step);
         set.lines = vec![LogLine::of(change.event, format!("incident/{}", change.record.id))];

@@ -106,6 +106,29 @@ impl Step {
     }
 }
 
+impl Step {
+    /// The key that it is about.
+    #[must_use]
+    pub const fn key(&self) -> Option<&KeyName> {
+        match self {
+            Self::Suspend { key, .. }
+            | Self::Compromise { key, .. }
+            | Self::Promote { key }
+            | Self::RevokeVersion { key, .. }
+            | Self::RevokeFamilies { key } => Some(key),
+            Self::DeleteApiKey { .. }
+            | Self::RemoveDevice { .. }
+            | Self::Spread
+            | Self::RevokeSubject { .. }
+            | Self::RevokeDependents { .. }
+            | Self::ClusterKey
+            | Self::Rewrap { .. }
+            | Self::Notify
+            | Self::Report => None,
+        }
+    }
+}
+
 /// A step in its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
@@ -145,6 +168,14 @@ impl Playbook {
             .skip(from)
             .find(|(place, planned)| !is_over(place) && planned.needs.iter().all(is_over))
             .map(|(place, planned)| (place, &planned.step))
+    }
+
+    /// Places of the steps that are done again after others were done again.
+    #[must_use]
+    pub fn repeated(&self) -> Vec<usize> {
+        let is_one = |step: &Step| matches!(step, Step::Spread | Step::Notify | Step::Report);
+        let places = self.0.iter().enumerate().filter(|(_, planned)| is_one(&planned.step));
+        places.map(|(place, _)| place).collect()
     }
 
     /// Every step is over.

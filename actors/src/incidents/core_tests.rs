@@ -145,6 +145,22 @@ fn isolation_comes_first_and_spreads_before_anything_else() {
 }
 
 #[test]
+fn what_has_failed_is_done_again_and_reported_again() {
+    let playbook = playbook(2);
+    let (_, mut over, _) = run(&playbook, &[]);
+    over.remove(&0);
+    for place in playbook.repeated() {
+        over.remove(&place);
+    }
+    let mut order = Vec::new();
+    while let Some((place, step)) = playbook.next(&over, 0) {
+        order.push(step.as_str());
+        over.insert(place, Ended::Done);
+    }
+    assert_eq!(order, ["suspend", "spread", "notify", "report"]);
+}
+
+#[test]
 fn steps_and_states_are_written_and_read() {
     let playbook = playbook(2);
     let text = serde_json::to_string(&playbook).unwrap();

@@ -271,26 +271,7 @@ impl IncidentsHandle {
 
 /// Keys that a playbook is about.
 pub(super) fn keys_of<'a>(snapshot: &'a Snapshot, playbook: &Playbook) -> Vec<&'a Key> {
-    use super::core::Step;
-    let mut names: Vec<_> = playbook
-        .0
-        .iter()
-        .filter_map(|planned| match &planned.step {
-            Step::Suspend { key, .. } | Step::Compromise { key, .. } => Some(key),
-            Step::DeleteApiKey { .. }
-            | Step::RemoveDevice { .. }
-            | Step::Spread
-            | Step::Promote { .. }
-            | Step::RevokeVersion { .. }
-            | Step::RevokeFamilies { .. }
-            | Step::RevokeSubject { .. }
-            | Step::RevokeDependents { .. }
-            | Step::ClusterKey
-            | Step::Rewrap { .. }
-            | Step::Notify
-            | Step::Report => None,
-        })
-        .collect();
+    let mut names: Vec<_> = playbook.0.iter().filter_map(|planned| planned.step.key()).collect();
     names.sort_unstable();
     names.dedup();
     names.into_iter().filter_map(|name| snapshot.ring().key(name).ok()).map(AsRef::as_ref).collect()

@@ -1,6 +1,9 @@
 //! Doing steps. Each may be done by any node, and again by another one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::TimeDelta;
 use claviger_entity::{
@@ -13,7 +16,7 @@ use super::{
     InIncident, Incident, Principal, StepRecord, Target,
     actor::{holder, notice},
     command::IncidentCommand,
-    core::{Ended, Move, Step},
+    core::{Ended, Move, Outcomes, Step},
     handle::Shared,
 };
 use crate::{
@@ -30,8 +33,10 @@ use crate::{
     tokens::{Kind, Revoke, TokenFailure},
 };
 
-/// For how long a node has an incident for itself; it is renewed with each step.
+/// For how long a node has an incident for itself.
 const LEASE: Duration = Duration::from_secs(5);
+/// Age at which the lease is renewed.
+const RENEW: Duration = Duration::from_secs(1);
 /// Longest time that the report waits for what the logs of live nodes say, since the incident was approved.
 const GATHER_MAX: TimeDelta = TimeDelta::seconds(8);
 /// API keys of one principal that are deleted.
@@ -83,37 +88,48 @@ fn done(outcome: Value) -> Result<Came, Stuck> {
     Ok(Came::Of(Ended::Done, outcome))
 }
 
-/// Runs what can be run of an incident.
+/// Runs what can be run of an incident. What has come of its steps is read once: whoever overtakes this node makes its next change of the ring
+/// fail, and everything else may be done twice.
 pub(super) async fn run(shared: &Shared, id: Uuid) -> Result<Ran, Stuck> {
     // Whoever ran it before may have changed the ring a moment ago.
     shared.ring.catch_up().await?;
-    let mut waits_from = 0;
-    loop {
-        if !shared.is_running(id) {
-            return Ok(Ran::Over);
+    if !lease(shared, id, LEASE).await? {
+        return Ok(if shared.is_running(id) { Ran::Elsewhere } else { Ran::Over });
+    }
+    let mut renewed = Instant::now();
+    let Some(incident) = shared.load(id).await? else { return Ok(Ran::Over) };
+    let (mut over, mut from) = (incident.outcomes(), 0);
+    while shared.is_running(id) {
+        if renewed.elapsed() > RENEW {
+            if !lease(shared, id, LEASE).await? {
+                return Ok(Ran::Elsewhere);
+            }
+            renewed = Instant::now();
         }
-        if !lease(shared, id, LEASE).await? {
-            return Ok(Ran::Elsewhere);
-        }
-        let Some(incident) = shared.load(id).await? else { return Ok(Ran::Over) };
-        let over = incident.outcomes();
-        let Some((place, step)) = incident.record.plan.next(&over, waits_from) else {
+        let Some((place, step)) = incident.record.plan.next(&over, from) else {
             // Somebody else may go on meanwhile, should this node die.
             lease(shared, id, Duration::ZERO).await?;
             return Ok(Ran::Waits);
         };
-        let (step, running) = (step.clone(), Running { shared, incident: &incident, place });
-        match running.carry_out(&step).await? {
-            Came::Of(ended, outcome) => running.record(&step, ended, outcome).await?,
-            Came::Recorded => {}
+        // Everything before has been looked at, and nothing of it waits for what comes now.
+        from = place;
+        let running = Running { shared, incident: &incident, place };
+        let ended = match running.carry_out(step, &over).await? {
+            Came::Of(ended, outcome) => {
+                running.record(step, ended, outcome).await?;
+                ended
+            }
+            Came::Recorded => Ended::Done,
             Came::Waits => {
-                waits_from = place + 1;
+                from = place + 1;
                 continue;
             }
-        }
-        waits_from = 0;
+        };
+        running.log(step, ended).await;
+        over.insert(place, ended);
         shared.moved.send_modify(|moved| *moved += 1);
     }
+    Ok(Ran::Over)
 }
 
 /// Takes or renews the lease; for no time at all, ends it.
@@ -151,7 +167,7 @@ impl Running<'_> {
         }
     }
 
-    async fn carry_out(&self, step: &Step) -> Result<Came, Stuck> {
+    async fn carry_out(&self, step: &Step, over: &Outcomes) -> Result<Came, Stuck> {
         match step {
             Step::Suspend { key, version } => self.leave_state(key, *version, TransitionKind::Suspend).await,
             Step::Compromise { key, version, exposure } => {
@@ -171,7 +187,7 @@ impl Running<'_> {
             )),
             Step::Rewrap { kid } => self.rewrap(kid).await,
             Step::Notify => self.notify().await,
-            Step::Report => self.report().await,
+            Step::Report => self.report(over).await,
         }
     }
 
@@ -373,15 +389,18 @@ impl Running<'_> {
     }
 
     /// Waits for what the nodes' logs say, and ends the incident.
-    async fn report(&self) -> Result<Came, Stuck> {
+    async fn report(&self, over: &Outcomes) -> Result<Came, Stuck> {
         let live = self.shared.live_nodes().await?;
-        let has = |node: &&String| self.incident.uses.iter().any(|uses| uses.node == **node);
+        let known = self.shared.load(self.incident.record.id).await?;
+        let known: Vec<String> =
+            known.into_iter().flat_map(|known| known.uses).map(|uses| uses.node).collect();
+        let has = |node: &&String| known.contains(node);
         let missing: Vec<&String> = live.iter().filter(|node| !has(node)).collect();
         let since = self.incident.record.approved_at.unwrap_or(self.incident.record.opened_at);
         if !missing.is_empty() && self.shared.clock.now() - since < GATHER_MAX {
             return Ok(Came::Waits);
         }
-        let has_failed = self.incident.steps.iter().any(|step| step.ended == Ended::Failed);
+        let has_failed = over.values().any(|ended| *ended == Ended::Failed);
         let outcome = json!({ "nodes": live, "missing": missing });
         let command = IncidentCommand::Move {
             id: self.incident.record.id,
@@ -403,9 +422,14 @@ impl Running<'_> {
         let write =
             move |database: Database| async move { database.record_step(&keychain, &written, text).await };
         self.shared.ring.database().at_home(write).await?;
-        let subject = Subject::default();
+        Ok(())
+    }
+
+    /// Puts a step into the log of this node too. The database has its record; a full disk must not hold up an emergency.
+    async fn log(&self, step: &Step, ended: Ended) {
+        let subject = Subject { key: step.key().map(ToString::to_string), ..Subject::default() };
         let line = AuditRecord {
-            ts: record.at,
+            ts: self.shared.clock.now(),
             event: event_of("incident.step"),
             operation: "incident.step",
             actor: "system",
@@ -421,10 +445,8 @@ impl Running<'_> {
             times: None,
         };
         if self.shared.audit.append(&line, true).await.is_err() {
-            // The database has the record; a full disk must not hold up an emergency.
             tracing::warn!("a step of an incident is recorded in the database only");
         }
-        Ok(())
     }
 
     fn audit_record(&self, step: &Step, record: &StepRecord) -> Value {

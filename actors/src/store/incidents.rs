@@ -38,8 +38,8 @@ pub struct IncidentWrite {
     pub record: IncidentRecord,
     /// The row does not exist yet.
     pub is_new: bool,
-    /// Steps that have failed are to be done again.
-    pub forgets_failed: bool,
+    /// Steps that have failed are to be done again, and with them those at these places.
+    pub repeats: Option<Vec<usize>>,
 }
 
 /// Writes the row of an incident; who runs it is left alone.
@@ -67,10 +67,14 @@ pub(super) async fn write(
     if updated.rows_affected != 1 {
         return Err(StoreError::Conflict);
     }
-    if write.forgets_failed {
+    if let Some(places) = &write.repeats {
+        let places = places.iter().filter_map(|place| i64::try_from(*place).ok());
+        let again = Condition::any()
+            .add(incident_step::Column::State.eq(Ended::Failed.as_str()))
+            .add(incident_step::Column::Ordinal.is_in(places));
         incident_step::Entity::delete_many()
             .filter(incident_step::Column::IncidentId.eq(id))
-            .filter(incident_step::Column::State.eq(Ended::Failed.as_str()))
+            .filter(again)
             .exec(connection)
             .await?;
     }

@@ -244,6 +244,8 @@ fn levels_act_ask_and_watch() {
         json!({"key": "asked", "reason": " "}),
         json!({"all": false, "reason": "r"}),
         json!({"principal": "", "reason": "r"}),
+        json!({"principal": "clv_0197f00000000000000000000000abcd_S3cret", "reason": "r"}),
+        json!({"principal": "eyJhbGciOi.eyJzdWIi.sig", "reason": "r"}),
         json!({"principal": "a\u{0}b", "reason": "r"}),
         json!({"key": "asked", "reason": "r", "level": "higher"}),
     ] {

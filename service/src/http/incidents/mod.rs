@@ -89,7 +89,7 @@ impl OpenIncident {
         let Self { key, principal, issuer, node, all, reason, dry_run: _, level, since, exposure } = self;
         let target = match (key, principal, issuer, node, all) {
             (Some(key), None, None, None, None) => Target::Key(key),
-            (None, Some(principal), None, None, None) => Target::Principal(bounded("principal", principal)?),
+            (None, Some(principal), None, None, None) => Target::Principal(named_principal(principal)?),
             (None, None, Some(issuer), None, None) => Target::Issuer(bounded("issuer", issuer)?),
             (None, None, None, Some(node), None) => Target::Node(bounded("node", node)?),
             (None, None, None, None, Some(true)) => Target::All(true),
@@ -106,6 +106,18 @@ impl OpenIncident {
         let asked = Asked { target, since, exposure };
         Ok(Opening { asked, level, reason, own_issuer: own_issuer.to_owned() })
     }
+}
+
+/// It is kept and put on record, so it must not be what the principal shows at the door.
+fn named_principal(text: String) -> Result<String, Problem> {
+    let is_credential = ["clv_", "clvd_", "clvr_"].iter().any(|prefix| text.starts_with(prefix))
+        || text.starts_with("eyJ") && text.contains('.');
+    if is_credential {
+        let detail =
+            "principal must be an id or a sub, not the credential; claviger scan names what it is of";
+        return Err(Problem::invalid(detail));
+    }
+    bounded("principal", text)
 }
 
 fn bounded(member: &str, text: String) -> Result<String, Problem> {
