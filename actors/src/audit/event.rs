@@ -51,12 +51,6 @@ pub fn event_of(operation: &str) -> &'static str {
         "api_key.create" | "api_key.created" => "api_key_created",
         "api_key.rotate" | "api_key.rotated" => "api_key_rotated",
         "api_key.delete" | "api_key.deleted" => "api_key_deleted",
-        "incident.open" | "incident.opened" => "incident_opened",
-        "incident.approve" | "incident.approved" => "incident_approved",
-        "incident.close" | "incident.closed" => "incident_closed",
-        "incident.finished" => "incident_finished",
-        "incident.step" => "incident_step",
-        "credential.scan" => "scanned",
         operation if operation.starts_with("device.") => event_of_device(operation),
         "seal.rotate" => "master_rotated",
         "seal.rekeyed" => "data_key_replaced",
@@ -84,10 +78,23 @@ pub fn event_of(operation: &str) -> &'static str {
         "node.start" => "node_started",
         "node.stop" => "node_stopped",
         "key.read" | "key.read_public" | "api_key.read" | "policy.read" | "cluster.read" | "audit.read"
-        | "metrics.read" | "seal.read" | "events.read" | "incident.read" | "report.read" => "read",
+        | "metrics.read" | "seal.read" | "events.read" => "read",
         "session.open" | "session.upgrade" => "session_opened",
         "audit.verify" => "log_verified",
         "audit.hash" => "hash",
+        "credential.scan" => "scanned",
+        _ => event_of_incident(operation),
+    }
+}
+
+fn event_of_incident(operation: &str) -> &'static str {
+    match operation {
+        "incident.open" | "incident.opened" => "incident_opened",
+        "incident.approve" | "incident.approved" => "incident_approved",
+        "incident.close" | "incident.closed" => "incident_closed",
+        "incident.finished" => "incident_finished",
+        "incident.step" => "incident_step",
+        "incident.read" | "report.read" => "read",
         _ => OTHER,
     }
 }

@@ -259,19 +259,21 @@ impl Running<'_> {
         let error = TimeDelta::milliseconds(self.shared.cluster.clock_error_ms());
         let effective_by =
             if lagging.is_empty() { at } else { began + TimeDelta::milliseconds(longest) + error };
-        let mut outcome = json!({
+        let mut cordoned = None;
+        if let Target::Node(name) = &self.incident.record.target {
+            // It is not waited for any more, but whether it knows is worth saying.
+            let view = self.shared.cluster.view().await?;
+            let mut starts = view.members.iter().filter(|node| node.name == *name);
+            cordoned = Some(starts.all(|node| node.applied >= epoch.0));
+        }
+        let outcome = json!({
             "epoch": epoch,
             "acknowledged_by": by,
             "lagging": lagging,
             "effective_by": effective_by,
             "took_ms": (at - began).num_milliseconds(),
+            "cordoned": cordoned,
         });
-        if let Target::Node(name) = &self.incident.record.target {
-            // It is not waited for any more, but whether it knows is worth saying.
-            let view = self.shared.cluster.view().await?;
-            let knows = view.members.iter().filter(|node| node.name == *name);
-            outcome["cordoned"] = json!(knows.map(|node| node.applied >= epoch.0).all(|knows| knows));
-        }
         done(outcome)
     }
 

@@ -142,14 +142,20 @@ pub(super) async fn whole(
         }
     }
     let devices = devices(connection, keychain, &mut quarantined).await?;
-    let (standing, damaged) = incidents::standing(connection, keychain).await?;
-    quarantined.extend(damaged.into_iter().map(|id| Quarantined {
-        key: format!("incident {id}"),
-        version: None,
-        finding: EDITED,
-    }));
+    let standing = standing(connection, keychain, &mut quarantined).await?;
     quarantined.sort();
     Ok(LoadedRing { position, keys, quarantined, access, devices, standing })
+}
+
+async fn standing(
+    connection: &impl ConnectionTrait,
+    keychain: &Keychain,
+    quarantined: &mut Vec<Quarantined>,
+) -> Result<Standing, StoreError> {
+    let (standing, damaged) = incidents::standing(connection, keychain).await?;
+    let named = |id| Quarantined { key: format!("incident {id}"), version: None, finding: EDITED };
+    quarantined.extend(damaged.into_iter().map(named));
+    Ok(standing)
 }
 
 /// The policies that there should be.

@@ -223,9 +223,7 @@ impl Judge<'_> {
             migration_url: judge.postgres("database.migration_url"),
             pool: judge.pool(),
             redis: judge.redis(),
-            max_staleness: judge
-                .parse("cluster.max_staleness", SECONDS, duration)
-                .unwrap_or(Duration::from_secs(120)),
+            max_staleness: judge.max_staleness(),
             bootstrap_token: judge.bootstrap_token(),
             node: judge.node(read_file),
             issuer: judge.parse(
@@ -313,6 +311,10 @@ impl Judge<'_> {
     fn redis(&mut self) -> Option<RedisUrl> {
         let given = self.layers.get("redis.url")?;
         RedisUrl::parse(given.text.trim()).map_err(|rule| self.problem(given.origin.clone(), rule)).ok()
+    }
+
+    fn max_staleness(&mut self) -> Duration {
+        self.parse("cluster.max_staleness", SECONDS, duration).unwrap_or(Duration::from_secs(120))
     }
 
     fn pool(&mut self) -> Pool {

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    body::{put, segment},
+    body::{member, put, segment},
     client::Client,
     failure::Failure,
     output,
@@ -169,7 +169,7 @@ async fn ended(client: &Client, mut incident: Value) -> Result<ExitCode, Failure
     let mut told = 0;
     loop {
         let steps = incident.get("steps").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let over: Vec<&Value> = steps.iter().filter(|step| !step["state"].is_null()).collect();
+        let over: Vec<&Value> = steps.iter().filter(|step| !member(step, "state").is_null()).collect();
         for step in over.iter().skip(told) {
             let mut line = Map::new();
             for member in ["step", "to", "state", "outcome", "node", "at"] {
@@ -178,13 +178,17 @@ async fn ended(client: &Client, mut incident: Value) -> Result<ExitCode, Failure
             output::event(&Value::Object(line))?;
         }
         told = told.max(over.len());
-        if incident["state"] != "running" {
+        if member(&incident, "state").as_str() != Some("running") {
             break;
         }
         tokio::time::sleep(LOOK).await;
-        let id = incident["id"].as_str().unwrap_or_default().to_owned();
+        let id = member(&incident, "id").as_str().unwrap_or_default().to_owned();
         incident = client.get(&["v1", "incidents", &id]).await?;
     }
     output::json(&incident)?;
-    Ok(if incident["state"] == "failed" { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if member(&incident, "state").as_str() == Some("failed") {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use crate::cli::body::member;
+
 /// Bars of one chart at most.
 const BARS_MAX: usize = 24;
 
@@ -76,9 +78,9 @@ fn keys(report: &Value) -> Option<Section> {
     let now = time(report, "generated_at")?;
     let keys = list(report, "keys");
     let count = |is: &dyn Fn(&Value) -> bool| keys.iter().filter(|key| is(key)).count();
-    let overdue = count(&|key| key["overdue"] == true);
-    let without = count(&|key| key["active_since"].is_null());
-    let compromised = count(&|key| key["compromised"].as_u64() > Some(0));
+    let overdue = count(&|key| member(key, "overdue").as_bool() == Some(true));
+    let without = count(&|key| member(key, "active_since").is_null());
+    let compromised = count(&|key| member(key, "compromised").as_u64() > Some(0));
     let said = vec![
         format!(
             "{} keys; {overdue} overdue for rotation, {without} without a primary, {compromised} with compromised versions.",
@@ -94,12 +96,12 @@ fn keys(report: &Value) -> Option<Section> {
             text(key, "name"),
             text(key, "type"),
             text(key, "tier"),
-            key["cryptoperiod_seconds"]
+            member(key, "cryptoperiod_seconds")
                 .as_f64()
                 .map_or_else(|| "–".to_owned(), |seconds| format!("{:.1} d", seconds / 86_400.0)),
             day(key, "active_since"),
             day(key, "next_rotation_at"),
-            if key["overdue"] == true { "overdue" } else { "in time" }.to_owned(),
+            if member(key, "overdue").as_bool() == Some(true) { "overdue" } else { "in time" }.to_owned(),
             text(key, "versions"),
             text(key, "compromised"),
         ]
@@ -128,7 +130,7 @@ fn period(key: &Value, now: DateTime<Utc>) -> Option<Bar> {
     let (since, next) = (time(key, "active_since")?, time(key, "next_rotation_at")?);
     let whole = (next - since).num_seconds().max(1) as f64;
     let share = (now - since).num_seconds() as f64 / whole;
-    let is_bad = key["overdue"] == true;
+    let is_bad = member(key, "overdue").as_bool() == Some(true);
     Some(Bar { name: text(key, "name"), share, value: format!("{:.0} %", share * 100.0), is_bad })
 }
 
@@ -147,8 +149,10 @@ fn access(report: &Value) -> Option<Section> {
     bars.truncate(BARS_MAX);
     let admins =
         principals.iter().filter(|one| list(one, "roles").iter().any(|role| role == "admin")).count();
-    let lasting =
-        principals.iter().filter(|one| one["kind"] == "api_key" && one["expires_at"].is_null()).count();
+    let lasting = principals
+        .iter()
+        .filter(|one| member(one, "kind").as_str() == Some("api_key") && member(one, "expires_at").is_null())
+        .count();
     let rows = principals.iter().map(|one| {
         ["kind", "name", "id", "roles"]
             .map(|member| text(one, member))
@@ -173,7 +177,11 @@ fn audit(report: &Value) -> Option<Section> {
     let mut said =
         vec![format!("{} chains of audit records have a checkpoint in the database.", checkpoints.len())];
     if let Some(log) = report.get("audit_log") {
-        let whole = if log["valid"] == true { "whole" } else { "NOT whole: run claviger audit verify" };
+        let whole = if member(log, "valid").as_bool() == Some(true) {
+            "whole"
+        } else {
+            "NOT whole: run claviger audit verify"
+        };
         said.push(format!("The log of the node {} is {whole}.", text(log, "node")));
     }
     let rows = checkpoints
@@ -191,7 +199,7 @@ fn audit(report: &Value) -> Option<Section> {
 fn incidents(report: &Value) -> Option<Section> {
     let incidents = list(report, "incidents");
     let states = ["waiting", "watching", "running", "failed", "done", "closed"];
-    let count = |state: &str| incidents.iter().filter(|one| one["state"] == state).count();
+    let count = |state: &str| incidents.iter().filter(|one| member(one, "state") == state).count();
     let most = states.iter().map(|state| count(state)).max().unwrap_or(0).max(1) as f64;
     let bars = states
         .iter()
@@ -203,7 +211,7 @@ fn incidents(report: &Value) -> Option<Section> {
         })
         .collect();
     let rows = incidents.iter().map(|one| {
-        let target = one["target"].as_object().and_then(|target| target.iter().next());
+        let target = member(one, "target").as_object().and_then(|target| target.iter().next());
         let target = target.map(|(kind, what)| format!("{kind} {}", what.as_str().unwrap_or_default()));
         vec![
             text(one, "id"),
@@ -227,7 +235,8 @@ fn incidents(report: &Value) -> Option<Section> {
 
 fn master(report: &Value) -> Option<Section> {
     let master = report.get("master")?;
-    let overdue = if master["overdue"] == true { " It is overdue for rotation." } else { "" };
+    let overdue =
+        if member(master, "overdue").as_bool() == Some(true) { " It is overdue for rotation." } else { "" };
     let said = format!(
         "The master is the {}. in use, since {}, to be replaced by {}.{overdue}",
         text(master, "version"),

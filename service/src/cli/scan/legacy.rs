@@ -10,7 +10,7 @@ use claviger_crypto::digest;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::cli::failure::Failure;
+use crate::cli::{body::member, failure::Failure};
 
 /// What stands for imported secrets.
 pub(super) struct Fingerprints {
@@ -31,7 +31,7 @@ impl Fingerprints {
         for item in items {
             let text = |member: &str| item.get(member).and_then(Value::as_str).unwrap_or_default();
             let hash = unhex(text("fingerprint")).ok_or_else(unexpected)?;
-            let (key, version, state) = (text("key"), &item["version"], text("state"));
+            let (key, version, state) = (text("key"), &member(item, "version"), text("state"));
             let live = matches!(state, "pre_activation" | "active" | "deactivated");
             let revoke = live.then(|| format!("claviger keys compromise {key} {version} --reason leaked"));
             let finding = json!({

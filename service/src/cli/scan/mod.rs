@@ -25,7 +25,7 @@ use self::{
     legacy::Fingerprints,
     words::{Looks, Words},
 };
-use super::{client::Client, failure::Failure, output, target::Target};
+use super::{body::member, client::Client, failure::Failure, output, target::Target};
 
 /// Candidates of one question to the server.
 const BATCH: usize = 200;
@@ -177,7 +177,7 @@ impl Scan {
         }
         for candidate in std::mem::take(&mut found.waiting) {
             let Some(known) = found.known.get(&candidate.hash).cloned() else { continue };
-            if known["kind"] != "unknown" {
+            if member(&known, "kind").as_str() != Some("unknown") {
                 self.tell(found, &candidate.place, &candidate.masked, &known)?;
             }
         }
@@ -185,7 +185,7 @@ impl Scan {
     }
 
     fn tell(&self, found: &mut Found, place: &Place, masked: &str, known: &Value) -> Result<(), Failure> {
-        let is_live = known["live"] == true;
+        let is_live = member(known, "live").as_bool() == Some(true);
         found.is_live |= is_live;
         let text = |member: &str| known.get(member).and_then(Value::as_str).map(shown);
         if !self.json {
