@@ -82,7 +82,6 @@ pub fn event_of(operation: &str) -> &'static str {
         "session.open" | "session.upgrade" => "session_opened",
         "audit.verify" => "log_verified",
         "audit.hash" => "hash",
-        "credential.scan" => "scanned",
         _ => event_of_incident(operation),
     }
 }
@@ -95,6 +94,7 @@ fn event_of_incident(operation: &str) -> &'static str {
         "incident.finished" => "incident_finished",
         "incident.step" => "incident_step",
         "incident.read" | "report.read" => "read",
+        "credential.scan" => "scanned",
         _ => OTHER,
     }
 }

@@ -40,10 +40,12 @@ impl World {
             let version = self.versions.entry(key.to_string()).or_default();
             *version = (*version).max(rank);
         };
-        match step {
-            Step::Suspend { key, .. } => reach(key, 1),
-            Step::Compromise { key, .. } => reach(key, 2),
-            other => drop(self.marks.insert(format!("{other:?}"))),
+        if let Step::Suspend { key, .. } = step {
+            reach(key, 1);
+        } else if let Step::Compromise { key, .. } = step {
+            reach(key, 2);
+        } else {
+            self.marks.insert(format!("{step:?}"));
         }
     }
 }
