@@ -158,7 +158,7 @@ impl<R: Read> Words<R> {
         if let Some(value) = after.get(start..end) {
             // A single word has been looked at.
             if value.iter().any(|byte| !is_of_word(*byte)) {
-                self.value(&value.to_vec());
+                self.value(value);
             }
         }
     }
@@ -217,7 +217,7 @@ mod tests {
         let id = "0197f00000000000000000000000abcd";
         let key = format!("clv_{id}_S3cret");
         for (around, line) in [
-            (format!("{key}"), 1),
+            (key.clone(), 1),
             (format!("x\ny\nTOKEN={key}"), 3),
             (format!("\"authorization\": \"Bearer {key}\","), 1),
             (format!("https://host/?token={key}&x=1"), 1),
