@@ -111,7 +111,6 @@ fn p4_a_compromise_drill() {
         load.stop.store(true, Ordering::Relaxed);
         (incident, isolated, whole)
     });
-    println!("refused by the last node after {isolated:?}; over after {whole:?}");
     assert!(isolated < ISOLATED && whole < WHOLE, "{isolated:?} {whole:?}");
     assert_eq!(*load.failures.lock().unwrap(), Vec::<String>::new());
     assert_eq!(incident["state"], "done", "{incident}");
@@ -180,7 +179,6 @@ fn p10_a_key_with_very_many_tokens_is_dealt_with_at_once() {
     let began = Instant::now();
     let incident = opened(&client, &json!({"key": "leaked", "reason": "drill"}));
     let whole = began.elapsed();
-    println!("over after {whole:?}");
     assert!(whole < WHOLE, "{whole:?}");
     assert_eq!(incident["state"], "done", "{incident}");
     assert_eq!(step(&incident, "revoke_families")["outcome"]["refresh_tokens"], TOKENS);
