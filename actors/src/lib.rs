@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod devices;
 pub mod events;
 pub mod figures;
+pub mod incidents;
 pub mod keyring;
 pub mod masters;
 pub mod rotation;

@@ -13,6 +13,7 @@ mod m20261129_000010_events;
 mod m20261129_000011_counts;
 mod m20261129_000012_refresh_leases;
 mod m20261129_000014_restored;
+mod m20261129_000015_incidents;
 
 use sea_orm_migration::prelude::*;
 
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000011_counts::Migration),
             Box::new(m20261129_000012_refresh_leases::Migration),
             Box::new(m20261129_000014_restored::Migration),
+            Box::new(m20261129_000015_incidents::Migration),
         ]
     }
 }

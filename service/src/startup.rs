@@ -20,6 +20,7 @@ use claviger_actors::{
     audit::{AuditHandle, keeper::AuditKeeper},
     clock::{Clock, ClusterClock},
     cluster::{HintError, RedisLink, RedisPlace},
+    incidents::{IncidentSettings, IncidentsHandle, Mode, NoChannels},
     keyring::{
         boot::{self, BootError, Booted, DefaultKeys, Identity, Started},
         policy,
@@ -39,7 +40,7 @@ use crate::{
     auth::{Addresses, Authorizer, Issuers, Limiter, MeshIdentity, Password, Tailscale},
     authorities,
     backup::{self, Backups},
-    config::{DatabaseUrl, RedisUrl, Settings},
+    config::{DatabaseUrl, RedisUrl, Response, Settings},
     files, hardening,
     http::{
         self, openapi,
@@ -274,6 +275,13 @@ fn state(
             Arc::clone(&clock),
             Book { audit: audit.clone(), ring: ring.clone(), node: settings.node.clone() },
         ),
+        incidents: IncidentsHandle::start(
+            (ring.clone(), tokens.clone(), cluster.clone()),
+            (events.clone(), audit.clone()),
+            Arc::clone(&clock),
+            Arc::new(NoChannels),
+            incident_settings(settings),
+        ),
         stores,
         backups: Arc::new(backups),
         authorizer: Authorizer::default(),
@@ -309,6 +317,22 @@ fn state(
         password,
         sessions: ws::Sessions::default(),
         doors: settings.doors.clone(),
+    }
+}
+
+/// What follows from each level, and where this node's log is.
+fn incident_settings(settings: &Settings) -> IncidentSettings {
+    let mode = |response| match response {
+        Response::Act => Mode::Act,
+        Response::Ask => Mode::Ask,
+        Response::Watch => Mode::Watch,
+    };
+    let responses = &settings.responses;
+    IncidentSettings {
+        modes: [responses.high, responses.medium, responses.low].map(mode),
+        audit_dir: settings.audit.dir.clone(),
+        refresh_ttl: Duration::from_secs(settings.token_times.refresh.as_secs()),
+        node: settings.node.clone(),
     }
 }
 

@@ -54,3 +54,11 @@ def let_the_stream_end(context, case, kwargs):
     """Events have no end, unless they are asked to."""
     if case.path == "/v1/events" and str((case.query or {}).get("follow", "true")).lower() == "true":
         case.query = {**(case.query or {}), "follow": "false"}
+
+
+@schemathesis.hook("before_call")
+def leave_something_to_ask_about(context, case, kwargs):
+    """An incident on keys or on everything ends what the other questions are about: one on others in sixteen is opened for good."""
+    if case.path == "/v1/incidents" and isinstance(case.body, dict):
+        if case.body.get("key") or case.body.get("all") or sum(case.id.encode()) % 16:
+            case.body["dry_run"] = True

@@ -72,6 +72,12 @@ impl Client {
         Self { token: token.map(str::to_owned), ..self.clone() }
     }
 
+    /// The credential.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// Any request; `None` when the node went away.
     #[must_use]
     pub fn try_send(

@@ -71,7 +71,7 @@ pub async fn revocations(path: &Path, live: usize, now: DateTime<Utc>) {
             told: None,
             mac: Vec::new(),
         };
-        row.mac = mac_of_row(&keychain, "revocations", &row, &[]).to_vec();
+        row.mac = mac_of_row(&keychain, "revocations", &row).to_vec();
         row.into_active_model()
     };
     for first in (0..live).step_by(ROWS) {

@@ -22,6 +22,7 @@ mod fuzz;
 mod harness;
 mod idempotency;
 mod imports;
+mod incidents;
 mod interop;
 mod keys;
 mod leaks;

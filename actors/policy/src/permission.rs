@@ -133,6 +133,18 @@ permissions! {
     AuditHash = "audit.hash" Deployment,
     /// Read the metrics.
     MetricsRead = "metrics.read" Deployment,
+    /// See incidents, with what is known of who used what they are about.
+    IncidentRead = "incident.read" Deployment,
+    /// Open incidents: whatever they are about is taken from everybody.
+    IncidentOpen = "incident.open" Deployment,
+    /// Have the playbook of an incident run that waits for it.
+    IncidentApprove = "incident.approve" Deployment,
+    /// Close incidents, and let in again what they shut out.
+    IncidentClose = "incident.close" Deployment,
+    /// Learn whether something that was found is a credential, and whether it is live.
+    CredentialScan = "credential.scan" Deployment,
+    /// See the whole of it as auditors do: keys, who may do what, incidents.
+    ReportRead = "report.read" Deployment,
     /// Create API keys.
     ApiKeyCreate = "api_key.create" Deployment,
     /// See API keys.

@@ -112,6 +112,8 @@ fn held(storing: &[Permission]) -> [(&str, &[Permission]); 7] {
                 AuditHash,
                 MetricsRead,
                 DeviceRead,
+                IncidentRead,
+                CredentialScan,
             ],
         ),
         (
@@ -141,6 +143,9 @@ fn held(storing: &[Permission]) -> [(&str, &[Permission]); 7] {
                 AuditVerify,
                 AuditHash,
                 MetricsRead,
+                IncidentRead,
+                CredentialScan,
+                ReportRead,
             ],
         ),
     ]

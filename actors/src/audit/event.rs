@@ -82,6 +82,19 @@ pub fn event_of(operation: &str) -> &'static str {
         "session.open" | "session.upgrade" => "session_opened",
         "audit.verify" => "log_verified",
         "audit.hash" => "hash",
+        _ => event_of_incident(operation),
+    }
+}
+
+fn event_of_incident(operation: &str) -> &'static str {
+    match operation {
+        "incident.open" | "incident.opened" => "incident_opened",
+        "incident.approve" | "incident.approved" => "incident_approved",
+        "incident.close" | "incident.closed" => "incident_closed",
+        "incident.finished" => "incident_finished",
+        "incident.step" => "incident_step",
+        "incident.read" | "report.read" => "read",
+        "credential.scan" => "scanned",
         _ => OTHER,
     }
 }
@@ -173,6 +186,9 @@ mod tests {
             ("device.token.revoke", "device.token.revoked"),
             ("policy.write", "policy.written"),
             ("policy.delete", "policy.deleted"),
+            ("incident.open", "incident.opened"),
+            ("incident.approve", "incident.approved"),
+            ("incident.close", "incident.closed"),
         ] {
             assert_eq!(event_of(asked), event_of(logged), "{asked}");
             assert_ne!(event_of(asked), OTHER, "{asked}");

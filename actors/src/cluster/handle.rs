@@ -206,7 +206,11 @@ impl ClusterHandle {
     }
 
     async fn counted(&self, epoch: Epoch) -> Result<Acknowledged, StoreError> {
-        let view = tokio::time::timeout(COUNT_MAX, self.view()).await.map_err(|_| StoreError::Late)??;
+        let mut view = tokio::time::timeout(COUNT_MAX, self.view()).await.map_err(|_| StoreError::Late)??;
+        // A node that is shut out serves nobody, and what it says is not believed.
+        let snapshot = self.shared.ring.snapshot();
+        view.members.retain(|member| !snapshot.standing().bars_node(&member.name));
+        drop(snapshot);
         let longest = view.members.iter().map(|member| member.max_staleness).max().unwrap_or(0);
         self.shared.longest.fetch_max(longest, Ordering::Relaxed);
         Ok(core::acknowledged(&view.members, epoch.0, view.now))

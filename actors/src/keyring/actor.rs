@@ -26,6 +26,7 @@ use crate::{
     access::AccessError,
     clock::Clock,
     devices::{ActingDevice, DeviceError},
+    incidents::IncidentError,
     store::StoreError,
 };
 
@@ -118,6 +119,9 @@ pub enum RingFailure {
     /// Devices refused.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// Incidents refused.
+    #[error(transparent)]
+    Incident(#[from] IncidentError),
     /// Whoever asked for the change is not accepted any more.
     #[error("the credential is not accepted any more")]
     ActorGone,

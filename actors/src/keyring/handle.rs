@@ -10,6 +10,7 @@ use std::{
 
 use actix::Addr;
 use arc_swap::ArcSwap;
+use claviger_crypto::material::Material;
 use claviger_entity::{HumanDuration, KeyName, VersionNumber};
 use tokio::sync::{Semaphore, watch};
 
@@ -25,6 +26,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    incidents::{InIncident, StepRecord},
     keyring::record::Time,
     store::{Database, IdempotencyRecord, StoreError},
 };
@@ -107,6 +109,12 @@ impl KeyRingHandle {
         self.published.load().position()
     }
 
+    /// An incident shuts out a node of this name; for a look that holds nothing.
+    #[must_use]
+    pub fn shuts_out(&self, node: &str) -> bool {
+        self.published.load().standing().bars_node(node)
+    }
+
     /// Tells whenever the ring has changed.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Epoch> {
@@ -171,14 +179,18 @@ impl KeyRingHandle {
     /// # Errors
     /// See [`RingFailure`].
     pub async fn rotate(&self, context: ChangeContext, rotate: Rotate) -> Result<Applied, RingFailure> {
+        let spare = self.spare(&rotate).await?;
+        self.apply(context, Command::Rotate(rotate, spare.map(Box::new))).await
+    }
+
+    /// Material that a rotation may need.
+    async fn spare(&self, rotate: &Rotate) -> Result<Option<Material>, RingFailure> {
         let (key_type, bits, has_standby) = self.shape(&rotate.name)?;
         // Only a forced rotation may find no standby; then its material is made on the path.
-        let spare = if rotate.force && !has_standby {
-            Some(self.forge.make(key_type, bits).await?)
-        } else {
-            self.forge.spare(key_type, bits).await?
-        };
-        self.apply(context, Command::Rotate(rotate, spare.map(Box::new))).await
+        if rotate.force && !has_standby {
+            return Ok(Some(self.forge.make(key_type, bits).await?));
+        }
+        Ok(self.forge.spare(key_type, bits).await?)
     }
 
     /// Changes the state of one version.
@@ -190,6 +202,42 @@ impl KeyRingHandle {
         context: ChangeContext,
         transition: Transition,
     ) -> Result<Applied, RingFailure> {
+        let spares = self.spares(&transition).await?;
+        self.apply(context, Command::Transition(transition, spares)).await
+    }
+
+    /// The same, as a step of an incident.
+    ///
+    /// # Errors
+    /// See [`RingFailure`].
+    pub(crate) async fn transition_in(
+        &self,
+        context: ChangeContext,
+        transition: Transition,
+        step: StepRecord,
+    ) -> Result<Applied, RingFailure> {
+        let spares = self.spares(&transition).await?;
+        let command = Command::Transition(transition, spares);
+        self.apply(context, InIncident { command, step }).await
+    }
+
+    /// Replaces the primary by the standby, as a step of an incident.
+    ///
+    /// # Errors
+    /// See [`RingFailure`].
+    pub(crate) async fn rotate_in(
+        &self,
+        context: ChangeContext,
+        rotate: Rotate,
+        step: StepRecord,
+    ) -> Result<Applied, RingFailure> {
+        let spare = self.spare(&rotate).await?;
+        let command = Command::Rotate(rotate, spare.map(Box::new));
+        self.apply(context, InIncident { command, step }).await
+    }
+
+    /// Material that a change of state may need.
+    async fn spares(&self, transition: &Transition) -> Result<Vec<Material>, RingFailure> {
         use super::core::{Exposure, TransitionKind};
         let (key_type, bits, has_standby) = self.shape(&transition.name)?;
         let mut spares = Vec::new();
@@ -203,7 +251,7 @@ impl KeyRingHandle {
             }
             TransitionKind::Resume | TransitionKind::Destroy => {}
         }
-        self.apply(context, Command::Transition(transition, spares)).await
+        Ok(spares)
     }
 
     /// Schedules the destruction of a key.

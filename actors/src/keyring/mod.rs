@@ -22,6 +22,7 @@ mod writer;
 
 pub use actor::{Applied, ChangeContext, IdempotencyTicket, RingFailure, StillMay};
 pub use audit::AuditKey;
+pub(crate) use command::RingCommand;
 pub use handle::KeyRingHandle;
 pub use jwks::Jwks;
 pub use snapshot::{Confirmed, Epoch, Position, Snapshot, Unusable, Usable};

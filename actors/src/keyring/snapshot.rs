@@ -25,6 +25,7 @@ use crate::{
     audit::signed::Signing,
     clock::uptime,
     devices::Devices,
+    incidents::Standing,
     seal::{Binding, Keychain},
     store::{Changes, Restored},
 };
@@ -121,6 +122,7 @@ pub struct Snapshot {
     aliases: HashTrieMapSync<[u8; 32], Vec<Kid>>,
     access: Access,
     devices: Devices,
+    standing: Standing,
     access_revision: u64,
     keychain: Arc<Keychain>,
     jwks: OnceLock<Arc<Jwks>>,
@@ -177,6 +179,7 @@ impl Snapshot {
             aliases: HashTrieMapSync::default(),
             access,
             devices: Devices::default(),
+            standing: Standing::default(),
             access_revision: fresh_revision(),
             keychain,
             jwks: OnceLock::new(),
@@ -203,6 +206,7 @@ impl Snapshot {
             aliases: self.aliases.clone(),
             access: self.access.clone(),
             devices: self.devices.clone(),
+            standing: self.standing.clone(),
             access_revision: if relabelled { fresh_revision() } else { self.access_revision },
             keychain: Arc::clone(&self.keychain),
             jwks: OnceLock::new(),
@@ -229,6 +233,7 @@ impl Snapshot {
             aliases: self.aliases.clone(),
             access,
             devices: self.devices.clone(),
+            standing: self.standing.clone(),
             access_revision: if decides { fresh_revision() } else { self.access_revision },
             keychain: Arc::clone(&self.keychain),
             jwks: self.jwks.clone(),
@@ -260,6 +265,18 @@ impl Snapshot {
     #[must_use]
     pub fn restored(&self) -> Option<&Restored> {
         self.restored.as_deref()
+    }
+
+    /// The snapshot after a change of incidents. Who is shut out is asked at the door, not of policies.
+    #[must_use]
+    pub(crate) fn with_standing(&self, position: Position, standing: Standing) -> Self {
+        self.with_access(position, self.access.clone(), false).standing_with(standing)
+    }
+
+    /// The same with these incidents.
+    pub(crate) fn standing_with(mut self, standing: Standing) -> Self {
+        self.standing = standing;
+        self
     }
 
     fn index(&mut self, key: &Key) {
@@ -304,6 +321,9 @@ impl Snapshot {
             devices = devices.with(&id, device);
         }
         let mut next = self.with_access(changes.position, access, decides || relabelled).knowing(devices);
+        if let Some(standing) = changes.standing {
+            next.standing = standing;
+        }
         if !keys.is_empty() {
             next.jwks = OnceLock::new();
         }
@@ -348,6 +368,12 @@ impl Snapshot {
     #[must_use]
     pub const fn devices(&self) -> &Devices {
         &self.devices
+    }
+
+    /// Incidents that are not over.
+    #[must_use]
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// Whoever asks for a change is still somebody.

@@ -174,8 +174,10 @@ pub(super) fn snapshot(loaded: LoadedRing, keychain: &Arc<Keychain>) -> Snapshot
         tracing::error!(key = row.key, version = row.version, finding = row.finding, "row quarantined");
     }
     let ring = Ring::new(loaded.keys, loaded.quarantined);
-    let snapshot = Snapshot::new(loaded.position, ring, loaded.access, Arc::clone(keychain));
-    snapshot.knowing(loaded.devices).held_since(loaded.restored)
+    Snapshot::new(loaded.position, ring, loaded.access, Arc::clone(keychain))
+        .knowing(loaded.devices)
+        .held_since(loaded.restored)
+        .standing_with(loaded.standing)
 }
 
 fn remembered<S: Serialize>(

@@ -11,13 +11,14 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    Database, EventRow, IdempotencyRecord, StoreError, audit,
+    Database, EventRow, IdempotencyRecord, IncidentWrite, StoreError, audit,
     follow::{self, Followed},
-    idempotency, meta, pairing, retry, rows, slow,
+    idempotency, incidents, meta, pairing, retry, rows, slow,
 };
 use crate::{
     access::{Manifest, PolicyRecord, PrincipalRecord},
     devices::{Device, Settled},
+    incidents::StepRecord,
     keyring::{
         Position,
         core::{Event, Subject},
@@ -46,6 +47,10 @@ pub struct ChangeSet {
     pub settled: Option<Settled>,
     /// A restored deployment serves as usual from now on.
     pub released: bool,
+    /// An incident.
+    pub incident: Option<IncidentWrite>,
+    /// What came of a step of an incident: this very change, as a rule.
+    pub incident_step: Option<StepRecord>,
     /// Lines of the change log.
     pub lines: Vec<LogLine>,
     /// The audit record, part of the transaction so that no change goes unrecorded.
@@ -117,6 +122,8 @@ impl ChangeSet {
             device: None,
             settled: None,
             released: false,
+            incident: None,
+            incident_step: None,
             lines: Vec::new(),
             audit,
             at,
@@ -266,6 +273,12 @@ impl Turn {
         }
         if let Some(settled) = set.settled {
             pairing::settle(transaction, settled).await?;
+        }
+        if let Some(write) = &set.incident {
+            incidents::write(transaction, keychain, write).await?;
+        }
+        if let Some(step) = &set.incident_step {
+            incidents::add_step(transaction, keychain, step).await?;
         }
         log(transaction, set, &position, &record).await?;
         // A record of ours that is none would be a fault of ours, and no reason to refuse the change: the change log has it.

@@ -13,13 +13,14 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    Database, StoreError,
+    Database, StoreError, incidents,
     load::{self, LoadedRing},
     meta, rows,
 };
 use crate::{
     access::{Manifest, PolicyRecord, PrincipalRecord},
     devices::Device,
+    incidents::Standing,
     keyring::{
         Position,
         record::{Key, VersionRecord},
@@ -56,6 +57,8 @@ pub struct Changes {
     pub manifest: Manifest,
     /// Devices, those that are gone without a record.
     pub devices: Vec<(DeviceId, Option<Device>)>,
+    /// Incidents that are not over, where that has changed.
+    pub standing: Option<Standing>,
 }
 
 /// What a record says that it is about.
@@ -67,6 +70,8 @@ struct Record {
     device: Option<DeviceId>,
     /// It was settled, and that was all.
     pairing_request: Option<Uuid>,
+    /// It was opened, or has gone on.
+    incident: Option<Uuid>,
 }
 
 /// What the lines of the change log name.
@@ -76,6 +81,7 @@ struct Named {
     principals: BTreeSet<Uuid>,
     policies: BTreeSet<String>,
     devices: BTreeSet<DeviceId>,
+    incidents: bool,
 }
 
 impl Database {
@@ -153,9 +159,16 @@ fn chained(lines: &[change::Model], from: &Position) -> Option<(Named, Position)
             Record { policy: Some(name), .. } => drop(named.policies.insert(name)),
             Record { device: Some(id), .. } => drop(named.devices.insert(id)),
             Record { pairing_request: Some(_), .. } => {}
-            Record { key: None, api_key: None, policy: None, device: None, pairing_request: None } => {
-                return None;
-            }
+            // A change of something else may be a step of one; that changes nothing of the incident.
+            Record { incident: Some(_), .. } => named.incidents = true,
+            Record {
+                key: None,
+                api_key: None,
+                policy: None,
+                device: None,
+                pairing_request: None,
+                incident: None,
+            } => return None,
         }
     }
     Some((named, at))
@@ -176,7 +189,16 @@ async fn changes(
         return Ok(None);
     };
     let Some(devices) = devices(connection, keychain, named.devices).await? else { return Ok(None) };
-    Ok(Some(Changes { position, keys, principals, policies, manifest, devices }))
+    let standing = if named.incidents {
+        let (standing, damaged) = incidents::standing(connection, keychain).await?;
+        if !damaged.is_empty() {
+            return Ok(None);
+        }
+        Some(standing)
+    } else {
+        None
+    };
+    Ok(Some(Changes { position, keys, principals, policies, manifest, devices, standing }))
 }
 
 async fn keys(

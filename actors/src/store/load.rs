@@ -11,10 +11,11 @@ use sea_orm::{
     QueryOrder as _, QueryResult, QueryTrait as _, TransactionTrait as _,
 };
 
-use super::{Database, Restored, StoreError, meta, rows};
+use super::{Database, Restored, StoreError, incidents, meta, rows};
 use crate::{
     access::{Access, Manifest, PolicyRecord, Principal},
     devices::{Device, Devices},
+    incidents::Standing,
     keyring::{
         Position,
         record::{Key, KeyRecord, Quarantined, VersionRecord},
@@ -36,6 +37,8 @@ pub struct LoadedRing {
     pub devices: Devices,
     /// It was restored from a backup and is not released yet.
     pub restored: Option<Restored>,
+    /// Incidents that are not over, likewise.
+    pub standing: Standing,
 }
 
 pub(super) const EDITED: &str = "row was changed outside the service";
@@ -141,9 +144,21 @@ pub(super) async fn whole(
         }
     }
     let devices = devices(connection, keychain, &mut quarantined).await?;
+    let standing = standing(connection, keychain, &mut quarantined).await?;
     quarantined.sort();
     let restored = meta::restored(meta)?;
-    Ok(LoadedRing { position, keys, quarantined, access, devices, restored })
+    Ok(LoadedRing { position, keys, quarantined, access, devices, restored, standing })
+}
+
+async fn standing(
+    connection: &impl ConnectionTrait,
+    keychain: &Keychain,
+    quarantined: &mut Vec<Quarantined>,
+) -> Result<Standing, StoreError> {
+    let (standing, damaged) = incidents::standing(connection, keychain).await?;
+    let named = |id| Quarantined { key: format!("incident {id}"), version: None, finding: EDITED };
+    quarantined.extend(damaged.into_iter().map(named));
+    Ok(standing)
 }
 
 /// The policies that there should be.
@@ -252,7 +267,7 @@ where
     <M::Entity as EntityTrait>::Column: Iterable,
 {
     let model = M::from_query_result(row, "").map_err(|_| EDITED)?;
-    let fits = claviger_crypto::digest::ct_eq(&mac_of_row(keychain, table, &model, &[]), mac(&model));
+    let fits = claviger_crypto::digest::ct_eq(&mac_of_row(keychain, table, &model), mac(&model));
     if fits { Ok(model) } else { Err(EDITED) }
 }
 

@@ -101,7 +101,7 @@ impl Database {
             restored: None,
             mac: Vec::new(),
         };
-        meta.mac = mac_of_row(&keychain, "ring_meta", &meta, &[]).to_vec();
+        meta.mac = mac_of_row(&keychain, "ring_meta", &meta).to_vec();
         let transaction = self.connection.begin().await?;
         // Several nodes may start at once on an empty database: the first one's deployment is everybody's.
         let there = OnConflict::column(ring_meta::Column::Id).do_nothing().to_owned();
@@ -140,7 +140,7 @@ pub(crate) fn position(keychain: &Keychain, meta: &ring_meta::Model) -> Result<P
 }
 
 pub(super) fn judge(keychain: &Keychain, meta: &ring_meta::Model) -> Result<(), StoreError> {
-    let mac = mac_of_row(keychain, "ring_meta", meta, &[]);
+    let mac = mac_of_row(keychain, "ring_meta", meta);
     if claviger_crypto::digest::ct_eq(&mac, &meta.mac) { Ok(()) } else { Err(StoreError::MetaDamaged) }
 }
 
@@ -155,7 +155,7 @@ pub(super) async fn write(
     keychain: &Keychain,
     mut meta: ring_meta::Model,
 ) -> Result<(), StoreError> {
-    meta.mac = mac_of_row(keychain, "ring_meta", &meta, &[]).to_vec();
+    meta.mac = mac_of_row(keychain, "ring_meta", &meta).to_vec();
     meta.into_active_model().reset_all().update(connection).await?;
     Ok(())
 }

@@ -183,7 +183,7 @@ impl Move<'_> {
             let (dek, sealed) = self.anew(&row.dek_id, &binding, row.sealed.as_deref()?)?;
             (dek, Some(sealed))
         };
-        let mac = mac_of_row(self.keychain, "key_versions", &row, &[]).to_vec();
+        let mac = mac_of_row(self.keychain, "key_versions", &row).to_vec();
         let before = std::mem::replace(&mut row.mac, mac);
         Some((row, before))
     }
@@ -229,7 +229,7 @@ impl Move<'_> {
             let (dek, answer) = self.anew(dek, &Binding::pair(deployment, id), answer)?;
             (row.answer_dek_id, row.answer) = (Some(dek), Some(answer));
         }
-        let mac = mac_of_row(self.keychain, table, &row, &[]).to_vec();
+        let mac = mac_of_row(self.keychain, table, &row).to_vec();
         let before = std::mem::replace(&mut row.mac, mac);
         Some((row, before))
     }

@@ -55,7 +55,7 @@ pub(super) fn key_row(keychain: &Keychain, record: &KeyRecord) -> Result<key::Mo
         longest_ttl: record.longest_ttl.map(|ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX)),
         mac: Vec::new(),
     };
-    row.mac = mac_of_row(keychain, "keys", &row, &[]).to_vec();
+    row.mac = mac_of_row(keychain, "keys", &row).to_vec();
     Ok(row)
 }
 
@@ -78,7 +78,7 @@ pub(super) fn version_row(keychain: &Keychain, key_id: Uuid, record: &VersionRec
         dek_id: record.dek_id.to_string(),
         mac: Vec::new(),
     };
-    row.mac = mac_of_row(keychain, "key_versions", &row, &[]).to_vec();
+    row.mac = mac_of_row(keychain, "key_versions", &row).to_vec();
     row
 }
 
@@ -98,7 +98,7 @@ pub(super) fn principal_row(
         previous_until: record.previous.as_ref().map(|previous| millis(previous.until)),
         mac: Vec::new(),
     };
-    row.mac = mac_of_row(keychain, "principals", &row, &[]).to_vec();
+    row.mac = mac_of_row(keychain, "principals", &row).to_vec();
     Ok(row)
 }
 
@@ -112,7 +112,7 @@ pub(super) fn policy_row(keychain: &Keychain, record: &PolicyRecord) -> policy::
         revision: i64::try_from(record.revision).unwrap_or(i64::MAX),
         mac: Vec::new(),
     };
-    row.mac = mac_of_row(keychain, "policies", &row, &[]).to_vec();
+    row.mac = mac_of_row(keychain, "policies", &row).to_vec();
     row
 }
 
@@ -126,7 +126,7 @@ pub(super) fn device_row(keychain: &Keychain, device: &Device) -> Result<device:
         updated_at: millis(device.updated_at),
         mac: Vec::new(),
     };
-    row.mac = mac_of_row(keychain, "devices", &row, &[]).to_vec();
+    row.mac = mac_of_row(keychain, "devices", &row).to_vec();
     Ok(row)
 }
 
@@ -147,7 +147,7 @@ pub(super) fn request_row(
         expires_at: millis(record.expires_at),
         mac: Vec::new(),
     };
-    row.mac = mac_of_row(keychain, "pairing_requests", &row, &[]).to_vec();
+    row.mac = mac_of_row(keychain, "pairing_requests", &row).to_vec();
     Ok(row)
 }
 

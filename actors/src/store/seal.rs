@@ -218,7 +218,7 @@ fn judged(keychain: &Keychain, target: &str, found: Option<Rekey>) -> Rekey {
 }
 
 fn rekey_mac(keychain: &Keychain, row: &Rekey) -> [u8; 32] {
-    mac_of_row(keychain, "rekeys", row, &[])
+    mac_of_row(keychain, "rekeys", row)
 }
 
 /// Changes the row of a move, as the last thing of a transaction: whoever counts at the same time waits.

@@ -40,7 +40,7 @@ impl Database {
             let row = key_use::Entity::find_by_id(kid.as_str()).lock_exclusive().one(&transaction).await?;
             let mut row = row.ok_or(StoreError::Conflict)?;
             let known = u64::try_from(row.set_aside).unwrap_or(0);
-            let is_sound = digest::ct_eq(&mac_of_row(keychain, "key_uses", &row, &[]), &row.mac);
+            let is_sound = digest::ct_eq(&mac_of_row(keychain, "key_uses", &row), &row.mac);
             let known = if is_sound {
                 known
             } else {
@@ -60,6 +60,6 @@ impl Database {
 }
 
 fn signed(keychain: &Keychain, mut row: key_use::Model) -> key_use::Model {
-    row.mac = mac_of_row(keychain, "key_uses", &row, &[]).to_vec();
+    row.mac = mac_of_row(keychain, "key_uses", &row).to_vec();
     row
 }

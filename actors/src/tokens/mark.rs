@@ -16,11 +16,13 @@ pub enum Kind {
     Subject,
     /// All tokens made with a version of a key, up to a moment.
     Version,
+    /// All families of a key that began up to a moment, with whatever may still come of them.
+    Families,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Token, Self::Family, Self::Subject, Self::Version];
+    pub const ALL: [Self; 5] = [Self::Token, Self::Family, Self::Subject, Self::Version, Self::Families];
 
     /// The text form of the column.
     #[must_use]
@@ -30,6 +32,7 @@ impl Kind {
             Self::Family => "family",
             Self::Subject => "subject",
             Self::Version => "version",
+            Self::Families => "families",
         }
     }
 
@@ -119,5 +122,11 @@ impl Marker {
     pub fn mark(&self, kind: Kind, value: &str) -> Mark {
         let hash = self.0.mac(&[kind.as_str().as_bytes(), b":", value.as_bytes()]);
         Mark(*hash.first_chunk().unwrap_or(&[0; 16]))
+    }
+
+    /// The mark of all families of a key.
+    #[must_use]
+    pub fn families(&self, key: Uuid) -> Mark {
+        self.mark(Kind::Families, "*").within(key)
     }
 }

@@ -259,7 +259,7 @@ impl TokensHandle {
     fn marks(&self, found: &Found) -> Result<Vec<Mark>, TokenFailure> {
         let marker = self.0.marker(&self.0.ring.snapshot()).ok_or(TokenFailure::Primitive)?;
         let family = marker.mark(Kind::Family, &found.family.to_string());
-        let mut marks = vec![family, family.within(found.key)];
+        let mut marks = vec![family, family.within(found.key), marker.families(found.key)];
         if let Some(subject) = found.grant.subject() {
             let subject = marker.mark(Kind::Subject, subject);
             marks.extend([subject, subject.within(found.key)]);

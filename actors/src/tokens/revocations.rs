@@ -215,7 +215,9 @@ impl Revocations {
     pub fn knows(&self, revocation: &Revocation) -> bool {
         match revocation.kind {
             Kind::Token => self.tokens.get(revocation.mark).is_some(),
-            Kind::Family | Kind::Subject | Kind::Version => self.cutoffs.get(revocation.mark).is_some(),
+            Kind::Family | Kind::Subject | Kind::Version | Kind::Families => {
+                self.cutoffs.get(revocation.mark).is_some()
+            }
         }
     }
 
@@ -249,6 +251,9 @@ impl Revocations {
             || self.any(Kind::Subject)
                 && facts.subject.is_some_and(|subject| concerns(Kind::Subject, subject, facts.begun))
             || self.any(Kind::Version) && concerns(Kind::Version, facts.kid, facts.issued)
+            || self.any(Kind::Families)
+                && facts.family.is_some()
+                && self.cut(marker.families(facts.key), facts.begun, now)
     }
 
     fn cut(&self, mark: Mark, begun: i64, now: i64) -> bool {

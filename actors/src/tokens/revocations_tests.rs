@@ -77,6 +77,13 @@ fn what_is_concerned_and_what_is_not() {
         assert!(concern(within(revocation, key()), &token));
         assert!(!concern(within(revocation, Uuid::from_u128(7)), &token));
     }
+    // All families of a key, and what has none is left alone.
+    let families = Revocation { mark: marker().families(key()), ..of(Kind::Families, "*", Some(ms)) };
+    assert!(concern(families, &token));
+    assert!(!concern(families, &Facts { family: None, ..token }));
+    assert!(!concern(families, &Facts { key: Uuid::from_u128(7), ..token }));
+    assert!(!concern(families, &Facts { begun: ms + 1, ..token }));
+    assert!(concern(families, &Facts { issued: ms + 1, ..token }));
     // Nothing concerns anybody under another secret.
     let revocations = Revocations::default();
     revocations.add(&of(Kind::Token, "jti", None));

@@ -24,7 +24,7 @@ const WAIT_MAX: Duration = Duration::from_millis(200);
 pub struct Revoke<'a> {
     /// Of what.
     pub kind: Kind,
-    /// Which: `jti`, family, `sub` or `kid`.
+    /// Which: `jti`, family, `sub`, `kid`, or the name of the key whose families it concerns.
     pub value: &'a str,
     /// Among the tokens of this key only.
     pub key: Option<Uuid>,
@@ -57,14 +57,17 @@ impl TokensHandle {
         let shared = &self.0;
         let _permit = shared.permit()?;
         let marker = shared.marker(&shared.ring.snapshot()).ok_or(TokenFailure::Primitive)?;
-        let mark = marker.mark(revoke.kind, revoke.value);
-        let mark = revoke.key.map_or(mark, |key| mark.within(key));
+        let mark = match (revoke.kind, revoke.key) {
+            (Kind::Families, Some(key)) => marker.families(key),
+            (kind, Some(key)) => marker.mark(kind, revoke.value).within(key),
+            (kind, None) => marker.mark(kind, revoke.value),
+        };
         let now = shared.clock.now();
         // The latest moment that it may truly be: what was issued before, on whatever node, carries one that is not later.
         let error = shared.clock.error_ms();
         let cutoff = match revoke.kind {
             Kind::Token | Kind::Family => None,
-            Kind::Subject | Kind::Version => Some(now.timestamp_millis() + error),
+            Kind::Subject | Kind::Version | Kind::Families => Some(now.timestamp_millis() + error),
         };
         let revocation = Revocation {
             kind: revoke.kind,

@@ -96,7 +96,7 @@ pub(super) enum Room {
 /// a right of its own, so cut-offs of that kind are always taken.
 pub(super) fn room(revocation: &Revocation, (live, of_key): (usize, usize), max: usize) -> Room {
     match (revocation.kind, revocation.of) {
-        (Kind::Version, _) | (Kind::Family | Kind::Subject, None) => Room::Some,
+        (Kind::Version | Kind::Families, _) | (Kind::Family | Kind::Subject, None) => Room::Some,
         (Kind::Token, None) if live >= max => Room::None,
         (Kind::Token, None) => Room::Some,
         (Kind::Token | Kind::Family | Kind::Subject, Some(_)) if of_key >= max.saturating_sub(live) => {

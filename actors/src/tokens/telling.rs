@@ -21,6 +21,9 @@ pub struct Telling {
     /// All tokens made with a version of a key until now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kid: Option<String>,
+    /// All families of this key until now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Nothing of it can be refreshed: whoever holds it has to sign in again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reauthenticate: bool,
@@ -36,6 +39,7 @@ impl Telling {
             Kind::Family => Self { family: value, reauthenticate: true, ..Self::default() },
             Kind::Subject => Self { subject: value, reauthenticate: true, ..Self::default() },
             Kind::Version => Self { kid: value, ..Self::default() },
+            Kind::Families => Self { key: value, reauthenticate: true, ..Self::default() },
         }
     }
 

@@ -9,6 +9,7 @@
 mod audit;
 mod backup;
 mod error;
+mod incidents;
 mod issuers;
 mod layers;
 mod master;
@@ -28,6 +29,7 @@ mod watching;
 pub use audit::{Audit, AuditLevel, AuditSink};
 pub use backup::Backup;
 pub use error::ConfigError;
+pub use incidents::{Response, Responses};
 pub use issuers::{SubjectPattern, TrustedIssuer, look_alike};
 pub use layers::{Given, Layers, without_newline};
 pub use master::{MasterSecrets, MasterWeakness, lines_of_secret};

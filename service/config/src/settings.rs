@@ -13,8 +13,8 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Audit, Backup, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, TokenProvider,
-    TokenTimes, TrustedIssuer, Watching, master, postgres,
+    Audit, Backup, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, Responses,
+    TokenProvider, TokenTimes, TrustedIssuer, Watching, master, postgres,
 };
 
 /// All settings, judged. No `Debug`: some are secrets.
@@ -85,6 +85,8 @@ pub struct Settings {
     pub stores: Stores,
     /// Who is recognised at the doors.
     pub doors: Doors,
+    /// What follows from an incident's level.
+    pub responses: Responses,
 }
 
 /// How stored rows move to the present version of their key.
@@ -220,9 +222,7 @@ impl Judge<'_> {
             migration_url: judge.postgres("database.migration_url"),
             pool: judge.pool(),
             redis: judge.redis(),
-            max_staleness: judge
-                .parse("cluster.max_staleness", SECONDS, duration)
-                .unwrap_or(Duration::from_secs(120)),
+            max_staleness: judge.max_staleness(),
             bootstrap_token: judge.bootstrap_token(),
             node: judge.node(read_file),
             issuer: judge.parse(
@@ -248,6 +248,7 @@ impl Judge<'_> {
             watching: judge.watching(development),
             stores: judge.stores(),
             doors: judge.doors(development),
+            responses: judge.responses(),
         })
     }
 
@@ -338,6 +339,10 @@ impl Judge<'_> {
     fn redis(&mut self) -> Option<RedisUrl> {
         let given = self.layers.get("redis.url")?;
         RedisUrl::parse(given.text.trim()).map_err(|rule| self.problem(given.origin.clone(), rule)).ok()
+    }
+
+    fn max_staleness(&mut self) -> Duration {
+        self.parse("cluster.max_staleness", SECONDS, duration).unwrap_or(Duration::from_secs(120))
     }
 
     fn pool(&mut self) -> Pool {

@@ -66,11 +66,12 @@ pub(super) fn judge(known: Known<'_>, credential: &str, now: DateTime<Utc>) -> R
     if !credential.contains('.') {
         return Err(Refusal::Unknown);
     }
-    match bearer_of_token((known.snapshot, known.tokens), known.issuer, credential, now) {
+    let bearer = match bearer_of_token((known.snapshot, known.tokens), known.issuer, credential, now) {
         // Not ours. No issuer elsewhere bears our name, so nobody is recognised twice.
         Err(Refusal::Unknown) => known.issuers.bearer(credential, now),
         judged => judged,
-    }
+    }?;
+    if bearer.is_shut_out(known.snapshot) { Err(Refusal::Revoked) } else { Ok(bearer) }
 }
 
 /// Asks elsewhere for a key that would be needed to recognise the caller.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use claviger_actors::{
     access::{Giver, Principal},
     devices::{ActingDevice, Device},
+    keyring::Snapshot,
 };
 use claviger_crypto::digest;
 use claviger_entity::{DeviceRole, RoleName};
@@ -182,6 +183,15 @@ impl Identity {
             Self::ApiKey { principal, until } => Some(Giver::of_api_key(&principal.record, *until)),
             Self::Device { .. } => Some(Giver { principal: self.as_policy_ref(), ends_at: None }),
             Self::Subject { .. } => None,
+        }
+    }
+
+    /// An incident shuts out whoever bears tokens of this issuer or subject.
+    #[must_use]
+    pub fn is_shut_out(&self, snapshot: &Snapshot) -> bool {
+        match self {
+            Self::Subject { issuer, subject, .. } => snapshot.standing().bars_bearer(issuer, subject),
+            Self::ApiKey { .. } | Self::Device { .. } => false,
         }
     }
 

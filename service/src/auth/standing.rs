@@ -126,6 +126,7 @@ impl Standing {
                 let (device, role) = devices.by_token(hash).ok_or(Refusal::Revoked)?;
                 Ok(Identity::device(Arc::clone(device), role, *hash))
             }
+            Credential::Named(identity) if identity.is_shut_out(known.snapshot) => Err(Refusal::Revoked),
             Credential::Named(identity) => Ok(Identity::clone(identity)),
         }
     }

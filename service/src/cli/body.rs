@@ -7,6 +7,12 @@ pub(super) fn put(body: &mut Map<String, Value>, member: &str, value: Option<imp
     body.extend(value.map(|value| (member.to_owned(), value.into())));
 }
 
+/// A member of an answer; null where there is none.
+pub(super) fn member<'a>(value: &'a Value, name: &str) -> &'a Value {
+    static NOTHING: Value = Value::Null;
+    value.get(name).unwrap_or(&NOTHING)
+}
+
 /// An argument that is a JSON object.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ mod doctor;
 mod failure;
 mod healthcheck;
 mod import;
+mod incident;
 mod input;
 mod keys;
 mod migrate;
@@ -23,7 +24,9 @@ mod old_masters;
 mod output;
 mod policies;
 mod progress;
+mod report;
 mod restore;
+mod scan;
 mod seal;
 mod secrets;
 mod serve;
@@ -85,6 +88,12 @@ enum Command {
     Secrets(secrets::Secrets),
     /// Take in values of a system that is being replaced.
     Import(import::Import),
+    /// Incidents: open, show, list, approve, close.
+    Incident(incident::Incident),
+    /// What an auditor asks of a deployment, as Markdown, HTML or JSON.
+    Report(report::Report),
+    /// Look for credentials of this deployment that lie about: exit code 1 when one is live.
+    Scan(scan::Scan),
     /// Print events as they come.
     Watch(watch::Watch),
 }
@@ -120,6 +129,9 @@ impl Command {
             Self::Policies(policies) => policies.run().await,
             Self::Secrets(secrets) => secrets.run().await,
             Self::Import(import) => import.run().await,
+            Self::Incident(incident) => incident.run().await,
+            Self::Report(report) => report.run().await,
+            Self::Scan(scan) => scan.run().await,
             Self::Watch(watch) => watch.run().await,
         }
     }

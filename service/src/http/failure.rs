@@ -4,6 +4,7 @@ use chrono::SecondsFormat;
 use claviger_actors::{
     access::AccessError,
     devices::DeviceError,
+    incidents::IncidentError,
     keyring::{RingFailure, Unusable, core::RingError},
     masters::MasterFailure,
     tokens::TokenFailure,
@@ -35,6 +36,7 @@ impl From<RingFailure> for Problem {
             RingFailure::Refused(error) => error.into(),
             RingFailure::Access(error) => error.into(),
             RingFailure::Device(error) => error.into(),
+            RingFailure::Incident(error) => error.into(),
             RingFailure::ActorGone => Self::new(Code::Unauthorized, failure.to_string()),
             RingFailure::NotPermitted => Self::new(Code::Forbidden, failure.to_string()),
             RingFailure::Material(error) => error.into(),
@@ -118,6 +120,17 @@ impl From<DeviceError> for Problem {
             DeviceError::Changed | DeviceError::TooManyDevices => Self::new(Code::KeyStateConflict, detail),
             DeviceError::TooManyRequests => Self::new(Code::Overloaded, detail),
             DeviceError::StillWaits => Self::new(Code::RateLimited, detail),
+        }
+    }
+}
+
+impl From<IncidentError> for Problem {
+    fn from(error: IncidentError) -> Self {
+        let detail = error.to_string();
+        match error {
+            IncidentError::Invalid(_) => Self::invalid(detail),
+            IncidentError::NotFound | IncidentError::NoTarget(_) => Self::new(Code::NotFound, detail),
+            IncidentError::Conflict(_) | IncidentError::TooMany => Self::new(Code::KeyStateConflict, detail),
         }
     }
 }

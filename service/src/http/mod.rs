@@ -19,6 +19,7 @@ pub mod events;
 mod failure;
 pub mod health;
 mod idempotency;
+pub mod incidents;
 pub mod keys;
 pub mod metrics;
 pub mod openapi;
@@ -26,7 +27,9 @@ mod page;
 pub mod policies;
 pub mod problem;
 pub mod record;
+pub mod report;
 pub mod restore;
+pub mod scan;
 pub mod seal;
 mod slice;
 pub mod state;
@@ -96,6 +99,14 @@ routes! {
     get "/v1/audit/checkpoints" => audit::checkpoints::checkpoints,
     post "/v1/audit/verify" => audit::verify::verify,
     post "/v1/audit/hash" => audit::hash::hash,
+    post "/v1/incidents" => incidents::open,
+    get "/v1/incidents" => incidents::list,
+    get "/v1/incidents/{id}" => incidents::show,
+    post "/v1/incidents/{id}/approve" => incidents::approve,
+    post "/v1/incidents/{id}/close" => incidents::close,
+    get "/v1/report" => report::report,
+    post "/v1/scan" => scan::scan,
+    get "/v1/scan" => scan::fingerprints,
     post "/v1/random" => crypto::random::random,
     post "/v1/keys" => keys::create::create,
     get "/v1/keys" => keys::read::list,

@@ -14,8 +14,8 @@ use self::{
     schemas::{Flattened, OptionalBodies},
 };
 use super::{
-    api_keys, audit, backups, cluster, crypto, devices, discovery, events, health, keys, metrics, policies,
-    restore, seal, stores, tokens, ws,
+    api_keys, audit, backups, cluster, crypto, devices, discovery, events, health, incidents, keys, metrics,
+    policies, report, restore, scan, seal, stores, tokens, ws,
 };
 
 /// The document.
@@ -42,7 +42,8 @@ use super::{
         stores::providers::exchange, stores::providers::logout, stores::providers::verify,
         stores::offline_tokens::show, stores::offline_tokens::put, stores::offline_tokens::delete,
         ws::general, ws::topic, ws::ring::presence, ws::ring::ring,
-        cluster::show, events::stream, seal::show, seal::rotate, backups::create, restore::release, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
+        incidents::open, incidents::list, incidents::show, incidents::approve, incidents::close,
+        report::report, scan::scan, scan::fingerprints, cluster::show, events::stream, seal::show, seal::rotate, backups::create, restore::release, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
     ),
     components(schemas(super::problem::ProblemBody)),
     modifiers(&Bearer, &Flattened, &OptionalBodies, &Answers),

@@ -17,6 +17,7 @@ use claviger_actors::{
     clock::Clock,
     cluster::ClusterHandle,
     events::EventsHandle,
+    incidents::IncidentsHandle,
     keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot, StillMay},
     masters::MastersHandle,
     rotation::RotationHandle,
@@ -62,6 +63,8 @@ pub struct AppState {
     pub authorizer: Authorizer,
     /// Issuers elsewhere whose tokens are credentials.
     pub issuers: Issuers,
+    /// Incidents.
+    pub incidents: IncidentsHandle,
     /// What is stored for others.
     pub stores: StoresHandle,
     /// Where tokens of users come from.
@@ -168,6 +171,10 @@ impl AppState {
             let detail =
                 "this node lacks the master key in use; start it with that on a line of seal.master_key";
             return Err(Problem::new(Code::Sealed, detail));
+        }
+        if self.ring.shuts_out(&self.node) {
+            let detail = "this node is shut out by an incident; use another one";
+            return Err(Problem::new(Code::StaleNode, detail));
         }
         let age = confirmed.age();
         if age <= self.max_staleness {

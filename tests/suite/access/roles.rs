@@ -132,6 +132,13 @@ fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String,
             let recipient = age::x25519::Identity::generate().to_public().to_string();
             (path.to_owned(), Some(json!({"recipient": recipient})))
         }
+        ("POST", "/v1/incidents") => (path.to_owned(), Some(json!({"principal": key, "reason": "drill"}))),
+        (_, path) if path.starts_with("/v1/incidents/{id}") => {
+            let body = json!({"principal": key, "reason": "drill", "level": "medium"});
+            let id = admin.post("/v1/incidents", &body).expect(201)["id"].clone();
+            (path.replace("{id}", id.as_str().unwrap()), (method == "POST").then(|| json!({})))
+        }
+        ("POST", "/v1/scan") => (path.to_owned(), Some(json!({"candidates": ["clv_x"]}))),
         ("POST", "/v1/random") => (path.to_owned(), Some(json!({"bytes": 8}))),
         ("POST", "/v1/tokens") => (path.to_owned(), Some(json!({"subject": "s"}))),
         ("POST", "/v1/tokens/verify") => {

@@ -75,7 +75,7 @@ impl Database {
             anchor_line: anchor.line.clone(),
             mac: Vec::new(),
         };
-        row.mac = mac_of_row(keychain, TABLE, &row, &[]).to_vec();
+        row.mac = mac_of_row(keychain, TABLE, &row).to_vec();
         let row = row.into_active_model();
         match found {
             Some(_) => drop(row.reset_all().update(&transaction).await?),

@@ -88,7 +88,7 @@ impl Database {
             started_at: rows::millis(starting.at),
             mac: Vec::new(),
         };
-        row.mac = mac_of_row(keychain, TABLE, &row, &[]).to_vec();
+        row.mac = mac_of_row(keychain, TABLE, &row).to_vec();
         // Names that are another one each time must not pile up.
         let mut former = Condition::any().add(Column::Node.eq(starting.node));
         if let Some(chain) = &row.chain {

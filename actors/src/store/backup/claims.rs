@@ -110,11 +110,11 @@ impl Database {
 }
 
 fn is_sound(keychain: &Keychain, row: &backup::Model) -> bool {
-    claviger_crypto::digest::ct_eq(&mac_of_row(keychain, TABLE, row, &[]), &row.mac)
+    claviger_crypto::digest::ct_eq(&mac_of_row(keychain, TABLE, row), &row.mac)
 }
 
 fn signed(keychain: &Keychain, mut row: backup::Model) -> backup::Model {
-    row.mac = mac_of_row(keychain, TABLE, &row, &[]).to_vec();
+    row.mac = mac_of_row(keychain, TABLE, &row).to_vec();
     row
 }
 

@@ -2,9 +2,9 @@
 //! table without saying which.
 
 use claviger_entity::tables::{
-    audit_chain, audit_event, auth_token, change, data_key, device, idempotency, key, key_use, key_version,
-    node_settings, offline_token, old_master, policy, principal, principal_use, rekey, revocation, ring_meta,
-    secret, secret_version,
+    audit_chain, audit_event, auth_token, change, data_key, device, idempotency, incident, incident_step,
+    incident_use, key, key_use, key_version, node_settings, offline_token, old_master, policy, principal,
+    principal_use, rekey, revocation, ring_meta, secret, secret_version,
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value as Column};
 use serde_json::Value;
@@ -107,6 +107,9 @@ tables! {
     Policies = policy "policies",
     Devices = device "devices",
     Revocations = revocation "revocations",
+    Incidents = incident "incidents",
+    IncidentSteps = incident_step "incident_steps",
+    IncidentUses = incident_use "incident_uses",
     Secrets = secret "secrets",
     SecretVersions = secret_version "secret_versions",
     AuthTokens = auth_token "auth_tokens",

@@ -97,7 +97,7 @@ impl Writing {
         row.counter = i64::try_from(position.epoch.counter()).unwrap_or(i64::MAX);
         row.head_hash = position.head.to_vec();
         row.restored = Some(serde_json::to_string(restored)?);
-        row.mac = mac_of_row(keychain, "ring_meta", &row, &[]).to_vec();
+        row.mac = mac_of_row(keychain, "ring_meta", &row).to_vec();
         ring_meta::Entity::insert(row.into_active_model()).exec_without_returning(&self.transaction).await?;
         Ok(position)
     }
@@ -119,7 +119,7 @@ impl Writing {
             if row::is_sound(keychain, table.name(), &model) {
                 // Transactions are counted anew here, and whoever starts reads them all.
                 model.xid = 0;
-                model.mac = mac_of_row(keychain, table.name(), &model, &[]).to_vec();
+                model.mac = mac_of_row(keychain, table.name(), &model).to_vec();
             }
             models.push(model.into_active_model());
         }

@@ -49,13 +49,13 @@ pub(super) trait Table:
 
     /// The row's MAC fits.
     fn is_sound(keychain: &Keychain, row: &Self::Model) -> bool {
-        claviger_crypto::digest::ct_eq(&mac_of_row(keychain, Self::NAME, row, &["mac"]), Self::facts(row).2)
+        claviger_crypto::digest::ct_eq(&mac_of_row(keychain, Self::NAME, row), Self::facts(row).2)
     }
 
     /// An item as a row, with its MAC.
     fn sealed_row(keychain: &Keychain, id: Uuid, item: Item) -> Self::Model {
         let mut row = Self::row(id, item);
-        let mac = mac_of_row(keychain, Self::NAME, &row, &["mac"]).to_vec();
+        let mac = mac_of_row(keychain, Self::NAME, &row).to_vec();
         Self::set_mac(&mut row, mac);
         row
     }

@@ -253,7 +253,7 @@ async fn spend(
         let (dek, sealed) = keychain.seal(&binding, &exchange.answer)?;
         (row.answer_dek_id, row.answer) = (Some(dek.to_string()), Some(sealed));
     }
-    let mac = mac_of_row(keychain, "refresh_tokens", &row, &[]).to_vec();
+    let mac = mac_of_row(keychain, "refresh_tokens", &row).to_vec();
     let spent = refresh_token::Entity::update_many()
         .col_expr(Column::SpentAt, Expr::value(row.spent_at))
         .col_expr(Column::AnswerDekId, Expr::value(row.answer_dek_id))
@@ -297,14 +297,14 @@ async fn insert(
         answer: None,
         mac: Vec::new(),
     };
-    row.mac = mac_of_row(keychain, "refresh_tokens", &row, &[]).to_vec();
+    row.mac = mac_of_row(keychain, "refresh_tokens", &row).to_vec();
     refresh_token::Entity::insert(row.into_active_model()).exec_without_returning(connection).await?;
     Ok(())
 }
 
 fn record_of(keychain: &Keychain, row: refresh_token::Model) -> Result<RefreshRecord, StoreError> {
     let damaged = || StoreError::Seal(SealError::Damaged);
-    let mac = mac_of_row(keychain, "refresh_tokens", &row, &[]);
+    let mac = mac_of_row(keychain, "refresh_tokens", &row);
     if !digest::ct_eq(&mac, &row.mac) {
         tracing::error!(refresh_token = row.id, "row was changed outside the service");
         return Err(damaged());

@@ -334,7 +334,7 @@ pub(in crate::store) async fn insert(
         told: told.map(<[u8]>::to_vec),
         mac: Vec::new(),
     };
-    row.mac = mac_of_row(keychain, "revocations", &row, &[]).to_vec();
+    row.mac = mac_of_row(keychain, "revocations", &row).to_vec();
     revocation::Entity::insert(row.into_active_model()).exec_without_returning(transaction).await?;
     Ok(())
 }
@@ -361,7 +361,7 @@ pub(super) async fn find(
 
 fn revocation_of(keychain: &Keychain, row: &sea_orm::QueryResult) -> Result<(Revocation, i64), &'static str> {
     let row = revocation::Model::from_query_result(row, "").map_err(|_| rows::UNREADABLE)?;
-    if !digest::ct_eq(&mac_of_row(keychain, "revocations", &row, &[]), &row.mac) {
+    if !digest::ct_eq(&mac_of_row(keychain, "revocations", &row), &row.mac) {
         return Err(load::EDITED);
     }
     let of = row.key_id.as_deref().and_then(|key| Uuid::try_parse(key).ok());

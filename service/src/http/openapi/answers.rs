@@ -94,8 +94,12 @@ fn may_answer(route: &Route, permission: Permission, operation: &Operation, stat
                 Permission::SecretList,
                 Permission::DevicePair,
                 Permission::DeviceToken,
+                Permission::IncidentOpen,
+                Permission::IncidentApprove,
+                Permission::IncidentClose,
             ];
-            in_path || in_body.contains(&permission)
+            let by_id = permission == Permission::IncidentRead && route.pattern.contains('{');
+            by_id || in_path || in_body.contains(&permission)
         }
         // Even a look at a key has no answer while its row is damaged.
         409 if permission.target() == Target::Key => in_path || route.kind != Kind::Read,
@@ -105,6 +109,9 @@ fn may_answer(route: &Route, permission: Permission, operation: &Operation, stat
             Permission::SealRotate,
             Permission::DevicePair,
             Permission::DeviceToken,
+            Permission::IncidentOpen,
+            Permission::IncidentApprove,
+            Permission::IncidentClose,
         ]
         .contains(&permission),
         413 => operation.request_body.is_some() || route.is_retried(),
