@@ -243,7 +243,7 @@ impl Application {
 
 fn state(
     settings: &Settings,
-    Started { ring, tokens, cluster, events, masters }: Started,
+    Started { ring, tokens, cluster, events, masters, attempts }: Started,
     (audit, keeper): (AuditHandle, AuditKeeper),
     (clock, issuer, (issuers, providers), spans): (
         Arc<dyn Clock>,
@@ -312,7 +312,7 @@ fn state(
         request_timeout: settings.request_timeout,
         draining: AtomicBool::new(false),
         addresses: Addresses::new(settings.doors.trusted_proxies.clone()),
-        limiter: Limiter::new(settings.doors.failed_attempts),
+        limiter: Limiter::new(settings.doors.failed_attempts, attempts),
         mesh: mesh.map(|mesh| Box::new(Tailscale::new(mesh)) as Box<dyn MeshIdentity>),
         password,
         sessions: ws::Sessions::default(),

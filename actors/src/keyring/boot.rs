@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     access::{ApiKeyCommand, PrincipalRecord},
+    attempts::SharedAttempts,
     backup::replay::{Fate, Replay},
     clock::{Clock, ClusterClock, uptime},
     cluster::{ClusterHandle, Hints, RedisLink},
@@ -118,6 +119,8 @@ pub struct Started {
     pub events: EventsHandle,
     /// Masters.
     pub masters: MastersHandle,
+    /// Failed attempts, where there is Redis.
+    pub attempts: Option<SharedAttempts>,
 }
 
 /// Why the ring did not start.
@@ -444,10 +447,11 @@ impl Booted {
         let known = (ring.clone(), tokens.clone(), Arc::clone(&self.held));
         let cluster = ClusterHandle::start(known, Arc::clone(&self.clock), self.row, hints);
         let known = (ring.clone(), cluster.clone());
+        let attempts = redis.clone().map(|link| SharedAttempts::new(link, deployment));
         let redis = redis.map(|link| (link, deployment));
         let told = (ring.clone(), &tokens, cluster.clone());
         let events = EventsHandle::start(told, Arc::clone(&self.clock), redis);
         let masters = MastersHandle::new(self.held, known, self.clock, node, masters);
-        Started { ring, tokens, cluster, events, masters }
+        Started { ring, tokens, cluster, events, masters, attempts }
     }
 }

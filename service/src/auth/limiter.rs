@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use claviger_actors::clock::uptime;
+use claviger_actors::{
+    attempts::{AttemptRule, SharedAttempts},
+    clock::uptime,
+};
 
 /// Failures that are remembered.
 const WINDOW_MS: u64 = 60_000;
@@ -134,6 +137,19 @@ impl Core {
         None
     }
 
+    fn rule(&self) -> AttemptRule {
+        let [window, lockout] = [WINDOW_MS, LOCKOUT_MS].map(Duration::from_millis);
+        AttemptRule { limit: self.limit, window, lockout }
+    }
+
+    /// Others know that attempts from there fail at once, for so long.
+    fn lock_out(&mut self, scope: LimitScope, address: IpAddr, now: u64, left: Duration) {
+        let place = self.room(place(scope, address), now);
+        let left = u64::try_from(left.as_millis()).unwrap_or(LOCKOUT_MS).min(LOCKOUT_MS);
+        let entry = self.entries.entry(place).or_default();
+        entry.locked_until = entry.locked_until.max(now + left);
+    }
+
     /// An attempt has succeeded: what failed before in this scope is forgotten.
     fn succeeded(&mut self, scope: LimitScope, address: IpAddr, now: u64) {
         self.entries.remove(&place(scope, address));
@@ -181,10 +197,10 @@ impl Core {
     }
 }
 
-/// The limiter of a node.
-#[derive(Debug)]
+/// The limiter of a node, and what the nodes count together.
 pub struct Limiter {
     core: Mutex<Core>,
+    shared: Option<SharedAttempts>,
     /// Addresses that are remembered: mostly none, and then nobody waits for the lock.
     known: AtomicUsize,
     /// Attempts that failed at once.
@@ -192,10 +208,15 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// So many failures lead to a lockout; none = never.
+    /// So many failures lead to a lockout, on whichever nodes they were; none = never.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self { core: Mutex::new(Core::new(limit)), known: AtomicUsize::new(0), refused: AtomicUsize::new(0) }
+    pub fn new(limit: usize, shared: Option<SharedAttempts>) -> Self {
+        Self {
+            core: Mutex::new(Core::new(limit)),
+            shared: shared.filter(|_| limit > 0),
+            known: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+        }
     }
 
     /// Attempts that failed at once.
@@ -219,25 +240,48 @@ impl Limiter {
         self.core().locked(scope, address, now()).map(Duration::from_millis)
     }
 
-    /// An attempt has failed; answers how long it will be no use to try again, if it is none.
-    pub fn failed(&self, scope: LimitScope, address: IpAddr) -> Option<Duration> {
-        let mut core = self.core();
-        let locked = core.failed(scope, address, now());
-        self.known.store(core.len(), Ordering::Relaxed);
+    /// An attempt has failed; answers how long it will be no use to try again, if it is none. The other nodes are asked only when this one
+    /// does not know it.
+    pub async fn failed(&self, scope: LimitScope, address: IpAddr) -> Option<Duration> {
+        let mut locked = self.failed_here(scope, address);
+        if locked.is_none()
+            && let Some(shared) = &self.shared
+            && let Some(place) = place(scope, address).1
+        {
+            let rule = self.core().rule();
+            locked = shared.failed(scope.as_str(), place, rule).await;
+            if let Some(left) = locked {
+                self.core().lock_out(scope, address, now(), left);
+            }
+        }
         if locked.is_some() {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
+        locked
+    }
+
+    fn failed_here(&self, scope: LimitScope, address: IpAddr) -> Option<Duration> {
+        let mut core = self.core();
+        let locked = core.failed(scope, address, now());
+        self.known.store(core.len(), Ordering::Relaxed);
         locked.map(Duration::from_millis)
     }
 
     /// An attempt has succeeded.
-    pub fn succeeded(&self, scope: LimitScope, address: IpAddr) {
+    pub async fn succeeded(&self, scope: LimitScope, address: IpAddr) {
         if !self.knows_any() {
             return;
         }
-        let mut core = self.core();
-        core.succeeded(scope, address, now());
-        self.known.store(core.len(), Ordering::Relaxed);
+        let was_known = {
+            let mut core = self.core();
+            let was_known = core.entries.contains_key(&place(scope, address));
+            core.succeeded(scope, address, now());
+            self.known.store(core.len(), Ordering::Relaxed);
+            was_known
+        };
+        if let (true, Some(shared), (_, Some(place))) = (was_known, &self.shared, place(scope, address)) {
+            shared.succeeded(scope.as_str(), place).await;
+        }
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {

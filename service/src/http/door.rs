@@ -219,7 +219,11 @@ async fn enter(
             again => again,
         };
     }
-    let (caller, confirmed, position) = count_attempt(state, request, admitted)?;
+    if admitted.is_err() || state.limiter.knows_any() {
+        // Rare, and large: not to be carried about with every request.
+        admitted = Box::pin(count_attempt(state, request, admitted)).await;
+    }
+    let (caller, confirmed, position) = admitted?;
     if route.method == Method::GET {
         return Ok(Some(Entered { caller, confirmed, body: Bytes::new() }));
     }
@@ -248,11 +252,7 @@ async fn learn(state: &AppState, request: &ServiceRequest) -> Learned {
 
 /// A wrong credential is a failed attempt, and after too many of them only a right one is of any use. None at all is no attempt, and a
 /// session has been let in already.
-fn count_attempt(state: &AppState, request: &ServiceRequest, admitted: Admitted) -> Admitted {
-    if admitted.is_ok() && !state.limiter.knows_any() {
-        // Nearly always.
-        return admitted;
-    }
+async fn count_attempt(state: &AppState, request: &ServiceRequest, admitted: Admitted) -> Admitted {
     let headers = request.headers();
     if request.extensions().get::<InSession>().is_some()
         || auth::credential(headers).is_none_or(str::is_empty)
@@ -262,7 +262,7 @@ fn count_attempt(state: &AppState, request: &ServiceRequest, admitted: Admitted)
     let address = || state.addresses.client(request.peer_addr(), headers);
     match &admitted {
         Err(refused) if refused.1.code == Code::Unauthorized => {
-            match state.limiter.failed(LimitScope::Http, address()) {
+            match state.limiter.failed(LimitScope::Http, address()).await {
                 Some(wait) => Err(Box::new((None, locked_out(wait)))),
                 None => admitted,
             }
@@ -271,7 +271,7 @@ fn count_attempt(state: &AppState, request: &ServiceRequest, admitted: Admitted)
         Err(refused) if refused.0.is_none() => admitted,
         Ok(_) | Err(_) => {
             if state.limiter.knows_any() {
-                state.limiter.succeeded(LimitScope::Http, address());
+                state.limiter.succeeded(LimitScope::Http, address()).await;
             }
             admitted
         }

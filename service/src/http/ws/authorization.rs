@@ -75,10 +75,10 @@ pub(super) async fn authorize(state: &Data<AppState>, came: &Came, auth: &Auth) 
     };
     match judged {
         Ok(standing) => {
-            state.limiter.succeeded(scope, came.whence.client);
+            state.limiter.succeeded(scope, came.whence.client).await;
             Ok(standing)
         }
-        Err(Judged::Wrong(why)) => Err(match state.limiter.failed(scope, came.whence.client) {
+        Err(Judged::Wrong(why)) => Err(match state.limiter.failed(scope, came.whence.client).await {
             Some(wait) => Refusal::locked_out(millis(wait)),
             None => Refusal::unauthorized(why),
         }),
@@ -175,11 +175,11 @@ async fn by_password(state: &AppState, came: &Came, given: Zeroizing<String>) ->
         return Err(Refusal::locked_out(millis(wait)));
     }
     let turn = password.turn().await.ok_or_else(away)?;
-    if let Some(wait) = state.limiter.failed(scope, client) {
+    if let Some(wait) = state.limiter.failed(scope, client).await {
         return Err(Refusal::locked_out(millis(wait)));
     }
     if turn.try_with(given).await {
-        state.limiter.succeeded(scope, client);
+        state.limiter.succeeded(scope, client).await;
         Ok(Standing::named(Identity::by_password()))
     } else {
         Err(Refusal::unauthorized("the password is not right"))
