@@ -431,6 +431,13 @@ fn counted(events: &[history::Event], outages: &[Outage]) -> BTreeMap<String, us
     counts
 }
 
+/// It serves, and not only because what the fault kept it from learning is not yet old enough.
+fn is_well(client: &Client, undone: Instant) -> bool {
+    let answer = |path| client.try_send("GET", path, None, &[]).filter(|answer| answer.status == 200);
+    let heard = || answer("/v1/cluster")?.json()["confirmed_ms_ago"].as_u64();
+    answer("/readyz").is_some() && heard().is_some_and(|age| u128::from(age) < undone.elapsed().as_millis())
+}
+
 /// Breaks one thing after the other; every one is well again before the next.
 fn break_things(deployment: &mut Deployment, load: &Load<'_>, random: &mut StdRng) -> Vec<Outage> {
     let is_full = std::env::var_os("TEST_FULL").is_some();
@@ -440,11 +447,9 @@ fn break_things(deployment: &mut Deployment, load: &Load<'_>, random: &mut StdRn
         for fault in Fault::round(random) {
             let start = load.history.now();
             deployment.suffer(fault, Duration::from_secs(held));
+            let undone = Instant::now();
             for (node, client) in load.clients.iter().enumerate() {
-                let ready = || {
-                    client.try_send("GET", "/readyz", None, &[]).filter(|ready| ready.status == 200).map(drop)
-                };
-                process::until(LONG, ready)
+                process::until(LONG, || is_well(client, undone).then_some(()))
                     .unwrap_or_else(|| panic!("node-{node} is not ready after {fault:?}"));
             }
             let outage = Outage { start, end: load.history.now(), nodes: fault.nodes() };
