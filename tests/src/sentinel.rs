@@ -56,6 +56,17 @@ impl Sentinels {
         self.sentinels.iter().map(|sentinel| sentinel.access.url()).collect()
     }
 
+    /// What a node is told of where Redis is.
+    #[must_use]
+    pub fn hints(&self) -> String {
+        let hosts: Vec<String> = self
+            .urls()
+            .iter()
+            .map(|url| url.trim_start_matches("redis://").trim_end_matches('/').to_owned())
+            .collect();
+        format!("redis+sentinel://{}/{NAME}/0", hosts.join(","))
+    }
+
     /// Who is master, as far as the sentinels agree.
     #[must_use]
     pub fn master_address(&self) -> Option<String> {

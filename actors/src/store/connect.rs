@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use claviger_migration::Migrator;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr, TransactionTrait as _,
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr, RuntimeErr, TransactionTrait as _,
     sqlx::{
         self,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
@@ -117,20 +117,17 @@ impl Database {
         Ok(missing)
     }
 
-    /// Applies what is missing of the schema, one node at a time; the others wait and find nothing missing.
+    /// Applies what is missing of the schema, one node at a time; the others wait and find nothing missing. All of it or nothing: half a
+    /// schema would be one that no release knows.
     async fn bring_up_to_date(&self) -> Result<usize, StoreError> {
-        if self.connection.get_database_backend() == DbBackend::Sqlite {
-            refuse_newer(&self.connection).await?;
-            let missing = Migrator::get_pending_migrations(&self.connection).await?.len();
-            Migrator::up(&self.connection, None).await?;
-            return Ok(missing);
-        }
         retry::retried(|| async {
-            let transaction = self.connection.begin().await?;
-            // It waits its turn behind up to dozens of nodes, and a large table may take its time.
-            transaction.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
-            let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-            transaction.execute_unprepared(&lock).await?;
+            let transaction = self.connection.begin_with_options(Self::writing()).await?;
+            if self.is_shared() {
+                // It waits its turn behind up to dozens of nodes, and a large table may take its time.
+                transaction.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+                let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+                transaction.execute_unprepared(&lock).await?;
+            }
             refuse_newer(&transaction).await?;
             let missing = Migrator::get_pending_migrations(&transaction).await?.len();
             if missing > 0 {

@@ -190,13 +190,7 @@ fn sentinel_moves_the_nodes_to_another_master() {
     let mut primary = Redis::start();
     let replica = Redis::replica_of(&primary);
     let sentinels = Sentinels::start(&primary, &[&replica]);
-    let hosts: Vec<String> = sentinels
-        .urls()
-        .iter()
-        .map(|url| url.trim_start_matches("redis://").trim_end_matches('/').to_owned())
-        .collect();
-    let hints = format!("redis+sentinel://{}/{}/0", hosts.join(","), claviger_tests::sentinel::NAME);
-    let url = postgres.url();
+    let (url, hints) = (postgres.url(), sentinels.hints());
     let nodes = at_once(2, |index| cluster::node(&url, index, &[("CLAVIGER_REDIS__URL", hints.as_str())]));
     let client = nodes[0].client();
     client.post("/v1/keys", &json!({"name": "k", "type": "aes256-gcm"})).expect(201);

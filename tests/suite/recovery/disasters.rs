@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use claviger_tests::{Client, Cluster, Node, Postgres, Redis, cluster, cluster::at_once, node, process};
+use claviger_tests::{
+    Client, Cluster, Node, Postgres, Redis, Sentinels, cluster, cluster::at_once, node, process,
+};
 use serde_json::json;
 
 use super::{Safe, check, populate, release};
@@ -63,6 +65,30 @@ fn redis_is_lost() {
         }
         check(&nodes[1].client(), &before);
         redis.restart();
+        for node in &nodes {
+            status(node, "connected");
+        }
+    });
+}
+
+/// The Redis that leads is lost and Sentinel chooses another: nobody has to do anything.
+#[test]
+fn redis_is_lost_and_sentinel_chooses_another() {
+    let (postgres, mut primary) = (Postgres::start(), Redis::start());
+    let replica = Redis::replica_of(&primary);
+    let sentinels = Sentinels::start(&primary, &[&replica]);
+    let (url, hints) = (postgres.url(), sentinels.hints());
+    let nodes = at_once(2, |index| cluster::node(&url, index, &[("CLAVIGER_REDIS__URL", hints.as_str())]));
+    for node in &nodes {
+        status(node, "connected");
+    }
+    let before = populate(&nodes[0].client());
+    within("Redis with Sentinel", 15 * MINUTE, || {
+        let _address = sentinels.failover(&mut primary);
+        for node in &nodes {
+            works(&node.client());
+        }
+        check(&nodes[1].client(), &before);
         for node in &nodes {
             status(node, "connected");
         }

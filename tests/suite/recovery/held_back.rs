@@ -1,9 +1,17 @@
 //! A restored deployment makes nothing new until it is released, and knows what ended after the backup.
 
-use claviger_tests::Node;
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use claviger_tests::{Node, node, process, seed, volume};
 use serde_json::{Value, json};
 
-use super::{Safe, check, populate, release, serve};
+use super::{MASTER, Safe, check, populate, release, serve};
+use crate::cli::run;
 
 #[test]
 fn what_was_restored_is_held_back_until_it_is_released() {
@@ -133,8 +141,68 @@ fn a_restore_that_was_not_finished_is_not_served() {
         connection.close().await.unwrap();
     });
     // Edited like this, it is not believed at all; the service does not start either way.
-    let environment = [super::MASTER, ("CLAVIGER_BOOTSTRAP_TOKEN", claviger_tests::node::TOKEN)];
-    let (code, error) = claviger_tests::node::refused_start(folder.path(), &environment);
+    let environment = [MASTER, ("CLAVIGER_BOOTSTRAP_TOKEN", node::TOKEN)];
+    let (code, error) = node::refused_start(folder.path(), &environment);
     assert_ne!(code, Some(0));
     assert!(error.contains("ring_meta") || error.contains("was not finished"), "{error}");
+}
+
+/// It may say how far it is.
+fn succeeds(folder: &Path, arguments: &[&str]) {
+    let ran = run(folder, arguments, b"", &[MASTER]);
+    assert_eq!(ran.code, Some(0), "{}", ran.error);
+}
+
+/// P1: whenever a restore is killed, what it leaves is nothing, or is refused by name, or is the whole; and a second one makes the whole of it.
+#[test]
+fn p1_a_restore_that_is_killed_is_never_taken_for_a_whole_one() {
+    const ROUNDS: u32 = 6;
+    let (safe, rows) = (Safe::new(), volume(50_000));
+    let node = Node::start();
+    node.client().post("/v1/keys", &json!({"name": "k", "type": "hs256"})).expect(201);
+    let token = node.client().post("/v1/tokens", &json!({"key": "k"})).expect(201)["token"].clone();
+    let database = node.database();
+    let folder = node.into_folder();
+    crate::tampered::run(seed::revocations(&database, rows, super::volume::now()));
+    let file = safe.file("file");
+    let recipient = ["backup", "--output", &file, "--recipient", &safe.recipient];
+    succeeds(folder.path(), &recipient);
+    let identity = safe.file("identity");
+    let arguments = ["restore", "--input", &file, "--identity", &identity];
+    let whole = tempfile::tempdir().unwrap();
+    let began = Instant::now();
+    succeeds(whole.path(), &arguments);
+    let lasts = began.elapsed();
+    let mut left = [0; 3];
+    for round in 0..ROUNDS {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Command::new(node::binary())
+            .args(arguments)
+            .current_dir(folder.path())
+            .env_clear()
+            .envs([MASTER])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        process::pause(lasts * round / (ROUNDS - 1));
+        child.kill().unwrap();
+        let _status = child.wait().unwrap();
+        let again = run(folder.path(), &arguments, b"", &[MASTER]);
+        if again.code == Some(0) {
+            left[0] += 1;
+        } else if node::refused_start(folder.path(), &[MASTER]).1.contains("was not finished") {
+            left[1] += 1;
+            fs::remove_dir_all(folder.path().join("data")).unwrap();
+            succeeds(folder.path(), &arguments);
+        } else {
+            assert!(again.error.contains("is not empty"), "{}", again.error);
+            left[2] += 1;
+        }
+        let restored = serve(folder);
+        let verified = restored.client().post("/v1/tokens/verify", &json!({"token": token}));
+        assert_eq!(verified.expect(200)["valid"], true);
+        assert_eq!(super::volume::revoked(&restored.database()), i64::try_from(rows).unwrap());
+    }
+    assert!(left[0] > 0, "nothing, refused, whole: {left:?}");
 }

@@ -62,19 +62,21 @@ fn a_million_rows_are_backed_up_and_restored_in_bounded_memory() {
     let (file, passphrase) = (safe.file("second"), safe.file("passphrase"));
     let most = peak(folder.path(), &["backup", "--output", &file, "--passphrase-file", &passphrase]);
     assert!(most < 100 << 20, "{} MiB", most >> 20);
-    let count = |folder: &Path| {
-        let path = folder.join("data/claviger.db");
-        crate::tampered::run(async {
-            let connection = crate::tampered::open(&path).await;
-            let count = crate::tampered::count(&connection, "revocations").await;
-            connection.close().await.unwrap();
-            count
-        })
-    };
+    let count = |folder: &Path| revoked(&folder.join("data/claviger.db"));
     assert_eq!((count(folder.path()), count(elsewhere.path())), (rows as i64, rows as i64));
 }
 
+/// How many revocations there are.
+pub(super) fn revoked(database: &Path) -> i64 {
+    crate::tampered::run(async {
+        let connection = crate::tampered::open(database).await;
+        let count = crate::tampered::count(&connection, "revocations").await;
+        connection.close().await.unwrap();
+        count
+    })
+}
+
 #[expect(clippy::disallowed_methods, reason = "what is revoked must not have expired")]
-fn now() -> chrono::DateTime<Utc> {
+pub(super) fn now() -> chrono::DateTime<Utc> {
     Utc::now()
 }
