@@ -1,5 +1,11 @@
 //! The chart, linted and rendered by Helm.
 
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
+
+use claviger_tests::node;
 use serde_json::{Value, json};
 
 use super::{python, read, variables};
@@ -121,6 +127,37 @@ fn every_combination_renders_is_valid_and_restricted() {
             assert!(!text.contains(&"m".repeat(32)) && !text.contains(&"t".repeat(16)), "{text}");
         }
     }
+}
+
+/// What the development values give a node is enough for it.
+#[test]
+fn a_node_of_the_development_values_starts() {
+    let answer = &rendered(&[json!("dev")])[0];
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().display().to_string();
+    let container = &of_kind(answer, &["StatefulSet"])[0]["spec"]["template"]["spec"]["containers"][0];
+    let mut environment = vec![("POD_NAME".to_owned(), "claviger-0".to_owned())];
+    for entry in container["env"].as_array().unwrap() {
+        if let Some(value) = entry["value"].as_str() {
+            let value =
+                value.replace("/var/lib/claviger", &here).replace(":7420", ":0").replace(":7421", ":0");
+            environment.push((entry["name"].as_str().unwrap().to_owned(), value));
+        }
+    }
+    let mut child = Command::new(node::binary())
+        .args(container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap()))
+        .current_dir(folder.path())
+        .env_clear()
+        .envs(environment)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let listening = lines.find(|line| line.contains("\"listening\""));
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(listening.is_some(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Pod security standard `restricted`, and a root file system that can't be written.
