@@ -440,6 +440,8 @@ impl Booted {
         let deployment = self.writer.keychain.deployment();
         let hints = redis.clone().map(|link| Hints::new(link, deployment));
         let node = self.writer.node.clone();
+        // Without the key nobody is recognised anyway.
+        let addresses = internal::address_secret(&self.snapshot);
         let ring =
             KeyRingHandle::start(self.writer, self.snapshot, Arc::clone(&self.clock) as Arc<dyn Clock>);
         let clock = Arc::clone(&self.clock);
@@ -447,7 +449,8 @@ impl Booted {
         let known = (ring.clone(), tokens.clone(), Arc::clone(&self.held));
         let cluster = ClusterHandle::start(known, Arc::clone(&self.clock), self.row, hints);
         let known = (ring.clone(), cluster.clone());
-        let attempts = redis.clone().map(|link| SharedAttempts::new(link, deployment));
+        let attempts = redis.clone().zip(addresses);
+        let attempts = attempts.map(|(link, secret)| SharedAttempts::new(link, deployment, &secret));
         let redis = redis.map(|link| (link, deployment));
         let told = (ring.clone(), &tokens, cluster.clone());
         let events = EventsHandle::start(told, Arc::clone(&self.clock), redis);

@@ -1,5 +1,6 @@
 //! Several nodes on one database.
 
+mod attempts;
 mod bursts;
 mod chaos;
 mod cut_off;
