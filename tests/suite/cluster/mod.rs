@@ -6,6 +6,7 @@ mod chaos;
 mod cut_off;
 mod idle;
 mod pool;
+mod quotas;
 pub(crate) mod redis;
 mod restarts;
 mod start;
