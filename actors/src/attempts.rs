@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use claviger_crypto::digest;
+use claviger_crypto::digest::MacKey;
 use deadpool_redis::redis::cmd;
 use tokio::{sync::Semaphore, time::timeout};
 use uuid::Uuid;
@@ -57,14 +57,18 @@ pub struct AttemptRule {
 pub struct SharedAttempts {
     link: RedisLink,
     prefix: Arc<str>,
+    /// Turns addresses into what Redis sees of them.
+    names: Arc<MacKey>,
     turns: Arc<Semaphore>,
     /// When it may be asked again.
     rests_until: Arc<AtomicU64>,
 }
 
 impl SharedAttempts {
-    pub(crate) fn new(link: RedisLink, deployment: Uuid) -> Self {
+    /// All nodes have the secret, and Redis does not.
+    pub(crate) fn new(link: RedisLink, deployment: Uuid, secret: &[u8; 32]) -> Self {
         Self {
+            names: Arc::new(MacKey::new(secret)),
             link,
             prefix: format!("claviger:{deployment}:attempts").into(),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
@@ -115,9 +119,9 @@ impl SharedAttempts {
         None
     }
 
-    /// Addresses are nobody's business who reads Redis.
+    /// Addresses are nobody's business who reads Redis: there are so few that only a secret hides them.
     fn keys(&self, scope: &str, address: IpAddr) -> (String, String) {
-        let of = hex::encode(digest::sha256(format!("{}:{scope}:{address}", self.prefix).as_bytes()));
+        let of = hex::encode(self.names.mac(&[scope.as_bytes(), &[0], address.to_string().as_bytes()]));
         (format!("{}:lockout:{of}", self.prefix), format!("{}:failed:{of}", self.prefix))
     }
 }

@@ -15,6 +15,7 @@ pub mod figures;
 pub mod incidents;
 pub mod keyring;
 pub mod masters;
+pub mod quotas;
 pub mod rotation;
 pub mod seal;
 pub mod session;

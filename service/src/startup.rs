@@ -26,6 +26,7 @@ use claviger_actors::{
         policy,
     },
     masters::{GivenMasters, MasterSettings},
+    quotas::{Class, Quota, QuotasHandle},
     rotation::RotationHandle,
     seal::MasterKeys,
     store::{Database, Place, Pool, StoreError},
@@ -40,7 +41,7 @@ use crate::{
     auth::{Addresses, Authorizer, Issuers, Limiter, MeshIdentity, Password, Tailscale},
     authorities,
     backup::{self, Backups},
-    config::{DatabaseUrl, RedisUrl, Response, Settings},
+    config::{DatabaseUrl, Limits, RedisUrl, Response, Settings},
     files, hardening,
     http::{
         self, openapi,
@@ -243,7 +244,7 @@ impl Application {
 
 fn state(
     settings: &Settings,
-    Started { ring, tokens, cluster, events, masters, attempts }: Started,
+    Started { ring, tokens, cluster, events, masters, attempts, quotas }: Started,
     (audit, keeper): (AuditHandle, AuditKeeper),
     (clock, issuer, (issuers, providers), spans): (
         Arc<dyn Clock>,
@@ -313,11 +314,31 @@ fn state(
         draining: AtomicBool::new(false),
         addresses: Addresses::new(settings.doors.trusted_proxies.clone()),
         limiter: Limiter::new(settings.doors.failed_attempts, attempts),
+        limits_data: limits_data(&settings.limits),
+        quotas: QuotasHandle::start(quotas_of(&settings.limits), quotas),
         mesh: mesh.map(|mesh| Box::new(Tailscale::new(mesh)) as Box<dyn MeshIdentity>),
         password,
         sessions: ws::Sessions::default(),
         doors: settings.doors.clone(),
     }
+}
+
+/// Quotas, in the order of [`Class::ALL`].
+fn quotas_of(limits: &Limits) -> [Option<Quota>; 5] {
+    Class::ALL.map(|class| {
+        let quota = match class {
+            Class::Principal => limits.principal,
+            Class::Key => limits.key,
+            Class::Address => limits.address,
+            Class::Failure => limits.failures,
+            Class::Grant => limits.grants,
+        };
+        quota.map(|quota| Quota { count: quota.count, window: quota.window })
+    })
+}
+
+fn limits_data(limits: &Limits) -> bool {
+    limits.principal.or(limits.key).or(limits.address).is_some()
 }
 
 /// What follows from each level, and where this node's log is.

@@ -219,6 +219,8 @@ fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, String, Opt
         .env("CLAVIGER_BOOTSTRAP_TOKEN", TOKEN)
         // Suites send many wrong credentials from one address; those of the limiter set it.
         .env("CLAVIGER_AUTH__FAILED_ATTEMPTS", "0")
+        .env("CLAVIGER_LIMITS__FAILURES", "none")
+        .env("CLAVIGER_LIMITS__GRANTS", "none")
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
         .stderr(log);

@@ -31,6 +31,7 @@ mod metrics;
 mod overload;
 mod packages;
 mod promises;
+mod quotas;
 mod recovery;
 mod scale;
 mod schemathesis;

@@ -27,6 +27,7 @@ use crate::{
     devices::DeviceCommand,
     events::EventsHandle,
     masters::{GivenMasters, Held, MasterSettings, MastersHandle},
+    quotas::QuotaSource,
     store::{Database, NodeRow, StoreError},
     tokens::{Loaded, Revocation, TokensHandle},
 };
@@ -121,6 +122,8 @@ pub struct Started {
     pub masters: MastersHandle,
     /// Failed attempts, where there is Redis.
     pub attempts: Option<SharedAttempts>,
+    /// By which nodes divide quotas.
+    pub quotas: QuotaSource,
 }
 
 /// Why the ring did not start.
@@ -440,6 +443,8 @@ impl Booted {
         let deployment = self.writer.keychain.deployment();
         let hints = redis.clone().map(|link| Hints::new(link, deployment));
         let node = self.writer.node.clone();
+        // Without the key nobody is recognised anyway.
+        let addresses = internal::address_secret(&self.snapshot);
         let ring =
             KeyRingHandle::start(self.writer, self.snapshot, Arc::clone(&self.clock) as Arc<dyn Clock>);
         let clock = Arc::clone(&self.clock);
@@ -447,11 +452,13 @@ impl Booted {
         let known = (ring.clone(), tokens.clone(), Arc::clone(&self.held));
         let cluster = ClusterHandle::start(known, Arc::clone(&self.clock), self.row, hints);
         let known = (ring.clone(), cluster.clone());
-        let attempts = redis.clone().map(|link| SharedAttempts::new(link, deployment));
+        let attempts = redis.clone().zip(addresses);
+        let attempts = attempts.map(|(link, secret)| SharedAttempts::new(link, deployment, &secret));
+        let quotas = QuotaSource::new(cluster.clone(), redis.clone(), (deployment, addresses));
         let redis = redis.map(|link| (link, deployment));
         let told = (ring.clone(), &tokens, cluster.clone());
         let events = EventsHandle::start(told, Arc::clone(&self.clock), redis);
         let masters = MastersHandle::new(self.held, known, self.clock, node, masters);
-        Started { ring, tokens, cluster, events, masters, attempts }
+        Started { ring, tokens, cluster, events, masters, attempts, quotas }
     }
 }

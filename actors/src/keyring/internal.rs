@@ -97,6 +97,11 @@ pub(crate) fn mark_secret(snapshot: &Snapshot) -> Option<[u8; 32]> {
     keyed_hash(snapshot, b"revocation marks v1:", &[])
 }
 
+/// The secret under which addresses go by other names in Redis.
+pub(crate) fn address_secret(snapshot: &Snapshot) -> Option<[u8; 32]> {
+    keyed_hash(snapshot, b"addresses of attempts v1:", &[])
+}
+
 /// Keyed hash of a value that audit records show in place of the value.
 pub(super) fn audit_hash(snapshot: &Snapshot, value: &[u8]) -> Option<[u8; 32]> {
     keyed_hash(snapshot, b"audit value v1:", value)

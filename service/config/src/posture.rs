@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use claviger_entity::RoleName;
 
-use crate::{AuditSink, DatabaseUrl, Mesh, RedisUrl, Settings, SubjectPattern, TokenProvider, TrustedIssuer};
+use crate::{
+    AuditSink, DatabaseUrl, Mesh, Quota, RedisUrl, Settings, SubjectPattern, TokenProvider, TrustedIssuer,
+};
 
 const NONE: &str = "none";
 
@@ -50,6 +52,11 @@ impl Settings {
             ("deletion.waiting_period", self.deletion_waiting_period.to_string()),
             ("http.cors_origins", listed(&self.doors.cors_origins)),
             ("issuers", issuers(&self.issuers)),
+            ("limits.address", quota(self.limits.address)),
+            ("limits.failures", quota(self.limits.failures)),
+            ("limits.grants", quota(self.limits.grants)),
+            ("limits.key", quota(self.limits.key)),
+            ("limits.principal", quota(self.limits.principal)),
             ("providers", providers(&self.providers)),
             ("redis.url", redis.to_owned()),
             ("seal.master_key", seal.to_owned()),
@@ -80,6 +87,10 @@ impl Settings {
 
 fn shown(path: Option<&Path>) -> String {
     path.map_or_else(|| NONE.to_owned(), |path| path.display().to_string())
+}
+
+fn quota(quota: Option<Quota>) -> String {
+    quota.map_or_else(|| NONE.to_owned(), |quota| quota.to_string())
 }
 
 fn seconds(time: std::time::Duration) -> String {
@@ -182,6 +193,11 @@ mod tests {
             ("auth.mesh", r#"{"socket": "/m", "roles": {"a": ["signer"]}}"#, "/m: a=signer"),
             ("auth.failed_attempts", "0", "0"),
             ("http.cors_origins", "https://console.example", "https://console.example"),
+            ("limits.principal", "100/s", "100/1s"),
+            ("limits.key", "100/m", "100/60s"),
+            ("limits.address", "100/10s", "100/10s"),
+            ("limits.failures", "none", "none"),
+            ("limits.grants", "1/s", "1/1s"),
             ("ws.password_file", "password", "password"),
             ("ws.require_device", "true", "true"),
             ("ws.local_without_nonce", "true", "true"),

@@ -13,7 +13,7 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Audit, Backup, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, Responses,
+    Audit, Backup, ConfigError, Doors, Layers, Limits, MasterSecrets, PostgresUrl, RedisUrl, Responses,
     TokenProvider, TokenTimes, TrustedIssuer, Watching, master, postgres,
 };
 
@@ -85,6 +85,8 @@ pub struct Settings {
     pub stores: Stores,
     /// Who is recognised at the doors.
     pub doors: Doors,
+    /// How much may be asked for.
+    pub limits: Limits,
     /// What follows from an incident's level.
     pub responses: Responses,
 }
@@ -248,6 +250,7 @@ impl Judge<'_> {
             watching: judge.watching(development),
             stores: judge.stores(),
             doors: judge.doors(development),
+            limits: judge.limits(),
             responses: judge.responses(),
         })
     }

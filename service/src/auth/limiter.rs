@@ -64,11 +64,16 @@ impl LimitScope {
 type Place = (LimitScope, Option<IpAddr>);
 
 fn place(scope: LimitScope, address: IpAddr) -> Place {
-    let address = match address.to_canonical() {
+    (scope, Some(network_of(address)))
+}
+
+/// The network that one client has to itself: an address of IPv4, a /64 of IPv6.
+#[must_use]
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         v4 @ IpAddr::V4(_) => v4,
-    };
-    (scope, Some(address))
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]

@@ -20,7 +20,7 @@ pub use authenticate::{Known, Refusal, authenticate, credential, is_name, learn}
 pub use authorize::{Authorizer, facts};
 pub use identity::Identity;
 pub use issuers::{IssuerFigures, Issuers, KeyFailure, Learned, ProviderKeys, reach};
-pub use limiter::{LimitScope, Limiter};
+pub use limiter::{LimitScope, Limiter, network_of};
 pub use mesh::{MeshIdentity, Tailscale};
 pub use password::Password;
 pub use sight::sight;

@@ -79,6 +79,14 @@ impl<'a> Named<'a> {
         }
     }
 
+    /// The key, if the path names one.
+    pub(super) fn key(&self) -> Option<Uuid> {
+        match self {
+            Self::Key(key) => key.as_ref().ok().map(|key| key.record.id),
+            Self::Deployment | Self::Later(_) | Self::ApiKey(_) | Self::Policy(..) | Self::Stored(_) => None,
+        }
+    }
+
     /// For the record. What is not there is not named: it may be a secret in the wrong place.
     pub(super) fn subject(&self, snapshot: &Snapshot) -> Subject {
         let mut subject = Subject::default();

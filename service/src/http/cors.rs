@@ -20,7 +20,7 @@ const METHODS: &str = "GET, POST, PUT, PATCH, DELETE";
 const HEADERS: &str = "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, traceparent, \
                        x-claviger-min-epoch, x-request-id";
 /// What it may read.
-const EXPOSED: &str = "etag, retry-after, x-claviger-epoch, x-request-id";
+const EXPOSED: &str = "etag, ratelimit, ratelimit-policy, retry-after, x-claviger-epoch, x-request-id";
 /// How long a browser may keep the answer to a preflight, in seconds.
 const MAX_AGE: &str = "600";
 

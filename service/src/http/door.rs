@@ -13,7 +13,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
     http::{
-        ConnectionType, Method,
+        ConnectionType, Method, StatusCode,
         header::{self, HeaderName, HeaderValue},
     },
     web::{Bytes, Data},
@@ -22,6 +22,7 @@ use chrono::{DateTime, Utc};
 use claviger_actors::{
     audit::Subject,
     keyring::{Confirmed, IdempotencyTicket, Position, Snapshot, StillMay},
+    quotas::Class,
 };
 use claviger_policy::Permission;
 use futures_util::FutureExt as _;
@@ -33,6 +34,7 @@ use super::{
     dispatch::Handlers,
     idempotency::{self, Replay},
     problem::{Code, Problem},
+    quota,
     record::{self, Answered, record},
     state::{AppState, Arrival, Caller, Internal},
     table::{self, Access, Found, Kind, Route},
@@ -137,10 +139,15 @@ async fn serve(
         }
     };
     let answered = Answered { arrival: &arrival, address, began };
-    let response = match record(state, answered, &response).await {
+    let mut response = match record(state, answered, &response).await {
         Some(refusal) => refusal.response(Some(arrival.id())),
         None => response,
     };
+    if let Some(rates) = arrival.rates()
+        && response.status() != StatusCode::TOO_MANY_REQUESTS
+    {
+        rates.write(response.headers_mut());
+    }
     let route = Some(arrival.route());
     arrival.noted().look(|subject| state.metrics.answered(state, route, subject, &response, began.elapsed()));
     (response, request)
@@ -224,6 +231,12 @@ async fn enter(
         admitted = Box::pin(count_attempt(state, request, admitted)).await;
     }
     let (caller, confirmed, position) = admitted?;
+    if state.limits_data {
+        match quota::admit(state, route, request, &caller) {
+            Ok(rates) => rates.into_iter().for_each(|rates| arrival.rate(rates)),
+            Err(problem) => return Err(Box::new((Some(caller), problem))),
+        }
+    }
     if route.method == Method::GET {
         return Ok(Some(Entered { caller, confirmed, body: Bytes::new() }));
     }
@@ -264,7 +277,10 @@ async fn count_attempt(state: &AppState, request: &ServiceRequest, admitted: Adm
         Err(refused) if refused.1.code == Code::Unauthorized => {
             match state.limiter.failed(LimitScope::Http, address()).await {
                 Some(wait) => Err(Box::new((None, locked_out(wait)))),
-                None => admitted,
+                None => match quota::failed(state, address()) {
+                    Some(standing) => Err(Box::new((None, quota::refusal(&standing, &[standing])))),
+                    None => admitted,
+                },
             }
         }
         // Nobody was recognised, for another reason.
@@ -318,6 +334,9 @@ fn admit(
     arrival.noted().note(named.subject(&snapshot));
     let admitted =
         named.judge(state, &snapshot, &caller, permission).and_then(|()| reached(request, snapshot.epoch.0));
+    if state.quotas.limits(Class::Key) {
+        caller.key = named.key();
+    }
     drop(named);
     if route.kind == Kind::Change {
         // The ring may have other policies by the time that the change is made.

@@ -26,6 +26,7 @@ pub mod openapi;
 mod page;
 pub mod policies;
 pub mod problem;
+pub mod quota;
 pub mod record;
 pub mod report;
 pub mod restore;

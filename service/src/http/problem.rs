@@ -13,6 +13,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::openapi::{Object, ObjectBuilder, Type};
 
+use super::quota::Rates;
+
 /// One row of the table.
 macro_rules! codes {
     ($($variant:ident = $status:literal $code:literal $title:literal,)+) => {
@@ -67,7 +69,7 @@ codes! {
     PreconditionFailed = 412 "precondition_failed" "The key has changed",
     StaleEpoch = 412 "stale_epoch" "This node is behind the requested epoch",
     PayloadTooLarge = 413 "payload_too_large" "The request body is too large",
-    RateLimited = 429 "rate_limited" "There were too many failed attempts",
+    RateLimited = 429 "rate_limited" "There were too many requests or failed attempts",
     Overloaded = 503 "overloaded" "The node is busy",
     StaleNode = 503 "stale_node" "This node may not know what has been revoked",
     IssuerUnavailable = 503 "issuer_unavailable" "The issuer of the token can't be asked for its keys",
@@ -88,6 +90,7 @@ pub struct Problem {
     extra: Map<String, Value>,
     recorded: Option<Code>,
     retry_after: Option<u64>,
+    rates: Option<Box<Rates>>,
 }
 
 /// The JSON body.
@@ -123,7 +126,14 @@ impl Problem {
     /// A problem with its detail.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), extra: Map::new(), recorded: None, retry_after: None }
+        Self {
+            code,
+            detail: detail.into(),
+            extra: Map::new(),
+            recorded: None,
+            retry_after: None,
+            rates: None,
+        }
     }
 
     /// The request breaks a rule.
@@ -144,6 +154,13 @@ impl Problem {
     pub fn retry_after(mut self, time: Duration) -> Self {
         let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
         self.retry_after = Some(whole.max(1));
+        self
+    }
+
+    /// Says what is left of quotas.
+    #[must_use]
+    pub fn with_rates(mut self, rates: Option<Rates>) -> Self {
+        self.rates = rates.map(Box::new);
         self
     }
 
@@ -191,6 +208,9 @@ impl Problem {
         let body = serde_json::to_string(&self.body(request_id)).unwrap_or_default();
         let mut response =
             response.insert_header((header::CONTENT_TYPE, "application/problem+json")).body(body);
+        if let Some(rates) = &self.rates {
+            rates.write(response.headers_mut());
+        }
         // For the audit record, which says what the caller is not told.
         response.extensions_mut().insert(self.recorded.unwrap_or(self.code));
         response

@@ -72,7 +72,8 @@ pub(super) async fn record(
         return None;
     }
     let code = response.extensions().get::<Code>().map_or("ok", |code| code.as_str());
-    if caller.is_none() && !status.is_success() {
+    // Whoever asks for too much would else fill the log with it.
+    if (caller.is_none() || code == Code::RateLimited.as_str()) && !status.is_success() {
         let mut floods = state.floods.lock().unwrap_or_else(PoisonError::into_inner);
         if !floods.admit(Flood { address, code }, began) {
             return None;

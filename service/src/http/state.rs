@@ -20,6 +20,7 @@ use claviger_actors::{
     incidents::IncidentsHandle,
     keyring::{ChangeContext, Confirmed, IdempotencyTicket, KeyRingHandle, Snapshot, StillMay},
     masters::MastersHandle,
+    quotas::QuotasHandle,
     rotation::RotationHandle,
     stores::StoresHandle,
     tokens::TokensHandle,
@@ -31,6 +32,7 @@ use tokio::sync::Semaphore;
 use super::{
     door::unsure,
     problem::{Code, Problem},
+    quota::Rates,
     record::Tally,
     table::Route,
     ws::Sessions,
@@ -115,6 +117,10 @@ pub struct AppState {
     pub addresses: Addresses,
     /// Who has failed too often.
     pub limiter: Limiter,
+    /// Uses of keys and of what is stored are limited.
+    pub limits_data: bool,
+    /// How much may be asked for.
+    pub quotas: QuotasHandle,
     /// A mesh that knows its members.
     pub mesh: Option<Box<dyn MeshIdentity>>,
     /// What WebSocket clients may know instead of a credential.
@@ -203,6 +209,7 @@ struct Arrived {
     noted: Noted,
     caller: OnceCell<Caller>,
     body: OnceCell<Bytes>,
+    rates: OnceCell<Rates>,
 }
 
 impl Arrival {
@@ -215,6 +222,7 @@ impl Arrival {
             noted: Noted::default(),
             caller: OnceCell::new(),
             body: OnceCell::new(),
+            rates: OnceCell::new(),
         }))
     }
 
@@ -260,6 +268,16 @@ impl Arrival {
         self.0.body.get()
     }
 
+    /// What the answer is to say of quotas.
+    pub(super) fn rate(&self, rates: Rates) {
+        let _first = self.0.rates.set(rates);
+    }
+
+    /// What was left of quotas when the request came.
+    pub(super) fn rates(&self) -> Option<&Rates> {
+        self.0.rates.get()
+    }
+
     /// The permission of the route has been asked about.
     pub(super) fn is_decided(&self) -> bool {
         self.0.caller.get().is_some_and(Caller::is_decided)
@@ -303,6 +321,8 @@ pub struct Caller {
     pub idempotency: Option<IdempotencyTicket>,
     /// The judgement of the door, for whoever has to make it again.
     pub still_may: Option<StillMay>,
+    /// The key that the path names, where keys have a quota.
+    pub(super) key: Option<uuid::Uuid>,
     /// The permission of the route has been asked about.
     decided: Rc<Cell<bool>>,
 }
@@ -317,7 +337,7 @@ impl Caller {
     /// The same, for an identity that is shared.
     #[must_use]
     pub fn of(identity: Arc<Identity>, request_id: Rc<str>) -> Self {
-        Self { identity, request_id, idempotency: None, still_may: None, decided: Rc::default() }
+        Self { identity, request_id, idempotency: None, still_may: None, key: None, decided: Rc::default() }
     }
 
     /// The permission of the route has been asked about.

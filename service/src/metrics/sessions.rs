@@ -16,6 +16,12 @@ pub(super) fn write(page: &mut Page, state: &AppState) {
         "Wrong credentials that were refused at once, since there had been too many.",
         state.limiter.refused() as f64,
     );
+    let refused: Vec<_> = state.quotas.refused().collect();
+    page.counters(
+        "claviger_quota_refused_total",
+        "Requests and attempts that were refused, since a quota was used up.",
+        refused.iter().map(|(class, count)| (vec![("quota", class.as_str())], *count)),
+    );
     page.counter(
         "claviger_forwarding_headers_ignored_total",
         "Requests with X-Forwarded-For from somebody who is no trusted proxy.",

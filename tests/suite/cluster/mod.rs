@@ -1,10 +1,12 @@
 //! Several nodes on one database.
 
+mod attempts;
 mod bursts;
 mod chaos;
 mod cut_off;
 mod idle;
 mod pool;
+mod quotas;
 pub(crate) mod redis;
 mod restarts;
 mod start;

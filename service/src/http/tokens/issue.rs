@@ -26,6 +26,7 @@ use crate::http::{
     body::StrictJson,
     keys::{note, note_key},
     problem::{Code, Problem},
+    quota,
     state::{AppState, Caller},
     turn::{self, Place, Turn},
 };
@@ -130,6 +131,7 @@ pub async fn issue(
     });
     let (snapshot, turn) = in_turn(&request, &state, &caller, &name, given.format).await?;
     let record = &authority::key(&state, &snapshot, &caller, Permission::TokenIssue, &name)?.record;
+    quota::on_key(&state, record.id)?;
     let may = |permission| authority::on_key(&state, &snapshot, &caller, permission, record);
     let format = format_of(record, given.format)?;
     let now = state.clock.now();

@@ -24,6 +24,7 @@ use crate::http::{
     body::StrictJson,
     keys::note,
     problem::{Code, Problem},
+    quota,
     state::{AppState, Caller},
 };
 
@@ -58,7 +59,10 @@ pub async fn refresh(
         Some(token) => state.tokens.find(&token).await?,
         None => None,
     };
-    let found = found.ok_or_else(|| invalid(&state, "the refresh token is not one of this service's"))?;
+    let Some(found) = found else {
+        quota::on_made_up(&state, &caller)?;
+        return Err(invalid(&state, "the refresh token is not one of this service's"));
+    };
     let (successor, answer) = prepared(&request, &state, &caller, &found).await?;
     let leeway = Duration::from_secs(state.token_times.reuse_leeway.as_secs());
     let exchanged = state.tokens.exchange(&found, successor, (leeway, &caller.context())).await?;
@@ -111,6 +115,8 @@ async fn prepared(
     };
     note(request, subject.clone());
     authority::on_key(state, &snapshot, caller, Permission::TokenRefresh, record)?;
+    quota::on_family(state, found.family)?;
+    quota::on_key(state, record.id)?;
     // Afterwards is too late: the token will have been spent.
     state.is_current(snapshot.confirmed())?;
     let access = pair::access(state, &snapshot, caller, record, (&found.grant, found.family))?;

@@ -29,6 +29,7 @@ use crate::http::{
     door::unsure,
     keys::note,
     problem::{Code, Problem},
+    quota,
     state::{AppState, Caller},
 };
 use crate::metrics::Verification;
@@ -198,7 +199,7 @@ fn judge<'a>(
             continue;
         }
         match authority::on_key(state, snapshot, caller, Permission::TokenVerify, record) {
-            Ok(()) => {}
+            Ok(()) => quota::on_key(state, record.id)?,
             // A key that the caller may not see is one that is not there; of those that go by one alias another may be theirs.
             Err(problem) => {
                 *denied += 1;

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     auth::{self, Identity, Learned, LimitScope, Standing, Whence},
-    http::state::AppState,
+    http::{quota, state::AppState},
 };
 
 /// Whom the request for a session came from.
@@ -80,7 +80,10 @@ pub(super) async fn authorize(state: &Data<AppState>, came: &Came, auth: &Auth) 
         }
         Err(Judged::Wrong(why)) => Err(match state.limiter.failed(scope, came.whence.client).await {
             Some(wait) => Refusal::locked_out(millis(wait)),
-            None => Refusal::unauthorized(why),
+            None => match quota::failed(state, came.whence.client).and_then(|standing| standing.wait) {
+                Some(wait) => Refusal::locked_out(millis(wait)),
+                None => Refusal::unauthorized(why),
+            },
         }),
         Err(Judged::Unknown(why)) => Err(again(why)),
         Err(Judged::Over(why)) => Err(Refusal::unauthorized(why)),
@@ -172,6 +175,9 @@ async fn by_password(state: &AppState, came: &Came, given: Zeroizing<String>) ->
     };
     let (scope, client) = (LimitScope::Password, came.whence.client);
     if let Some(wait) = state.limiter.locked(scope, client) {
+        return Err(Refusal::locked_out(millis(wait)));
+    }
+    if let Some(wait) = quota::tried(state, client) {
         return Err(Refusal::locked_out(millis(wait)));
     }
     let turn = password.turn().await.ok_or_else(away)?;
