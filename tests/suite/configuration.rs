@@ -1,5 +1,7 @@
 //! Bad configuration stops the start with one line that names the setting.
 
+use std::collections::BTreeSet;
+
 use claviger_tests::{Node, node};
 
 #[test]
@@ -81,4 +83,27 @@ fn termination_is_graceful() {
     assert!(!wal.exists(), "the WAL was not folded in");
     node.restart();
     node.client().get("/v1/keys").expect(200);
+}
+
+/// The reference names every setting that there is, and no other.
+#[test]
+fn the_reference_is_whole() {
+    let layers = include_str!("../../service/config/src/layers.rs");
+    let settings: BTreeSet<&str> = layers
+        .lines()
+        .filter_map(|line| line.strip_prefix("    (\"")?.split_once("\", "))
+        .filter(|(_, holds)| ["Plain", "Password", "Secret"].iter().any(|kind| holds.starts_with(kind)))
+        .map(|(setting, _)| setting)
+        .collect();
+    assert!(settings.len() > 60 && settings.contains("server.listen"), "{settings:?}");
+    let reference = include_str!("../../docs/configuration.md");
+    let cells = reference.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let named: BTreeSet<&str> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .map(|name| if name == "CLAVIGER_BOOTSTRAP_TOKEN" { "bootstrap_token" } else { name })
+        .collect();
+    let missing: Vec<_> = settings.difference(&named).collect();
+    assert!(missing.is_empty(), "not in docs/configuration.md: {missing:?}");
+    let unknown: Vec<_> = named.difference(&settings).filter(|name| name.contains('.')).collect();
+    assert!(unknown.is_empty(), "docs/configuration.md names what is no setting: {unknown:?}");
 }

@@ -18,6 +18,7 @@ mod healthcheck;
 mod import;
 mod incident;
 mod input;
+mod inspect;
 mod keys;
 mod migrate;
 mod old_masters;
@@ -76,7 +77,7 @@ enum Command {
     Seal(seal::Seal),
     /// Keys: create, look, rotate, use.
     Keys(keys::Keys),
-    /// Tokens: issue, verify, refresh, revoke, introspect.
+    /// Tokens: issue, verify, inspect, refresh, revoke, introspect.
     Tokens(tokens::Tokens),
     /// API keys: create, list, rotate, delete.
     ApiKeys(api_keys::ApiKeys),

@@ -1,21 +1,24 @@
-//! `claviger tokens`: issue, verify, refresh, revoke, ask.
+//! `claviger tokens`: issue, verify, inspect, refresh, revoke, ask.
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
+use claviger_actors::clock::{Clock as _, SystemClock};
 use claviger_entity::{HumanDuration, KeyName};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::{
     body::{object, put},
     client::Client,
     failure::Failure,
     input::Input,
+    inspect::Evidence,
     output,
     target::Target,
 };
 
-/// Tokens: issue, verify, refresh, revoke, introspect.
+/// Tokens: issue, verify, inspect, refresh, revoke, introspect.
 #[derive(Debug, Args)]
 pub(super) struct Tokens {
     #[command(flatten)]
@@ -34,6 +37,8 @@ enum Command {
     Refresh(Refresh),
     /// Revoke a token, or everything of a family, a subject or a version of a key.
     Revoke(Revoke),
+    /// Say why a token does not verify, or where it should; exit code 1 if it is not valid. A temporary key counts it as a use.
+    Inspect(Verify),
     /// Ask about an access token or a refresh token; exit code 1 if it is not active.
     Introspect {
         #[command(flatten)]
@@ -146,6 +151,7 @@ impl Tokens {
                 output::json(&client.post(&["v1", "tokens", "revoke"], &revoke.body()?).await?)?;
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Inspect(verify) => inspect(&client, &verify).await,
             Command::Introspect { input } => {
                 let mut body = Map::new();
                 put(&mut body, "token", Some(input.text_or_member("token")?.as_str()));
@@ -155,6 +161,18 @@ impl Tokens {
             }
         }
     }
+}
+
+async fn inspect(client: &Client, verify: &Verify) -> Result<ExitCode, Failure> {
+    let body = verify.body()?;
+    let token = Zeroizing::new(body.get("token").and_then(Value::as_str).unwrap_or_default().to_owned());
+    let verdict = client.post(&["v1", "tokens", "verify"], &body).await?;
+    let is_valid = verdict.get("valid") == Some(&Value::Bool(true));
+    // Whoever may verify may not be one who may listen.
+    let ring = client.get(&["v1", "ring"]).await.ok();
+    let evidence = Evidence { token: &token, verdict, ring, now: SystemClock.now() };
+    output::json(&evidence.report())?;
+    Ok(if is_valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Issue {

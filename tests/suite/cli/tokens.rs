@@ -5,6 +5,28 @@ use serde_json::json;
 
 use super::on;
 
+/// Why a token is refused, in words, by whoever has it in hand.
+#[test]
+fn a_token_is_inspected() {
+    let node = Node::start();
+    let issued = on(&node, "tokens issue --subject alice --audience shop", b"");
+    let fine = on(&node, "tokens inspect --audience shop", &issued.output).json();
+    assert_eq!((&fine["verdict"]["valid"], &fine["claims"]["sub"]), (&json!(true), &json!("alice")));
+    let found = &fine["version"];
+    assert_eq!((&found["key"], &found["state"]), (&json!("default-signing"), &json!("active")));
+    let elsewhere = on(&node, "tokens inspect --audience bank", &issued.output);
+    assert_eq!(elsewhere.code, Some(1));
+    assert!(elsewhere.text().contains("aud"), "{}", elsewhere.text());
+    node.client()
+        .post("/v1/keys/default-signing/versions/1/compromise", &json!({"reason": "drill"}))
+        .expect(200);
+    let leaked = on(&node, "tokens inspect", &issued.output);
+    assert_eq!(leaked.code, Some(1));
+    assert!(leaked.text().contains("the version that made it, of default-signing, is compromised"));
+    let nothing = on(&node, "tokens inspect", b"nonsense");
+    assert!(nothing.code == Some(1) && nothing.text().contains("three segments"), "{}", nothing.text());
+}
+
 #[test]
 fn tokens_are_issued_and_verified() {
     let node = Node::start();

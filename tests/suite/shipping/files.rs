@@ -1,5 +1,7 @@
 //! Dockerfile, compose and workflows, held against rules.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use super::{python, read, root, variables};
@@ -153,4 +155,26 @@ fn workflows_may_read_and_call_the_targets_of_the_makefile() {
         }
     }
     assert!(is_weekly);
+}
+
+/// What the security model says is attacked is attacked by tests of these names.
+#[test]
+fn the_security_model_names_tests_that_there_are() {
+    let listed = Command::new(std::env::current_exe().unwrap())
+        .args(["--list", "--format", "terse"])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let tests: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let model = read("docs/security.md");
+    let rows = model.lines().skip_while(|line| !line.starts_with("|---|---|---|")).skip(1);
+    let mut named = 0;
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for name in cell.split('`').skip(1).step_by(2) {
+            assert!(tests.iter().any(|test| test.starts_with(name)), "no test is named {name}…");
+            named += 1;
+        }
+    }
+    assert!(named > 30, "{named}");
 }
