@@ -114,6 +114,8 @@ fn held(storing: &[Permission]) -> [(&str, &[Permission]); 7] {
                 DeviceRead,
                 IncidentRead,
                 CredentialScan,
+                AlertRead,
+                AlertAck,
             ],
         ),
         (
@@ -145,6 +147,7 @@ fn held(storing: &[Permission]) -> [(&str, &[Permission]); 7] {
                 MetricsRead,
                 IncidentRead,
                 CredentialScan,
+                AlertRead,
                 ReportRead,
             ],
         ),

@@ -4,6 +4,7 @@
 //! change log, the audit record and the answer kept for a retry; after it, either all of that happened or none.
 
 mod access;
+mod alerts;
 mod audit;
 mod backup;
 mod change;
@@ -27,6 +28,7 @@ mod stores;
 mod tokens;
 mod uses;
 
+pub(crate) use alerts::Sighting;
 pub use audit::{Before, EventFilter, EventRow, NodeAnchor, NodeSettings, Starting};
 pub(crate) use backup::{BackupTable, Reading, Writing, decode};
 pub use backup::{LEFT_OUT, backed_up};

@@ -1,0 +1,25 @@
+//! Alerts: what is not as it should be, told once in the deployment.
+//!
+//! Each node judges what it measures by [`rule`]s ([`core`] says when a figure is an alert and when it is none any more). What it sees it says in the
+//! database: the first node that does raises the alert, and it is over when no node says so any more. A node that dies says nothing, so that what
+//! only it saw ends too. [`AlertsHandle`] is the only door (docs/decisions/0022).
+
+mod actor;
+pub mod core;
+#[cfg(test)]
+mod core_tests;
+mod figures;
+mod gather;
+mod handle;
+mod record;
+mod routing;
+mod rule;
+
+pub(crate) use self::record::{Doer, Scribe};
+pub use self::{
+    figures::{Expiring, Sample, Watched},
+    handle::{AlertError, AlertSettings, AlertsHandle},
+    record::{Acknowledged, AlertRecord, Told},
+    routing::{Kind, Route, Routing},
+    rule::{Limits, Override, Rule, Rules, Sense, Severity},
+};
