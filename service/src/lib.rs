@@ -1,5 +1,6 @@
 //! The service: command line, doors, REST, startup.
 
+mod alerts;
 pub mod audit;
 pub mod auth;
 pub mod authorities;

@@ -17,6 +17,7 @@ use actix_web::{
     web::{Data, PayloadConfig},
 };
 use claviger_actors::{
+    alerts::{AlertSettings, AlertsHandle},
     audit::{AuditHandle, keeper::AuditKeeper},
     clock::{Clock, ClusterClock},
     cluster::{HintError, RedisLink, RedisPlace},
@@ -36,7 +37,7 @@ use claviger_crypto::secret::SecretBytes;
 use tokio::sync::Semaphore;
 
 use crate::{
-    audit,
+    alerts, audit,
     auth::{Addresses, Authorizer, Issuers, Limiter, MeshIdentity, Password, Tailscale},
     authorities,
     backup::{self, Backups},
@@ -117,6 +118,7 @@ impl Application {
         let providers = ConfiguredProviders::new(&settings.providers, settings.ca_file.as_deref());
         let providers = providers.map_err(at("providers"))?;
         let backups = backups(&settings).map_err(at("backup"))?;
+        let alerts = alerts::settings(&settings).map_err(|rule| at("alerts.rules")(invalid(&rule)))?;
         let redis = redis(&settings).await?;
         let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
@@ -161,7 +163,7 @@ impl Application {
             started,
             audited?,
             (clock, issuer, (issuers, providers), spans),
-            (password, backups),
+            (password, backups, alerts),
         ));
         state.masters.keep(state.audit.clone());
         lifecycle::started(&state, &settings).await;
@@ -170,7 +172,9 @@ impl Application {
         actix_web::rt::spawn(http::health::tell_changes(state.clone()));
         actix_web::rt::spawn(ws::watch(state.clone()));
         actix_web::rt::spawn(backup::keep(state.clone(), settings.backup.clone()));
-        let server = serve(&settings, listener, state.clone())?;
+        let certificate = settings.tls.clone().map(Certificate::load).transpose().map_err(at("tls.cert"))?;
+        state.alerts.watch(Box::new(alerts::Live::new(state.clone(), certificate.clone())));
+        let server = serve(&settings, listener, state.clone(), certificate)?;
         let internal = internal.map(|listener| InternalServer::new(&settings, listener, state.clone()));
         let internal = internal.transpose().map_err(at("server.internal_listen"))?;
         Ok(Self {
@@ -251,7 +255,7 @@ fn state(
         (Issuers, ConfiguredProviders),
         Spans,
     ),
-    (password, backups): (Option<Password>, Backups),
+    (password, backups, alerts): (Option<Password>, Backups, AlertSettings),
 ) -> AppState {
     tokens.allow(settings.token_times.max_revocations);
     uses::keep(ring.clone(), Arc::clone(&clock));
@@ -281,6 +285,12 @@ fn state(
             Arc::clone(&clock),
             Arc::new(NoChannels),
             incident_settings(settings),
+        ),
+        alerts: AlertsHandle::new(
+            (ring.clone(), cluster.clone()),
+            (events.clone(), audit.clone()),
+            Arc::clone(&clock),
+            alerts,
         ),
         stores,
         backups: Arc::new(backups),
@@ -364,9 +374,12 @@ async fn settle(
     Ok((issuer, bootstrap_token_file))
 }
 
+fn invalid(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text.to_owned())
+}
+
 /// Backups, as the settings say.
 fn backups(settings: &Settings) -> io::Result<Backups> {
-    let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidInput, text.to_owned());
     if let Some(schedule) = &settings.backup.schedule
         && policy::last_due(schedule, chrono::DateTime::UNIX_EPOCH).is_err()
     {
@@ -500,7 +513,12 @@ fn issuer(
     }
 }
 
-fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> Result<Server, StartError> {
+fn serve(
+    settings: &Settings,
+    listener: TcpListener,
+    state: Data<AppState>,
+    certificate: Option<Arc<Certificate>>,
+) -> Result<Server, StartError> {
     let at = |setting| move |cause| StartError::Setting { setting, cause };
     let document = Data::new(openapi::text());
     let body_limit = settings.body_limit;
@@ -520,10 +538,9 @@ fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> R
     .tcp_nodelay(true)
     .shutdown_timeout(settings.shutdown_timeout.as_secs())
     .disable_signals();
-    let server = match &settings.tls {
+    let server = match certificate {
         None => server.listen(listener).map_err(at("server.listen"))?,
-        Some(files) => {
-            let certificate = Certificate::load(files.clone()).map_err(at("tls.cert"))?;
+        Some(certificate) => {
             let config = tls::server_config(Arc::clone(&certificate)).map_err(at("tls.client_ca"))?;
             actix_web::rt::spawn(async move {
                 let mut look = actix_web::rt::time::interval(CERTIFICATE_LOOK);

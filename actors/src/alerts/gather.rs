@@ -25,8 +25,6 @@ use crate::{
 const LEAST: u64 = 100;
 /// Fewer rotations within a day are not judged.
 const LEAST_ROTATIONS: u64 = 20;
-/// A rotation that comes later was not in time.
-const LATE: Duration = Duration::from_secs(300);
 /// What lives for less is not warned of: it ends all the time.
 const SHORT_LIVED: i64 = 14 * 86_400;
 /// A node that has said nothing for so long is no laggard but silent.
@@ -96,7 +94,9 @@ impl Gatherer {
         }
         {
             let snapshot = shared.ring.snapshot();
-            rotations(&mut round, &snapshot, time);
+            // What is overdue for so long that it is an alert was not in time.
+            let late = shared.settings.rules.of(Rule::RotationOverdue).raise;
+            rotations(&mut round, &snapshot, Duration::from_secs(late), time);
             expiries(&mut round, &snapshot, time);
         }
         self.cluster(&mut round, shared, now).await;
@@ -187,7 +187,7 @@ fn lag(view: &View) -> (u64, String) {
 }
 
 /// Keys whose rotation is overdue, and how many of those of a day were in time.
-fn rotations(round: &mut Round, snapshot: &Snapshot, now: Time) {
+fn rotations(round: &mut Round, snapshot: &Snapshot, in_time_until: Duration, now: Time) {
     round.measured.extend([Rule::RotationOverdue, Rule::RotationFailures]);
     let (mut due, mut in_time) = (0, 0);
     for key in snapshot.ring().keys() {
@@ -198,10 +198,10 @@ fn rotations(round: &mut Round, snapshot: &Snapshot, now: Time) {
             let name = key.record.name.as_str();
             let summary = format!("{name} should have been rotated {} s ago", late.as_secs());
             round.add(Rule::RotationOverdue, name, late.as_secs(), summary);
-            due += u64::from(late > LATE);
-        } else if let Some(was_late) = last_rotation(key, now) {
+            due += u64::from(late > in_time_until);
+        } else if let Some(late) = last_rotation(key, now) {
             due += 1;
-            in_time += u64::from(!was_late);
+            in_time += u64::from(late <= in_time_until);
         }
     }
     if let Some(share) = share(in_time, due, LEAST_ROTATIONS) {
@@ -210,8 +210,8 @@ fn rotations(round: &mut Round, snapshot: &Snapshot, now: Time) {
     }
 }
 
-/// The key was rotated by its schedule within the last day, and whether that was late.
-fn last_rotation(key: &Key, now: Time) -> Option<bool> {
+/// How late the key was rotated by its schedule, if that was within the last day.
+fn last_rotation(key: &Key, now: Time) -> Option<Duration> {
     let primary = key.primary()?;
     let activated_at = primary.activated_at.filter(|at| now - *at <= chrono::TimeDelta::days(1))?;
     let before = key.versions.range(..primary.version).next_back().map(|(_, version)| version)?;
@@ -219,12 +219,12 @@ fn last_rotation(key: &Key, now: Time) -> Option<bool> {
     let by_schedule = matches!(before.state, KeyState::Deactivated | KeyState::Retired);
     let (since, every) = (before.activated_at.filter(|_| by_schedule)?, key.record.rotation.every);
     if key.record.rotation.cron.is_some() {
-        return Some(false);
+        return Some(Duration::ZERO);
     }
     let every = every.unwrap_or_else(|| policy::tier_period(key.record.tier)).to_delta();
     let lead = policy::lead(key.record.key_type, &key.record.rotation).to_delta();
     let due = since.checked_add_signed(every)?.max(primary.created_at.checked_add_signed(lead)?);
-    Some((activated_at - due).to_std().is_ok_and(|late| late > LATE))
+    Some((activated_at - due).to_std().unwrap_or_default())
 }
 
 /// Keys and API keys that end.

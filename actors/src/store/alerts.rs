@@ -11,10 +11,10 @@ use claviger_entity::tables::{
     alert_delivery, alert_sighting,
 };
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DatabaseTransaction, EntityTrait as _,
+    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait as _,
     IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _,
     TransactionTrait as _,
-    sea_query::{Expr, OnConflict},
+    sea_query::OnConflict,
 };
 use uuid::Uuid;
 
@@ -149,7 +149,8 @@ impl Database {
         keychain: &Keychain,
         since: Time,
     ) -> Result<Vec<AlertRecord>, StoreError> {
-        let is_recent = Column::ClearedAt.is_null().or(Column::ClearedAt.gt(rows::millis(since)));
+        let over = Column::ClearedAt.gt(rows::millis(since));
+        let is_recent = Condition::any().add(Column::ClearedAt.is_null()).add(over);
         let query = alert::Entity::find().filter(is_recent).order_by_desc(Column::Id).limit(STANDING_MAX);
         self.alerts_of(keychain, query).await
     }
@@ -237,7 +238,8 @@ async fn believed(
     let believed = TimeDelta::from_std(BELIEVED).unwrap_or_default();
     let (from, to) = (rows::millis(now - believed), rows::millis(now + believed));
     let seen_at = alert_sighting::Column::SeenAt;
-    alert_sighting::Entity::delete_many().filter(seen_at.lt(from).or(seen_at.gt(to))).exec(connection).await?;
+    let unbelieved = Condition::any().add(seen_at.lt(from)).add(seen_at.gt(to));
+    alert_sighting::Entity::delete_many().filter(unbelieved).exec(connection).await?;
     let seen = alert_sighting::Entity::find().all(connection).await?;
     Ok(seen.into_iter().map(|row| (row.rule, row.subject)).collect())
 }
@@ -273,7 +275,7 @@ async fn forget_damaged(connection: &impl ConnectionTrait, row: &QueryResult) ->
 async fn next_revision(connection: &impl ConnectionTrait) -> Result<i64, StoreError> {
     let highest = alert::Entity::find()
         .select_only()
-        .expr_as(Expr::col(Column::Revision).max(), "revision")
+        .expr_as(Column::Revision.max(), "revision")
         .into_tuple::<Option<i64>>()
         .one(connection)
         .await?;

@@ -95,6 +95,10 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("incidents.high", Plain),
     ("incidents.medium", Plain),
     ("incidents.low", Plain),
+    ("alerts.tick", Plain),
+    ("alerts.window", Plain),
+    ("alerts.rules", Plain),
+    ("alerts.runbook", Plain),
     ("metrics.keys", Plain),
     ("telemetry.otlp_endpoint", Plain),
     ("telemetry.sample_ratio", Plain),
@@ -102,8 +106,8 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("log.format", Plain),
 ];
 
-/// The setting of a section that is a table itself.
-const MESH: &str = "auth.mesh";
+/// The settings of sections that are tables themselves.
+const TABLES: [&str; 2] = ["auth.mesh", "alerts.rules"];
 /// The settings that are maps.
 const MAPS: [&str; 2] = ["issuers", "providers"];
 /// The map whose members may be given one by one: they hold secrets, which have files of their own.
@@ -343,8 +347,8 @@ fn flatten(text: &str) -> Result<Flat, ConfigError> {
         } else if let Value::Dict(_, section) = &value {
             for (key, value) in section {
                 let name = format!("{name}.{key}");
-                let text = if name == MESH && value.as_dict().is_some() {
-                    serde_json::to_string(value).map_err(|_| ConfigError::new(MESH, "can't be read"))
+                let text = if TABLES.contains(&name.as_str()) && value.as_dict().is_some() {
+                    serde_json::to_string(value).map_err(|_| ConfigError::new(&name, "can't be read"))
                 } else {
                     scalar(&name, value)
                 };

@@ -6,6 +6,7 @@
 //! A pure function of its input: texts, the environment and a way to read files are parameters, so it is fuzzed in isolation.
 //! [`Settings::load`] is for whoever runs with the settings, [`survey`] for whoever wants to know everything that is wrong.
 
+mod alerts;
 mod audit;
 mod backup;
 mod error;
@@ -26,6 +27,7 @@ mod tests;
 mod tokens;
 mod watching;
 
+pub use alerts::{ALERT_RULES, AlertRule, Alerts};
 pub use audit::{Audit, AuditLevel, AuditSink};
 pub use backup::Backup;
 pub use error::ConfigError;

@@ -13,7 +13,7 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Audit, Backup, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, Responses,
+    Alerts, Audit, Backup, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, Responses,
     TokenProvider, TokenTimes, TrustedIssuer, Watching, master, postgres,
 };
 
@@ -87,6 +87,8 @@ pub struct Settings {
     pub doors: Doors,
     /// What follows from an incident's level.
     pub responses: Responses,
+    /// When something is an alert.
+    pub alerts: Alerts,
 }
 
 /// How stored rows move to the present version of their key.
@@ -211,11 +213,7 @@ impl Judge<'_> {
             shutdown_timeout: judge
                 .parse("server.shutdown_timeout", SECONDS, duration)
                 .unwrap_or(Duration::from_secs(10)),
-            drain_delay: judge
-                .parse("server.drain_delay", "must be a duration such as \"5s\", or \"0s\"", |text| {
-                    Some(Duration::from_secs(text.parse::<HumanDuration>().ok()?.as_secs()))
-                })
-                .unwrap_or(Duration::from_secs(if database.file().is_some() { 0 } else { 5 })),
+            drain_delay: judge.drain_delay(&database),
             masters,
             master_rotate_every: judge.master_rotate_every(),
             rekey_rate: judge.rekey_rate(),
@@ -249,7 +247,16 @@ impl Judge<'_> {
             stores: judge.stores(),
             doors: judge.doors(development),
             responses: judge.responses(),
+            alerts: judge.alerts(),
         })
+    }
+
+    fn drain_delay(&mut self, database: &DatabaseUrl) -> Duration {
+        let rule = "must be a duration such as \"5s\", or \"0s\"";
+        let given = self.parse("server.drain_delay", rule, |text| {
+            Some(Duration::from_secs(text.parse::<HumanDuration>().ok()?.as_secs()))
+        });
+        given.unwrap_or(Duration::from_secs(if database.file().is_some() { 0 } else { 5 }))
     }
 
     fn workers(&mut self) -> usize {

@@ -14,7 +14,7 @@ use self::{
     schemas::{Flattened, OptionalBodies},
 };
 use super::{
-    api_keys, audit, backups, cluster, crypto, devices, discovery, events, health, incidents, keys, metrics,
+    alerts, api_keys, audit, backups, cluster, crypto, devices, discovery, events, health, incidents, keys, metrics,
     policies, report, restore, scan, seal, stores, tokens, ws,
 };
 
@@ -43,6 +43,7 @@ use super::{
         stores::offline_tokens::show, stores::offline_tokens::put, stores::offline_tokens::delete,
         ws::general, ws::topic, ws::ring::presence, ws::ring::ring,
         incidents::open, incidents::list, incidents::show, incidents::approve, incidents::close,
+        alerts::list, alerts::show, alerts::acknowledge,
         report::report, scan::scan, scan::fingerprints, cluster::show, events::stream, seal::show, seal::rotate, backups::create, restore::release, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
     ),
     components(schemas(super::problem::ProblemBody)),

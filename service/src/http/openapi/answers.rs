@@ -97,8 +97,10 @@ fn may_answer(route: &Route, permission: Permission, operation: &Operation, stat
                 Permission::IncidentOpen,
                 Permission::IncidentApprove,
                 Permission::IncidentClose,
+                Permission::AlertAck,
             ];
-            let by_id = permission == Permission::IncidentRead && route.pattern.contains('{');
+            let is_read = matches!(permission, Permission::IncidentRead | Permission::AlertRead);
+            let by_id = is_read && route.pattern.contains('{');
             by_id || in_path || in_body.contains(&permission)
         }
         // Even a look at a key has no answer while its row is damaged.
