@@ -16,8 +16,7 @@ impl MigrationTrait for Migration {
         // However many nodes see it: one is open at a time.
         let sql = "CREATE UNIQUE INDEX alerts_one_open ON alerts (rule, subject) WHERE cleared_at IS NULL";
         manager.get_connection().execute_unprepared(sql).await?;
-        let revision =
-            Index::create().name("alerts_revision").table("alerts").col("revision").to_owned();
+        let revision = Index::create().name("alerts_revision").table("alerts").col("revision").to_owned();
         manager.create_index(revision).await?;
         let sightings = Table::create()
             .table("alert_sightings")

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use actix_web::web::Data;
 use chrono::DateTime;
-use claviger_actors::alerts::{AlertSettings, Expiring, Override, Routing, Rule, Rules, Sample, Severity, Watched};
+use claviger_actors::alerts::{
+    AlertSettings, Expiring, Override, Routing, Rule, Rules, Sample, Severity, Watched,
+};
 use claviger_config::{AlertRule, Settings};
 use claviger_crypto::digest;
 
@@ -51,11 +53,8 @@ fn ending(certificate: &Certificate) -> Option<Expiring> {
 /// A sentence that names the rule whose limits contradict each other.
 pub(crate) fn settings(settings: &Settings) -> Result<AlertSettings, String> {
     let alerts = &settings.alerts;
-    let wanted: Vec<(Rule, Override)> = alerts
-        .rules
-        .iter()
-        .filter_map(|(name, rule)| Some((Rule::parse(name)?, overridden(rule))))
-        .collect();
+    let wanted: Vec<(Rule, Override)> =
+        alerts.rules.iter().filter_map(|(name, rule)| Some((Rule::parse(name)?, overridden(rule)))).collect();
     let rules = Rules::new(&wanted).map_err(|rule| {
         format!("the limits of {} contradict each other: what clears it would raise it", rule.as_str())
     })?;

@@ -129,7 +129,8 @@ impl Watch {
             has_changed |= self.sight(about, *value, summary).await?;
             self.said.insert(about.clone(), now);
         }
-        let gone: Vec<About> = self.said.keys().filter(|about| !raised.contains_key(*about)).cloned().collect();
+        let gone: Vec<About> =
+            self.said.keys().filter(|about| !raised.contains_key(*about)).cloned().collect();
         let is_time = !open.is_empty() && now.saturating_sub(self.settled) >= RENEWAL;
         if !gone.is_empty() || is_time {
             has_changed |= self.settle(&gone).await?;
@@ -166,7 +167,13 @@ impl Watch {
         };
         let raised = shared.ask(change).await?;
         if let Some(alert) = &raised {
-            tracing::warn!(rule = alert.rule.as_str(), subject = alert.subject, severity = alert.severity.as_str(), summary = alert.summary, "alert raised");
+            tracing::warn!(
+                rule = alert.rule.as_str(),
+                subject = alert.subject,
+                severity = alert.severity.as_str(),
+                summary = alert.summary,
+                "alert raised"
+            );
             self.record("alert.raised", alert).await;
         }
         Ok(raised.is_some())

@@ -95,8 +95,9 @@ impl Judge {
     fn folded(&self, rules: &Rules, figures: Vec<Figure>) -> BTreeMap<About, Figure> {
         let mut places: BTreeMap<Rule, usize> = BTreeMap::new();
         let mut kept: BTreeMap<About, Figure> = BTreeMap::new();
-        let (standing, new): (Vec<Figure>, Vec<Figure>) =
-            figures.into_iter().partition(|figure| self.0.contains_key(&(figure.rule, figure.subject.clone())));
+        let (standing, new): (Vec<Figure>, Vec<Figure>) = figures
+            .into_iter()
+            .partition(|figure| self.0.contains_key(&(figure.rule, figure.subject.clone())));
         for mut figure in standing.into_iter().chain(new) {
             let is_bad = figure.rule.is_beyond(figure.value, rules.of(figure.rule).raise);
             let place = places.entry(figure.rule).or_default();

@@ -107,7 +107,8 @@ fn shipped_rules_are_consistent_and_those_of_the_design() {
 fn many_subjects_are_one_together() {
     let (mut judge, rules) = (Judge::default(), rules(0, 0));
     let measured = BTreeSet::from([Rule::PublicationLag]);
-    let all = |count: usize| (0..count).map(|number| figure(&format!("k{number:04}"), 11)).collect::<Vec<_>>();
+    let all =
+        |count: usize| (0..count).map(|number| figure(&format!("k{number:04}"), 11)).collect::<Vec<_>>();
     judge.observe(&rules, &measured, all(1_000), Duration::ZERO);
     assert_eq!(judge.raised().count(), SUBJECTS_MAX + 1);
     assert!(judge.raised().any(|((_, subject), _)| subject == OTHERS));

@@ -113,7 +113,8 @@ impl Gatherer {
             round.add(Rule::VerificationFailures, "", share, summary);
         }
         if let Some(us) = p99_us(&self.operations.grown(now, &sample.operations), LEAST) {
-            let summary = format!("one in a hundred signatures and verifications takes up to {} ms", us / 1_000);
+            let summary =
+                format!("one in a hundred signatures and verifications takes up to {} ms", us / 1_000);
             round.add(Rule::SlowOperations, "", us, summary);
         }
         if let [denied] = self.denied.grown(now, &[sample.denied]).as_slice() {
@@ -142,8 +143,10 @@ impl Gatherer {
         let lost = self.redis_lost.map_or(0, |since| millis(now.saturating_sub(since)));
         let (behind, node) = &self.lag;
         if lost >= *behind {
-            let summary =
-                format!("Redis has not answered for {} s; other nodes hear of changes by their polls", lost / 1_000);
+            let summary = format!(
+                "Redis has not answered for {} s; other nodes hear of changes by their polls",
+                lost / 1_000
+            );
             round.add(Rule::PublicationLag, "", lost, summary);
         } else {
             let summary = format!("{node} does not use a change that was made {} s ago", behind / 1_000);
@@ -232,7 +235,8 @@ fn expiries(round: &mut Round, snapshot: &Snapshot, now: Time) {
     round.measured.insert(Rule::KeyExpiry);
     let is_long = |from: Time, to: Time| (to - from).num_seconds() >= SHORT_LIVED;
     for key in snapshot.ring().keys() {
-        let Some(temporary) = key.record.temporary.as_ref().filter(|_| key.record.deleted_at.is_none()) else {
+        let Some(temporary) = key.record.temporary.as_ref().filter(|_| key.record.deleted_at.is_none())
+        else {
             continue;
         };
         let (name, at) = (key.record.name.as_str(), temporary.expires_at);

@@ -11,10 +11,9 @@ use claviger_entity::tables::{
     alert_delivery, alert_sighting,
 };
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _,
-    TransactionTrait as _,
-    sea_query::OnConflict,
+    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DatabaseTransaction,
+    EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _,
+    QueryTrait as _, TransactionTrait as _, sea_query::OnConflict,
 };
 use uuid::Uuid;
 
@@ -245,7 +244,10 @@ async fn believed(
 }
 
 /// Open alerts; of one rule and subject there is one at most.
-async fn open(connection: &impl ConnectionTrait, about: Option<&About>) -> Result<Vec<QueryResult>, StoreError> {
+async fn open(
+    connection: &impl ConnectionTrait,
+    about: Option<&About>,
+) -> Result<Vec<QueryResult>, StoreError> {
     let mut query = alert::Entity::find().filter(Column::ClearedAt.is_null()).limit(STANDING_MAX);
     if let Some((rule, subject)) = about {
         query = query.filter(Column::Rule.eq(rule.as_str())).filter(Column::Subject.eq(subject.as_str()));

@@ -42,6 +42,8 @@ pub struct Alerts {
     pub rules: BTreeMap<String, AlertRule>,
     /// Where the runbook is.
     pub runbook: String,
+    /// After this further people are told of what nobody has taken up; `None` = never.
+    pub escalate_after: Option<Duration>,
 }
 
 /// A rule as it is wanted; absent = as shipped.
@@ -74,7 +76,15 @@ impl Judge<'_> {
             runbook: self
                 .parse("alerts.runbook", "must be an http or https URL without # and spaces", runbook)
                 .unwrap_or_else(|| RUNBOOK.to_owned()),
+            escalate_after: self.escalate_after(),
         }
+    }
+
+    fn escalate_after(&mut self) -> Option<Duration> {
+        let rule = "must be a duration such as \"15m\", or \"0s\" for never";
+        let given = self.parse("alerts.escalate_after", rule, |text| text.parse::<HumanDuration>().ok());
+        let after = Duration::from_secs(given.map_or(900, |given| given.as_secs()));
+        (!after.is_zero()).then_some(after)
     }
 
     fn alert_rules(&mut self) -> BTreeMap<String, AlertRule> {
@@ -85,8 +95,7 @@ impl Judge<'_> {
         };
         let mut rules = BTreeMap::new();
         for (name, members) in &map {
-            let mut problems =
-                Problems { section: SETTING, origin: &given.origin, name, found: Vec::new() };
+            let mut problems = Problems { section: SETTING, origin: &given.origin, name, found: Vec::new() };
             if !ALERT_RULES.contains(&name.as_str()) {
                 problems.add("", &format!("is none of {}", ALERT_RULES.join(", ")));
             }

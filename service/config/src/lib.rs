@@ -9,6 +9,7 @@
 mod alerts;
 mod audit;
 mod backup;
+mod channels;
 mod error;
 mod incidents;
 mod issuers;
@@ -30,6 +31,7 @@ mod watching;
 pub use alerts::{ALERT_RULES, AlertRule, Alerts};
 pub use audit::{Audit, AuditLevel, AuditSink};
 pub use backup::Backup;
+pub use channels::{Channel, ChannelKind};
 pub use error::ConfigError;
 pub use incidents::{Response, Responses};
 pub use issuers::{SubjectPattern, TrustedIssuer, look_alike};

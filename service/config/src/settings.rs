@@ -13,8 +13,8 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Alerts, Audit, Backup, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl, Responses,
-    TokenProvider, TokenTimes, TrustedIssuer, Watching, master, postgres,
+    Alerts, Audit, Backup, Channel, ConfigError, Doors, Layers, MasterSecrets, PostgresUrl, RedisUrl,
+    Responses, TokenProvider, TokenTimes, TrustedIssuer, Watching, master, postgres,
 };
 
 /// All settings, judged. No `Debug`: some are secrets.
@@ -89,6 +89,8 @@ pub struct Settings {
     pub responses: Responses,
     /// When something is an alert.
     pub alerts: Alerts,
+    /// Who is told of it.
+    pub channels: Vec<Channel>,
 }
 
 /// How stored rows move to the present version of their key.
@@ -248,6 +250,7 @@ impl Judge<'_> {
             doors: judge.doors(development),
             responses: judge.responses(),
             alerts: judge.alerts(),
+            channels: judge.channels(),
         })
     }
 

@@ -14,8 +14,8 @@ use self::{
     schemas::{Flattened, OptionalBodies},
 };
 use super::{
-    alerts, api_keys, audit, backups, cluster, crypto, devices, discovery, events, health, incidents, keys, metrics,
-    policies, report, restore, scan, seal, stores, tokens, ws,
+    alerts, api_keys, audit, backups, cluster, crypto, devices, discovery, events, health, incidents, keys,
+    metrics, policies, report, restore, scan, seal, stores, tokens, ws,
 };
 
 /// The document.

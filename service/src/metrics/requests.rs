@@ -100,7 +100,8 @@ impl Requests {
 
     /// Requests that were refused with 401 or 403.
     pub(super) fn denied(&self) -> u64 {
-        let outcomes = self.rows.iter().flat_map(|row| &row.0).flat_map(|class| Code::ALL.iter().zip(&class.outcomes));
+        let outcomes =
+            self.rows.iter().flat_map(|row| &row.0).flat_map(|class| Code::ALL.iter().zip(&class.outcomes));
         let denied = outcomes.filter(|(code, _)| matches!(code.status(), 401 | 403));
         denied.map(|(_, counter)| counter.load(Ordering::Relaxed)).sum()
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use claviger_actors::keyring::{Snapshot, figures};
 
 use super::{
-    Metrics, alerts, audit, backups, events, issuers, operations::OTHER, page::Page, process, providers, sessions,
-    tokens,
+    Metrics, alerts, audit, backups, events, issuers, operations::OTHER, page::Page, process, providers,
+    sessions, tokens,
 };
 use crate::http::state::AppState;
 

@@ -7,9 +7,9 @@ use super::{LONG, alerts, in_state};
 
 /// An API key that ends in three weeks is an alert for as long as it is there.
 const RULES: &str = r#"{"key_expiry": {"raise": 2592000, "clear": 2592000}}"#;
-const SOON: [(&str, &str); 2] = [("CLAVIGER_ALERTS__TICK", "1s"), ("CLAVIGER_ALERTS__RULES", RULES)];
+pub(super) const SOON: [(&str, &str); 2] = [("CLAVIGER_ALERTS__TICK", "1s"), ("CLAVIGER_ALERTS__RULES", RULES)];
 
-fn ending(client: &claviger_tests::Client) -> (String, String) {
+pub(super) fn ending(client: &claviger_tests::Client) -> (String, String) {
     let end = (chrono::Utc::now() + chrono::TimeDelta::days(21)).to_rfc3339();
     let key = json!({"name": "ending", "roles": ["verifier"], "expires_at": end});
     let made = client.post("/v1/api-keys", &key).expect(201);

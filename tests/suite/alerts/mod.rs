@@ -44,7 +44,8 @@ fn alerts(client: &Client, rule: &str) -> Vec<Value> {
 fn in_state(client: &Client, (rule, subject): (&str, &str), state: &str) -> Value {
     let is_it = |alert: &Value| alert["subject"] == subject && alert["state"] == state;
     let found = || alerts(client, rule).into_iter().find(is_it);
-    process::until(LONG, found).unwrap_or_else(|| panic!("{rule} {subject} {state}: {:?}", alerts(client, rule)))
+    process::until(LONG, found)
+        .unwrap_or_else(|| panic!("{rule} {subject} {state}: {:?}", alerts(client, rule)))
 }
 
 /// What each node tells its subscribers.
