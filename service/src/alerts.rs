@@ -5,9 +5,9 @@ use std::sync::Arc;
 use actix_web::web::Data;
 use chrono::DateTime;
 use claviger_actors::alerts::{
-    AlertSettings, Expiring, Override, Routing, Rule, Rules, Sample, Severity, Watched,
+    AlertSettings, Expiring, Override, Route, Routing, Rule, Rules, Sample, Severity, Watched,
 };
-use claviger_config::{AlertRule, Settings};
+use claviger_config::{AlertRule, Channel, Settings};
 use claviger_crypto::digest;
 
 use crate::{http::state::AppState, tls::Certificate};
@@ -64,8 +64,17 @@ pub(crate) fn settings(settings: &Settings) -> Result<AlertSettings, String> {
         window: alerts.window,
         rules,
         runbook: alerts.runbook.clone(),
-        routing: Routing::default(),
+        routing: Routing(settings.channels.iter().filter_map(route).collect()),
+        escalate_after: alerts.escalate_after,
         max_staleness: settings.max_staleness,
+    })
+}
+
+fn route(channel: &Channel) -> Option<Route> {
+    Some(Route {
+        channel: channel.name.clone(),
+        least: Severity::parse(&channel.least)?,
+        escalations_only: channel.escalations_only,
     })
 }
 

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod auth;
 pub mod authorities;
 pub mod backup;
+pub mod channels;
 pub mod cli;
 pub mod doctor;
 pub mod files;

@@ -17,11 +17,11 @@ use actix_web::{
     web::{Data, PayloadConfig},
 };
 use claviger_actors::{
-    alerts::{AlertSettings, AlertsHandle},
+    alerts::{AlertSettings, AlertsHandle, Deliver},
     audit::{AuditHandle, keeper::AuditKeeper},
     clock::{Clock, ClusterClock},
     cluster::{HintError, RedisLink, RedisPlace},
-    incidents::{IncidentSettings, IncidentsHandle, Mode, NoChannels},
+    incidents::{IncidentSettings, IncidentsHandle, Mode},
     keyring::{
         boot::{self, BootError, Booted, DefaultKeys, Identity, Started},
         policy,
@@ -41,6 +41,7 @@ use crate::{
     auth::{Addresses, Authorizer, Issuers, Limiter, MeshIdentity, Password, Tailscale},
     authorities,
     backup::{self, Backups},
+    channels::Channels,
     config::{DatabaseUrl, RedisUrl, Response, Settings},
     files, hardening,
     http::{
@@ -119,6 +120,8 @@ impl Application {
         let providers = providers.map_err(at("providers"))?;
         let backups = backups(&settings).map_err(at("backup"))?;
         let alerts = alerts::settings(&settings).map_err(|rule| at("alerts.rules")(invalid(&rule)))?;
+        let channels = Channels::new(&settings.channels, settings.ca_file.as_deref());
+        let channels: Arc<dyn Deliver> = Arc::new(channels.map_err(at("channels"))?);
         let redis = redis(&settings).await?;
         let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
@@ -173,6 +176,7 @@ impl Application {
         actix_web::rt::spawn(ws::watch(state.clone()));
         actix_web::rt::spawn(backup::keep(state.clone(), settings.backup.clone()));
         let certificate = settings.tls.clone().map(Certificate::load).transpose().map_err(at("tls.cert"))?;
+        state.alerts.tell(&channels);
         state.alerts.watch(Box::new(alerts::Live::new(state.clone(), certificate.clone())));
         let server = serve(&settings, listener, state.clone(), certificate)?;
         let internal = internal.map(|listener| InternalServer::new(&settings, listener, state.clone()));
@@ -266,6 +270,12 @@ fn state(
         &settings.node,
         Pace { rate: settings.stores.migration_rate, batch: settings.stores.migration_batch },
     );
+    let alerts = AlertsHandle::new(
+        (ring.clone(), cluster.clone()),
+        (events.clone(), audit.clone()),
+        Arc::clone(&clock),
+        alerts,
+    );
     AppState {
         rotation: RotationHandle::start(
             ring.clone(),
@@ -283,15 +293,10 @@ fn state(
             (ring.clone(), tokens.clone(), cluster.clone()),
             (events.clone(), audit.clone()),
             Arc::clone(&clock),
-            Arc::new(NoChannels),
+            Arc::new(alerts.clone()),
             incident_settings(settings),
         ),
-        alerts: AlertsHandle::new(
-            (ring.clone(), cluster.clone()),
-            (events.clone(), audit.clone()),
-            Arc::clone(&clock),
-            alerts,
-        ),
+        alerts,
         stores,
         backups: Arc::new(backups),
         authorizer: Authorizer::default(),

@@ -116,6 +116,7 @@ fn held(storing: &[Permission]) -> [(&str, &[Permission]); 7] {
                 CredentialScan,
                 AlertRead,
                 AlertAck,
+                AlertSilence,
             ],
         ),
         (

@@ -55,6 +55,9 @@ struct Watch {
     said: BTreeMap<About, Duration>,
     /// When it was last looked for what nobody sees any more.
     settled: Duration,
+    /// What nobody had taken up when that was last looked at, and when that was.
+    waiting: BTreeSet<Uuid>,
+    escalated: Duration,
 }
 
 impl Watch {
@@ -67,6 +70,8 @@ impl Watch {
             judge: Judge::default(),
             said: BTreeMap::new(),
             settled: Duration::ZERO,
+            waiting: BTreeSet::new(),
+            escalated: Duration::ZERO,
         }
     }
 
@@ -137,10 +142,42 @@ impl Watch {
             self.settled = now;
             self.said.retain(|about, _| raised.contains_key(about));
         }
+        has_changed |= self.escalate(now).await?;
         if has_changed {
             follow(&self.shared).await?;
         }
         Ok(())
+    }
+
+    /// Has further people told of what nobody has taken up. What is kept quiet is looked at again now and then.
+    async fn escalate(&mut self, now: Duration) -> Result<bool, AlertError> {
+        let shared = &self.shared;
+        let Some(after) = shared.settings.escalate_after else { return Ok(false) };
+        let time = shared.clock.now();
+        let before = time - TimeDelta::from_std(after).unwrap_or(TimeDelta::days(36_500));
+        let waiting: BTreeSet<Uuid> = {
+            let known = shared.known();
+            known.alerts.values().filter(|alert| alert.waits(before)).map(|alert| alert.id).collect()
+        };
+        if waiting.is_empty() || self.waiting == waiting && now.saturating_sub(self.escalated) < RENEWAL {
+            return Ok(false);
+        }
+        let (keychain, scribe) = (shared.keychain(), shared.scribe.clone());
+        let doer = Doer::monitor(shared.ring.snapshot().epoch.0);
+        let change = move |database: Database| async move {
+            database.escalate_alerts((&keychain, &scribe), before, &doer, time).await
+        };
+        let escalated = shared.ask(change).await?;
+        for alert in &escalated {
+            tracing::warn!(
+                rule = alert.rule.as_str(),
+                subject = alert.subject,
+                "nobody has taken up an alert"
+            );
+            self.record("alert.escalated", alert).await;
+        }
+        (self.waiting, self.escalated) = (waiting, now);
+        Ok(!escalated.is_empty())
     }
 
     async fn sight(&self, about: &About, value: u64, summary: &str) -> Result<bool, AlertError> {

@@ -7,7 +7,6 @@ use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use async_trait::async_trait;
-use chrono::TimeDelta;
 use claviger_crypto::random;
 use uuid::Uuid;
 
@@ -19,8 +18,6 @@ use crate::{keyring::record::Time, store::Database};
 
 /// Longest time for one try.
 pub(super) const TRY_MAX: Duration = Duration::from_secs(15);
-/// Nobody else tries meanwhile.
-pub(super) const LEASE: TimeDelta = TimeDelta::seconds(30);
 /// Tries before it is given up: half a day and more.
 const TRIES: u32 = 12;
 /// Pauses after the first tries, in seconds; the last one is that of all further ones.
@@ -140,9 +137,8 @@ async fn one(shared: &Shared, deliver: &dyn Deliver, channel: &str) -> Result<Du
     }
     let (keychain, now) = (shared.keychain(), shared.clock.now());
     let (holder, name) = (shared.holder(), channel.to_owned());
-    let take = move |database: Database| async move {
-        database.take_parcel(&keychain, (&name, &holder), now).await
-    };
+    let take =
+        move |database: Database| async move { database.take_parcel(&keychain, (&name, &holder), now).await };
     let (parcel, next) = shared.ask(take).await?;
     let Some((parcel, waits)) = parcel else {
         let until = next.map(|next| (next - shared.clock.now()).to_std().unwrap_or_default());

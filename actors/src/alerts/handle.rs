@@ -7,14 +7,18 @@ use std::{
 };
 
 use actix::{Actor as _, Arbiter};
-use tokio::sync::Notify as Wake;
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use tokio::sync::{Notify as Wake, watch};
 use uuid::Uuid;
 
 use super::{
     actor::AlertMonitor,
+    courier::{Courier, Deliver, Fate},
     figures::Watched,
+    quiet::{Delivery, DeliveryState, Silence, SilenceError},
     record::{AlertRecord, Doer, Scribe, Told},
-    routing::Routing,
+    routing::{Kind, Routing},
     rule::{Rule, Rules, Severity},
 };
 use crate::{
@@ -22,6 +26,7 @@ use crate::{
     clock::Clock,
     cluster::ClusterHandle,
     events::EventsHandle,
+    incidents::{Notice, Notify},
     keyring::{ChangeContext, KeyRingHandle},
     store::{Database, StoreError},
 };
@@ -48,6 +53,8 @@ pub struct AlertSettings {
     pub runbook: String,
     /// Who is told.
     pub routing: Routing,
+    /// After this further people are told of what nobody has taken up; `None` = never.
+    pub escalate_after: Option<Duration>,
     /// Longest time without word from the database for which this node goes on.
     pub max_staleness: Duration,
 }
@@ -62,8 +69,33 @@ pub(super) struct Shared {
     pub(super) scribe: Scribe,
     /// Alerts have changed by this node.
     pub(super) wake: Wake,
+    /// Something was left to be told by this node.
+    pub(super) left: watch::Sender<u64>,
+    /// What came of telling.
+    pub(super) tally: Tally,
     /// Alerts as this node has read them last.
     known: Mutex<Known>,
+}
+
+/// What came of telling over a channel, and how often.
+pub type DeliveryFigures = Vec<(String, &'static str, u64)>;
+
+/// What is counted.
+#[derive(Default)]
+pub(super) struct Tally(Mutex<BTreeMap<(String, &'static str), u64>>);
+
+impl Tally {
+    pub(super) fn count(&self, channel: &str, fate: &Fate) {
+        let outcome = match fate {
+            Fate::Done => "done",
+            Fate::Dropped => "dropped",
+            Fate::Later(_, Some(_)) => "failed",
+            Fate::Later(_, None) => "silenced",
+            Fate::Dead(_) => "dead",
+        };
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counted.entry((channel.to_owned(), outcome)).or_default() += 1;
+    }
 }
 
 /// Alerts that were read.
@@ -81,6 +113,9 @@ pub enum AlertError {
     /// There is none of this id.
     #[error("there is no such alert")]
     NotFound,
+    /// There is no silence of that kind.
+    #[error("{0}")]
+    Silence(#[from] SilenceError),
     /// The database failed.
     #[error("the database does not answer; try again")]
     Storage(#[from] StoreError),
@@ -109,6 +144,8 @@ impl AlertsHandle {
             settings,
             scribe,
             wake: Wake::new(),
+            left: watch::channel(0).0,
+            tally: Tally::default(),
             known: Mutex::default(),
         }))
     }
@@ -117,6 +154,89 @@ impl AlertsHandle {
     pub fn watch(&self, watched: Box<dyn Watched>) {
         let monitor = AlertMonitor { shared: Arc::clone(&self.0), watched: Some(watched) };
         AlertMonitor::start_in_arbiter(&Arbiter::new().handle(), |_| monitor);
+    }
+
+    /// Begins to tell people, with a thread for each channel.
+    pub fn tell(&self, deliver: &Arc<dyn Deliver>) {
+        for channel in self.0.settings.routing.all() {
+            let courier = Courier {
+                shared: Arc::clone(&self.0),
+                deliver: Arc::clone(deliver),
+                channel: channel.to_owned(),
+            };
+            Courier::start_in_arbiter(&Arbiter::new().handle(), |_| courier);
+        }
+    }
+
+    /// What came of telling so far, on this node.
+    #[must_use]
+    pub fn delivery_figures(&self) -> DeliveryFigures {
+        let counted = self.0.tally.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.iter().map(|((channel, outcome), count)| (channel.clone(), *outcome, *count)).collect()
+    }
+
+    /// Keeps alerts quiet: those of a rule, about something, or all of them.
+    ///
+    /// # Errors
+    /// There are too many silences, or the database failed.
+    pub async fn silence(
+        &self,
+        context: &ChangeContext,
+        (rule, subject): (Option<Rule>, Option<String>),
+        time: TimeDelta,
+        reason: String,
+    ) -> Result<Silence, AlertError> {
+        let (keychain, scribe) = (self.0.keychain(), self.0.scribe.clone());
+        let (doer, now) = (self.0.doer(context), self.0.clock.now());
+        let made_by = doer.actor.clone();
+        let silence =
+            Silence { id: Uuid::now_v7(), rule, subject, reason, made_by, made_at: now, until: now + time };
+        let made = silence.clone();
+        let change = move |database: Database| async move {
+            database.put_silence((&keychain, &scribe), &made, &doer).await
+        };
+        self.0.ask(change).await??;
+        Ok(silence)
+    }
+
+    /// Silences that are in force, oldest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn silences(&self) -> Result<Vec<Silence>, AlertError> {
+        let (keychain, now) = (self.0.keychain(), self.0.clock.now());
+        let question = move |database: Database| async move { database.silences(&keychain, now).await };
+        self.0.ask(question).await
+    }
+
+    /// Ends a silence; `false`: there is none.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn end_silence(&self, context: &ChangeContext, id: Uuid) -> Result<bool, AlertError> {
+        let (keychain, scribe) = (self.0.keychain(), self.0.scribe.clone());
+        let (doer, now) = (self.0.doer(context), self.0.clock.now());
+        let change = move |database: Database| async move {
+            database.end_silence((&keychain, &scribe), id, &doer, now).await
+        };
+        let ended = self.0.ask(change).await?;
+        self.0.left.send_modify(|left| *left += 1);
+        Ok(ended)
+    }
+
+    /// What was, or is to be, told, newest first: of one alert or incident, of one state, before one.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn deliveries(
+        &self,
+        wanted: (Option<Uuid>, Option<DeliveryState>),
+        before: Option<Uuid>,
+        limit: u64,
+    ) -> Result<Vec<Delivery>, AlertError> {
+        let question =
+            move |database: Database| async move { database.deliveries(wanted, before, limit).await };
+        self.0.ask(question).await
     }
 
     /// An alert, as it is told.
@@ -184,6 +304,26 @@ impl AlertsHandle {
     }
 }
 
+/// Incidents are told over every channel, each once, whatever the playbook does again.
+#[async_trait]
+impl Notify for AlertsHandle {
+    async fn tell(&self, notice: &Notice) -> Result<usize, String> {
+        let channels: Vec<String> = self.0.settings.routing.all().map(str::to_owned).collect();
+        let told = channels.len();
+        if channels.is_empty() {
+            return Ok(0);
+        }
+        let body = serde_json::to_string(notice).map_err(|_| "it can't be written".to_owned())?;
+        let (keychain, now, incident) = (self.0.keychain(), self.0.clock.now(), notice.incident);
+        let change = move |database: Database| async move {
+            database.leave_parcels(&keychain, &channels, (Kind::Incident, incident, body), now).await
+        };
+        self.0.ask(change).await.map_err(|error| error.to_string())?;
+        self.0.left.send_modify(|left| *left += 1);
+        Ok(told)
+    }
+}
+
 impl Shared {
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -200,6 +340,11 @@ impl Shared {
             request_id: context.request_id.clone(),
             epoch: self.ring.snapshot().epoch.0,
         }
+    }
+
+    /// Which start of the node this is, for leases.
+    pub(super) fn holder(&self) -> String {
+        format!("{}/{}", self.settings.node, self.cluster.boot_id())
     }
 
     /// Asks the database, for a bounded time.

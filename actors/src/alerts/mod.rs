@@ -8,17 +8,25 @@ mod actor;
 pub mod core;
 #[cfg(test)]
 mod core_tests;
+mod courier;
 mod figures;
 mod gather;
 mod handle;
+mod quiet;
 mod record;
 mod routing;
 mod rule;
 
-pub(crate) use self::record::{Doer, Scribe};
+pub(crate) use self::{
+    courier::Fate,
+    quiet::relevance,
+    record::{Doer, Scribe},
+};
 pub use self::{
+    courier::{Deliver, Parcel, Undelivered},
     figures::{Expiring, Sample, Watched},
-    handle::{AlertError, AlertSettings, AlertsHandle},
+    handle::{AlertError, AlertSettings, AlertsHandle, DeliveryFigures},
+    quiet::{Delivery, DeliveryState, Silence, SilenceError, silenced_until},
     record::{Acknowledged, AlertRecord, Told},
     routing::{Kind, Route, Routing},
     rule::{Limits, Override, Rule, Rules, Sense, Severity},

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     core::About,
+    quiet::Silence,
     routing::Routing,
     rule::{Rule, Severity},
 };
@@ -55,6 +56,15 @@ impl AlertRecord {
     #[must_use]
     pub fn about(&self) -> About {
         (self.rule, self.subject.clone())
+    }
+
+    /// Nobody has taken it up, and further people have not been told, although it was raised before a moment.
+    #[must_use]
+    pub fn waits(&self, raised_before: Time) -> bool {
+        self.is_open()
+            && self.acknowledged.is_none()
+            && self.escalated_at.is_none()
+            && self.raised_at <= raised_before
     }
 
     /// It is not over.
@@ -177,4 +187,53 @@ impl Scribe {
         // It consists of texts and numbers, and those can be written.
         serde_json::to_string(&record).unwrap_or_default()
     }
+
+    /// The text of a record about a silence.
+    pub(crate) fn silence_record(
+        &self,
+        operation: &str,
+        doer: &Doer,
+        silence: &Silence,
+        now: Time,
+    ) -> String {
+        let record = OnRecordOfSilence {
+            ts: now,
+            event: event_of(operation),
+            operation,
+            actor: &doer.actor,
+            actor_id: doer.actor_id.as_deref(),
+            outcome: "ok",
+            request_id: &doer.request_id,
+            node: &self.node,
+            epoch: doer.epoch,
+            silence: silence.id,
+            rule: silence.rule.map(Rule::as_str),
+            subject: silence.subject.as_deref(),
+            until: silence.until,
+            reason: &silence.reason,
+        };
+        serde_json::to_string(&record).unwrap_or_default()
+    }
+}
+
+/// A record of what happened to a silence.
+#[derive(Serialize)]
+struct OnRecordOfSilence<'a> {
+    ts: Time,
+    event: &'static str,
+    operation: &'a str,
+    actor: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_id: Option<&'a str>,
+    outcome: &'static str,
+    request_id: &'a str,
+    node: &'a str,
+    epoch: u64,
+    silence: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    until: Time,
+    reason: &'a str,
 }

@@ -104,6 +104,9 @@ fn event_of_alert(operation: &str) -> &'static str {
         "alert.raised" => "alert_raised",
         "alert.cleared" => "alert_cleared",
         "alert.ack" => "alert_acknowledged",
+        "alert.escalated" => "alert_escalated",
+        "alert.silence" => "alert_silenced",
+        "alert.unsilence" => "alert_silence_ended",
         "alert.read" => "read",
         _ => OTHER,
     }

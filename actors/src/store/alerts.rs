@@ -41,7 +41,7 @@ pub(crate) struct Sighting {
     pub(crate) alert: AlertRecord,
 }
 
-type Pen<'a> = (&'a Keychain, &'a Scribe);
+pub(super) type Pen<'a> = (&'a Keychain, &'a Scribe);
 
 impl Database {
     /// A node sees something. Answers with the alert if it is the first one.
@@ -200,7 +200,7 @@ impl Database {
         Ok(sound.collect())
     }
 
-    async fn alert_turn(&self) -> Result<DatabaseTransaction, StoreError> {
+    pub(super) async fn alert_turn(&self) -> Result<DatabaseTransaction, StoreError> {
         let transaction = self.connection.begin_with_options(Self::writing()).await?;
         if self.is_shared() {
             let lock = format!("SELECT pg_advisory_xact_lock({ALERT_LOCK})");
@@ -244,7 +244,7 @@ async fn believed(
 }
 
 /// Open alerts; of one rule and subject there is one at most.
-async fn open(
+pub(super) async fn open(
     connection: &impl ConnectionTrait,
     about: Option<&About>,
 ) -> Result<Vec<QueryResult>, StoreError> {
@@ -284,7 +284,7 @@ async fn next_revision(connection: &impl ConnectionTrait) -> Result<i64, StoreEr
     Ok(highest.flatten().unwrap_or(0) + 1)
 }
 
-async fn write(
+pub(super) async fn write(
     connection: &impl ConnectionTrait,
     keychain: &Keychain,
     alert: &AlertRecord,
@@ -294,12 +294,12 @@ async fn write(
     Ok(())
 }
 
-async fn on_record(connection: &impl ConnectionTrait, record: String) -> Result<(), StoreError> {
+pub(super) async fn on_record(connection: &impl ConnectionTrait, record: String) -> Result<(), StoreError> {
     audit::insert(connection, EventRow::read(record).as_slice()).await
 }
 
 /// Leaves what is to be told of an alert, once for each channel.
-async fn tell(
+pub(super) async fn tell(
     connection: &impl ConnectionTrait,
     (keychain, scribe): Pen<'_>,
     (kind, alert): (Kind, &AlertRecord),
@@ -367,7 +367,7 @@ fn row_of(keychain: &Keychain, alert: &AlertRecord, revision: i64) -> alert::Mod
     row
 }
 
-fn record_of(keychain: &Keychain, row: &QueryResult) -> Option<AlertRecord> {
+pub(super) fn record_of(keychain: &Keychain, row: &QueryResult) -> Option<AlertRecord> {
     let row = load::authentic::<alert::Model>(keychain, TABLE, row, |row| &row.mac).ok()?;
     let time = DateTime::from_timestamp_millis;
     let acknowledged = match (row.acknowledged_by, row.acknowledged_at) {

@@ -19,6 +19,7 @@ mod load;
 mod meta;
 mod nodes;
 mod pairing;
+mod parcels;
 mod reseal;
 mod retry;
 mod rows;

@@ -27,9 +27,10 @@ use crate::{
 
 const DELIVERIES: &str = "alert_deliveries";
 const SILENCES: &str = "alert_silences";
+/// Nobody else tries meanwhile: twice as long as a try may take.
+const LEASE: TimeDelta = TimeDelta::seconds(30);
 /// Leases that end later were written by another clock.
 const FURTHEST: TimeDelta = TimeDelta::seconds(60);
-const LEASE: TimeDelta = TimeDelta::seconds(30);
 /// Those that are due and looked at to find one that can be told.
 const LOOKED_AT: u64 = 50;
 /// Silences that may be in force at a time.
@@ -60,7 +61,8 @@ impl Database {
             .await?;
         for row in due {
             // What began is told before its end.
-            let before = pending().filter(Column::About.eq(row.about.as_str())).filter(Column::Id.lt(row.id.as_str()));
+            let before =
+                pending().filter(Column::About.eq(row.about.as_str())).filter(Column::Id.lt(row.id.as_str()));
             if before.count(&self.connection).await? > 0 || !self.lease_parcel(&row.id, holder, now).await? {
                 continue;
             }
@@ -103,7 +105,14 @@ impl Database {
         let (Some(parcel), true) = (parcel_of(row), is_sound) else {
             tracing::error!(table = DELIVERIES, "a row was changed outside the service; it is not told");
             let id = id.map_err(|_| StoreError::Conflict)?;
-            let empty = Parcel { id, about: id, kind: Kind::Incident, made_at: now, body: String::new(), attempts: 0 };
+            let empty = Parcel {
+                id,
+                about: id,
+                kind: Kind::Incident,
+                made_at: now,
+                body: String::new(),
+                attempts: 0,
+            };
             return Ok((empty, Some(Fate::Dead("the row was changed outside the service".to_owned()))));
         };
         if parcel.kind == Kind::Incident {
@@ -143,7 +152,7 @@ impl Database {
             .filter(Column::Id.eq(id.to_string()))
             .filter(Column::State.eq(DeliveryState::Pending.as_str()))
             .filter(Column::Holder.eq(holder));
-        let tried = Expr::col(Column::Attempts).add(1);
+        let tried = Expr::cust("attempts + 1");
         update = match fate {
             Fate::Done => update
                 .col_expr(Column::Attempts, tried)
@@ -280,7 +289,8 @@ impl Database {
             .filter(Column::Attempts.eq(0))
             .exec(&transaction)
             .await?;
-        alerts::on_record(&transaction, scribe.silence_record("alert.unsilence", doer, &silence, now)).await?;
+        alerts::on_record(&transaction, scribe.silence_record("alert.unsilence", doer, &silence, now))
+            .await?;
         slow::commit(transaction).await?;
         Ok(true)
     }

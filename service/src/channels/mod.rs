@@ -40,7 +40,8 @@ impl Channels {
 
 fn way(kind: &ChannelKind, ca_file: Option<&Path>) -> io::Result<Way> {
     let place = |url: &str| {
-        let url = OutgoingUrl::parse(url).map_err(|rule| io::Error::new(io::ErrorKind::InvalidInput, rule))?;
+        let url =
+            OutgoingUrl::parse(url).map_err(|rule| io::Error::new(io::ErrorKind::InvalidInput, rule))?;
         Ok::<_, io::Error>((Outgoing::new(ca_file, url.is_plain())?, url))
     };
     Ok(match kind {

@@ -18,11 +18,7 @@ pub(super) fn headers(
         format!("v1,{}", BASE64_STANDARD.encode(digest::hmac_sha256(secret, &[signed.as_bytes()])))
     });
     let signature = signatures.collect::<Vec<_>>().join(" ");
-    [
-        ("webhook-id", id),
-        ("webhook-timestamp", timestamp.to_string()),
-        ("webhook-signature", signature),
-    ]
+    [("webhook-id", id), ("webhook-timestamp", timestamp.to_string()), ("webhook-signature", signature)]
 }
 
 #[cfg(test)]

@@ -87,7 +87,10 @@ mod tests {
         let event: Value = serde_json::from_str(&event(&parcel(Kind::Raised, body))).unwrap();
         assert_eq!((&event["type"], &event["data"]["subject"]), (&json!("alert.raised"), &json!("node-1")));
         let told = sentence(&parcel(Kind::Raised, body));
-        assert!(told.starts_with("[critical] staleness (node-1)\na b !channel\nWhat to do: https://r#x\n"), "{told}");
+        assert!(
+            told.starts_with("[critical] staleness (node-1)\na b !channel\nWhat to do: https://r#x\n"),
+            "{told}"
+        );
         let told = sentence(&parcel(Kind::Cleared, body));
         assert!(told.starts_with("[cleared] staleness (node-1)\n") && !told.contains("https"), "{told}");
         let incident = r#"{"name":"incident","target":{"key":"k"},"level":"high","reason":"leaked"}"#;

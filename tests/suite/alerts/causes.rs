@@ -245,10 +245,14 @@ fn rotations(three: &Three, ears: &mut Ears) {
     in_state(&client, ("rotation_overdue", "quick-00"), "open");
     // So many are alerts of their own, the others one together.
     in_state(&client, ("rotation_overdue", "*"), "open");
-    assert_eq!(alerts(&client, "rotation_overdue").len(), 21);
+    let all = || (alerts(&client, "rotation_overdue").len() == 21).then_some(());
+    process::until(LONG, all).expect("so many, and one for the rest");
     ears.heard("alert.raised", ("rotation_overdue", "quick-00"), 1);
     let _done = three.postgres.psql("DROP TRIGGER refused ON key_versions");
     in_state(&client, ("rotation_overdue", "quick-00"), "cleared");
+    let over =
+        || alerts(&client, "rotation_overdue").iter().all(|alert| alert["state"] == "cleared").then_some(());
+    process::until(LONG, over).expect("all of them are rotated");
     in_state(&client, ("rotation_overdue", "*"), "cleared");
     in_state(&client, ("rotation_failures", ""), "cleared");
     ears.heard("alert.cleared", ("rotation_overdue", "quick-00"), 1);

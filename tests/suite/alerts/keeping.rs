@@ -7,7 +7,8 @@ use super::{LONG, alerts, in_state};
 
 /// An API key that ends in three weeks is an alert for as long as it is there.
 const RULES: &str = r#"{"key_expiry": {"raise": 2592000, "clear": 2592000}}"#;
-pub(super) const SOON: [(&str, &str); 2] = [("CLAVIGER_ALERTS__TICK", "1s"), ("CLAVIGER_ALERTS__RULES", RULES)];
+pub(super) const SOON: [(&str, &str); 2] =
+    [("CLAVIGER_ALERTS__TICK", "1s"), ("CLAVIGER_ALERTS__RULES", RULES)];
 
 pub(super) fn ending(client: &claviger_tests::Client) -> (String, String) {
     let end = (chrono::Utc::now() + chrono::TimeDelta::days(21)).to_rfc3339();
@@ -29,7 +30,10 @@ fn an_alert_is_taken_up_once() {
     assert_eq!((&alert["severity"], &alert["acknowledged_by"]), (&json!("warning"), &Value::Null));
     let comment = json!({"comment": "a new one is on its way"});
     let taken = client.post(&format!("{path}/ack"), &comment).expect(200);
-    assert_eq!((&taken["comment"], &taken["acknowledged_by"]), (&comment["comment"], &json!("bootstrap")));
+    assert_eq!(
+        (&taken["comment"], &taken["acknowledged_by"]),
+        (&comment["comment"], &json!("bootstrap-admin"))
+    );
     let again = client.post(&format!("{path}/ack"), &json!({"comment": "me too"})).expect(200);
     assert_eq!(again, taken);
     let records = client.get("/v1/audit?event=alert_acknowledged").expect(200);

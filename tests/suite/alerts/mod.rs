@@ -2,6 +2,8 @@
 
 mod causes;
 mod keeping;
+mod sink;
+mod telling;
 
 use std::{collections::BTreeMap, time::Duration};
 

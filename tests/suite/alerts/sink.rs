@@ -43,7 +43,9 @@ impl Posted {
         let signed = digest::hmac_sha256(&key, &[format!("{id}.{time}.{}", self.body).as_bytes()]);
         let age = chrono::Utc::now().timestamp() - time.parse::<i64>().unwrap_or(0);
         let wanted = format!("v1,{}", BASE64_STANDARD.encode(signed));
-        id.starts_with("msg_") && age.abs() < 60 && header("webhook-signature").split(' ').any(|one| one == wanted)
+        id.starts_with("msg_")
+            && age.abs() < 60
+            && header("webhook-signature").split(' ').any(|one| one == wanted)
     }
 }
 

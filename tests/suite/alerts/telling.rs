@@ -35,9 +35,8 @@ fn deliveries(client: &Client, channel: &str) -> Vec<Value> {
 
 #[track_caller]
 fn delivered(client: &Client, channel: &str, kind: &str, state: &str) -> Value {
-    let found = || {
-        deliveries(client, channel).into_iter().find(|one| one["kind"] == kind && one["state"] == state)
-    };
+    let found =
+        || deliveries(client, channel).into_iter().find(|one| one["kind"] == kind && one["state"] == state);
     process::until(LONG, found).unwrap_or_else(|| panic!("{:?}", deliveries(client, channel)))
 }
 
@@ -180,7 +179,8 @@ fn a_silence_keeps_quiet_and_its_end_tells() {
     delete(&client, &id);
     sink.wait("alert.cleared", 1);
     process::pause(Duration::from_secs(2));
-    let subjects: Vec<Value> = sink.posted("").iter().map(|one| one.json()["data"]["subject"].clone()).collect();
+    let subjects: Vec<Value> =
+        sink.posted("").iter().map(|one| one.json()["data"]["subject"].clone()).collect();
     assert!(subjects.iter().all(|subject| *subject == json!(other)), "{subjects:?}");
     for event in ["alert_silenced", "alert_silence_ended"] {
         let records = client.get(&format!("/v1/audit?event={event}")).expect(200);

@@ -1,8 +1,11 @@
 //! Alerts: what is not as it should be, and who has taken it up.
 
+pub mod deliveries;
+pub mod silences;
+
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
-use claviger_actors::alerts::{AlertError, AlertRecord, Severity};
+use claviger_actors::alerts::{AlertError, AlertRecord, Severity, Silence, silenced_until};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -61,7 +64,11 @@ pub struct AlertView {
     acknowledged_by: Option<String>,
     acknowledged_at: Option<DateTime<Utc>>,
     comment: Option<String>,
+    /// When further people were told, since nobody had taken it up.
+    escalated_at: Option<DateTime<Utc>>,
     cleared_at: Option<DateTime<Utc>>,
+    /// Until when nobody is told of it; null = it is not kept quiet.
+    silenced_until: Option<DateTime<Utc>>,
     /// What to do.
     runbook_url: String,
 }
@@ -84,7 +91,8 @@ pub struct AcknowledgeAlert {
 }
 
 impl AlertView {
-    fn new(state: &AppState, alert: AlertRecord) -> Self {
+    fn new(state: &AppState, silences: &[Silence], alert: AlertRecord) -> Self {
+        let silenced_until = silenced_until(silences, &alert);
         let runbook_url = state.alerts.told(&alert).runbook_url;
         let acknowledged = alert.acknowledged;
         Self {
@@ -100,7 +108,9 @@ impl AlertView {
             acknowledged_by: acknowledged.as_ref().map(|acknowledged| acknowledged.by.clone()),
             acknowledged_at: acknowledged.as_ref().map(|acknowledged| acknowledged.at),
             comment: acknowledged.and_then(|acknowledged| acknowledged.comment),
+            escalated_at: alert.escalated_at,
             cleared_at: alert.cleared_at,
+            silenced_until,
             runbook_url,
         }
     }
@@ -125,7 +135,8 @@ pub async fn list(
     let is_last = found.len() <= limit;
     found.truncate(limit);
     let last = found.last().map(|alert| to_cursor(&alert.id.to_string()));
-    let items = found.into_iter().map(|alert| AlertView::new(&state, alert)).collect();
+    let silences = state.alerts.silences().await?;
+    let items = found.into_iter().map(|alert| AlertView::new(&state, &silences, alert)).collect();
     Ok(HttpResponse::Ok().json(AlertsPage { items, next_cursor: last.filter(|_| !is_last) }))
 }
 
@@ -138,7 +149,7 @@ pub async fn list(
 ))]
 pub async fn show(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let alert = state.alerts.show(named(&request)?).await?;
-    Ok(HttpResponse::Ok().json(AlertView::new(&state, alert)))
+    shown(&state, alert).await
 }
 
 /// Takes an alert up: nobody else needs to be told of it. The first who does is the one that is shown; an alert that is over can be taken up too.
@@ -161,7 +172,12 @@ pub async fn acknowledge(
         return Err(Problem::invalid("comment must be at most 1024 bytes without control characters"));
     }
     let alert = state.alerts.acknowledge(&caller.context(), id, given.comment).await?;
-    Ok(HttpResponse::Ok().json(AlertView::new(&state, alert)))
+    shown(&state, alert).await
+}
+
+async fn shown(state: &AppState, alert: AlertRecord) -> Result<HttpResponse, Problem> {
+    let silences = state.alerts.silences().await?;
+    Ok(HttpResponse::Ok().json(AlertView::new(state, &silences, alert)))
 }
 
 fn named(request: &HttpRequest) -> Result<Uuid, Problem> {
@@ -173,6 +189,7 @@ impl From<AlertError> for Problem {
     fn from(error: AlertError) -> Self {
         match error {
             AlertError::NotFound => Self::new(Code::NotFound, error.to_string()),
+            AlertError::Silence(_) => Self::new(Code::KeyStateConflict, error.to_string()),
             AlertError::Storage(ref cause) => {
                 tracing::warn!(error = %cause, "alerts could not be read or changed");
                 Self::new(Code::Overloaded, error.to_string())

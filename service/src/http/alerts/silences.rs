@@ -98,9 +98,7 @@ pub async fn make(
     }
     let silence = state.alerts.silence(&caller.context(), (rule, subject), time, reason).await?;
     let location = format!("/v1/alerts/silences/{}", silence.id);
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, location))
-        .json(SilenceView::from(silence)))
+    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(SilenceView::from(silence)))
 }
 
 /// Lists the silences that are in force.
