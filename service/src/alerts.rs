@@ -62,6 +62,7 @@ pub(crate) fn settings(settings: &Settings) -> Result<AlertSettings, String> {
         node: settings.node.clone(),
         tick: alerts.tick,
         window: alerts.window,
+        learning: alerts.learning,
         rules,
         runbook: alerts.runbook.clone(),
         routing: Routing(settings.channels.iter().filter_map(route).collect()),

@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::{
+    alone::Alone,
     core::{About, Judge},
     figures::Watched,
     gather::Gatherer,
@@ -51,6 +52,7 @@ struct Watch {
     watched: Box<dyn Watched>,
     gatherer: Gatherer,
     judge: Judge,
+    alone: Alone,
     /// What this node has said that it sees, and when.
     said: BTreeMap<About, Duration>,
     /// When it was last looked for what nobody sees any more.
@@ -68,6 +70,7 @@ impl Watch {
             watched,
             gatherer,
             judge: Judge::default(),
+            alone: Alone::default(),
             said: BTreeMap::new(),
             settled: Duration::ZERO,
             waiting: BTreeSet::new(),
@@ -104,6 +107,7 @@ impl Watch {
         let sample = self.watched.look();
         let round = self.gatherer.round(&self.shared, &sample, now).await;
         self.judge.observe(&self.shared.settings.rules, &round.measured, round.figures, now);
+        self.alone.look(&self.shared, now);
         // What is in other hands is not believed, and what is behind the database does not know.
         let shared = &self.shared;
         if shared.ring.shuts_out(&shared.scribe.node) || shared.ring.is_rewound() {

@@ -98,7 +98,11 @@ impl Gatherer {
             let late = shared.settings.rules.of(Rule::RotationOverdue).raise;
             rotations(&mut round, &snapshot, Duration::from_secs(late), time);
             expiries(&mut round, &snapshot, time);
+            let is_key = |name: &str| name.parse().is_ok_and(|name| snapshot.key(&name).is_ok());
+            shared.habits.prune(is_key);
         }
+        round.measured.extend([Rule::UnusualUse, Rule::UnusualRate, Rule::DecryptStorm]);
+        round.figures.extend(shared.habits.figures(now));
         self.cluster(&mut round, shared, now).await;
         round
     }

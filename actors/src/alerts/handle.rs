@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use super::{
     actor::AlertMonitor,
     courier::{Courier, Deliver, Fate},
     figures::Watched,
+    habits::{Habits, KeyUse},
     quiet::{Delivery, DeliveryState, Silence, SilenceError},
     record::{AlertRecord, Doer, Scribe, Told},
     routing::{Kind, Routing},
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     audit::AuditHandle,
-    clock::Clock,
+    clock::{Clock, uptime},
     cluster::ClusterHandle,
     events::EventsHandle,
     incidents::{Notice, Notify},
@@ -47,6 +48,8 @@ pub struct AlertSettings {
     pub tick: Duration,
     /// Time over which failures and times of operations are counted.
     pub window: Duration,
+    /// For how long a key must have been used here before anything about its use is unusual.
+    pub learning: Duration,
     /// From where on something is an alert.
     pub rules: Rules,
     /// Where the runbook is.
@@ -69,6 +72,10 @@ pub(super) struct Shared {
     pub(super) scribe: Scribe,
     /// Alerts have changed by this node.
     pub(super) wake: Wake,
+    /// Whoever can tell people.
+    pub(super) deliver: OnceLock<Arc<dyn Deliver>>,
+    /// What keys are used for.
+    pub(super) habits: Habits,
     /// Something was left to be told by this node.
     pub(super) left: watch::Sender<u64>,
     /// What came of telling.
@@ -141,9 +148,11 @@ impl AlertsHandle {
             events,
             audit,
             clock,
-            settings,
             scribe,
             wake: Wake::new(),
+            deliver: OnceLock::new(),
+            habits: Habits::new(settings.window, settings.learning),
+            settings,
             left: watch::channel(0).0,
             tally: Tally::default(),
             known: Mutex::default(),
@@ -158,6 +167,8 @@ impl AlertsHandle {
 
     /// Begins to tell people, with a thread for each channel.
     pub fn tell(&self, deliver: &Arc<dyn Deliver>) {
+        // Once, at the start.
+        let _first = self.0.deliver.set(Arc::clone(deliver));
         for channel in self.0.settings.routing.all() {
             let courier = Courier {
                 shared: Arc::clone(&self.0),
@@ -237,6 +248,11 @@ impl AlertsHandle {
         let question =
             move |database: Database| async move { database.deliveries(wanted, before, limit).await };
         self.0.ask(question).await
+    }
+
+    /// A key was used. It takes no time, and nobody waits.
+    pub fn used(&self, used: KeyUse<'_>) {
+        self.0.habits.note(used, uptime());
     }
 
     /// An alert, as it is told.

@@ -5,12 +5,14 @@
 //! only it saw ends too. [`AlertsHandle`] is the only door (docs/decisions/0022).
 
 mod actor;
+mod alone;
 pub mod core;
 #[cfg(test)]
 mod core_tests;
 mod courier;
 mod figures;
 mod gather;
+mod habits;
 mod handle;
 mod quiet;
 mod record;
@@ -25,6 +27,7 @@ pub(crate) use self::{
 pub use self::{
     courier::{Deliver, Parcel, Undelivered},
     figures::{Expiring, Sample, Watched},
+    habits::KeyUse,
     handle::{AlertError, AlertSettings, AlertsHandle, DeliveryFigures},
     quiet::{Delivery, DeliveryState, Silence, SilenceError, silenced_until},
     record::{Acknowledged, AlertRecord, Told},

@@ -44,6 +44,12 @@ rules! {
     KeyExpiry = "key_expiry",
     /// Requests that were refused for the lack of a right or a credential: how many.
     DeniedAttempts = "denied_attempts",
+    /// A key that is used by somebody, or from somewhere, for the first time: how many of them.
+    UnusualUse = "unusual_use",
+    /// A key that is used more often than it usually is: percent.
+    UnusualRate = "unusual_rate",
+    /// A key that decrypts more often than it usually does: percent.
+    DecryptStorm = "decrypt_storm",
 }
 
 /// How bad it is.
@@ -139,6 +145,8 @@ impl Rule {
             Self::CertificateExpiry => "certificate-expiry",
             Self::KeyExpiry => "key-expiry",
             Self::DeniedAttempts => "denied-attempts",
+            Self::UnusualUse | Self::UnusualRate => "unusual-use",
+            Self::DecryptStorm => "decrypt-storm",
         }
     }
 
@@ -153,7 +161,10 @@ impl Rule {
             | Self::RotationOverdue
             | Self::AuditUnavailable
             | Self::Staleness
-            | Self::DeniedAttempts => Sense::Above,
+            | Self::DeniedAttempts
+            | Self::UnusualUse
+            | Self::UnusualRate
+            | Self::DecryptStorm => Sense::Above,
         }
     }
 
@@ -172,6 +183,9 @@ impl Rule {
             Self::CertificateExpiry => (14 * DAY, 15 * DAY, 0, 0, Warning),
             Self::KeyExpiry => (7 * DAY, 8 * DAY, 0, 0, Warning),
             Self::DeniedAttempts => (100, 50, 0, 60, Warning),
+            Self::UnusualUse => (0, 0, 0, 0, Warning),
+            Self::UnusualRate => (1_000, 300, 0, 60, Warning),
+            Self::DecryptStorm => (1_000, 300, 0, 60, Critical),
         };
         let (hold, calm) = (Duration::from_secs(hold), Duration::from_secs(calm));
         Limits { raise, hold, clear, calm, severity, is_on: true }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Rules that there are.
-pub const ALERT_RULES: [&str; 10] = [
+pub const ALERT_RULES: [&str; 13] = [
     "verification_failures",
     "slow_operations",
     "publication_lag",
@@ -23,6 +23,9 @@ pub const ALERT_RULES: [&str; 10] = [
     "certificate_expiry",
     "key_expiry",
     "denied_attempts",
+    "unusual_use",
+    "unusual_rate",
+    "decrypt_storm",
 ];
 const MEMBERS: [&str; 6] = ["enabled", "raise", "clear", "hold", "calm", "severity"];
 const SETTING: &str = "alerts.rules";
@@ -38,6 +41,8 @@ pub struct Alerts {
     pub tick: Duration,
     /// Time over which failures and times of operations are counted.
     pub window: Duration,
+    /// For how long a key must have been used on a node before anything about its use is unusual.
+    pub learning: Duration,
     /// What is wanted otherwise than shipped, by rule.
     pub rules: BTreeMap<String, AlertRule>,
     /// Where the runbook is.
@@ -72,6 +77,7 @@ impl Judge<'_> {
         Alerts {
             tick: tick.unwrap_or(Duration::from_secs(5)),
             window: self.parse("alerts.window", SECONDS, duration).unwrap_or(Duration::from_secs(300)),
+            learning: self.parse("alerts.learning", SECONDS, duration).unwrap_or(Duration::from_secs(86_400)),
             rules: self.alert_rules(),
             runbook: self
                 .parse("alerts.runbook", "must be an http or https URL without # and spaces", runbook)

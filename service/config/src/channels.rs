@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     issuers::Problems,
-    providers::{endpoint, overlaid, spelled},
+    providers::{endpoint, overlaid, spelled, visible},
     settings::Judge,
 };
 
@@ -18,7 +18,12 @@ const SETTING: &str = "channels";
 const CHANNELS_MAX: usize = 32;
 /// Levels of brackets in the map.
 const DEPTH: usize = 4;
-const MEMBERS: [&str; 5] = ["type", "url", "secret", "least", "escalations_only"];
+/// Of whatever kind.
+const COMMON: [&str; 3] = ["type", "least", "escalations_only"];
+/// Receivers of one mail.
+const TO_MAX: usize = 20;
+const TEXT_MAX_BYTES: usize = 1_024;
+const TEMPLATE_MAX_BYTES: usize = 8_192;
 const URL: &str = "must be an https URL, or an http URL on loopback, without # and @";
 /// Secrets of a webhook at a time.
 const SECRETS_MAX: usize = 4;
@@ -51,6 +56,51 @@ pub enum ChannelKind {
         /// Where it is, which is a secret.
         url: Zeroizing<String>,
     },
+    /// E-mail.
+    Email(Email),
+    /// Whatever takes a text over HTTP, such as a gateway of short messages.
+    Gateway(Gateway),
+}
+
+/// A mail server, and who writes to whom.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Email {
+    /// The server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How it is spoken to.
+    pub tls: EmailTls,
+    /// User and password.
+    pub login: Option<(String, Zeroizing<String>)>,
+    /// Who writes.
+    pub from: String,
+    /// To whom.
+    pub to: Vec<String>,
+}
+
+/// How a mail server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmailTls {
+    /// TLS from the first byte.
+    Tls,
+    /// TLS after STARTTLS, which is not optional.
+    StartTls,
+    /// In clear, on this machine.
+    None,
+}
+
+/// What is posted to a gateway.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Where it is; may be a secret.
+    pub url: Zeroizing<String>,
+    /// Type of the body.
+    pub content_type: String,
+    /// The header `Authorization`.
+    pub authorization: Option<Zeroizing<String>>,
+    /// The body, with `{text}` where the text goes.
+    pub body: Zeroizing<String>,
 }
 
 impl ChannelKind {
@@ -60,6 +110,8 @@ impl ChannelKind {
         match self {
             Self::Webhook { .. } => "webhook",
             Self::Slack { .. } => "slack",
+            Self::Email(_) => "email",
+            Self::Gateway(_) => "sms",
         }
     }
 }
@@ -101,19 +153,30 @@ impl Judge<'_> {
 
 /// `None` with at least one problem.
 fn channel(name: &str, members: &Map<String, Value>, problems: &mut Problems<'_>) -> Option<Channel> {
-    if members.keys().any(|member| !MEMBERS.contains(&member.as_str())) {
-        problems.add("", &format!("has a member that is none of {}", MEMBERS.join(", ")));
+    let kind = members.get("type").and_then(Value::as_str);
+    let own: &[&str] = match kind {
+        Some("webhook") => &["url", "secret"],
+        Some("slack") => &["url"],
+        Some("email") => &["host", "port", "tls", "username", "password", "from", "to"],
+        Some("sms") => &["url", "content_type", "authorization", "body"],
+        _ => {
+            problems.add("type", "must be \"webhook\", \"slack\", \"email\" or \"sms\"");
+            return None;
+        }
+    };
+    let is_known = |member: &str| COMMON.contains(&member) || own.contains(&member);
+    if members.keys().any(|member| !is_known(member)) {
+        let known = [&COMMON[..], own].concat().join(", ");
+        problems.add("", &format!("has a member that is none of {known}"));
     }
     let severity = |text: &str| matches!(text, "warning" | "critical").then(|| text.to_owned());
     let least = problems.text(members, "least", "must be \"warning\" or \"critical\"", severity);
     let escalations_only = flag(members, "escalations_only", problems);
-    let kind = match members.get("type").and_then(Value::as_str) {
+    let kind = match kind {
         Some("webhook") => webhook(members, problems),
-        Some("slack") => slack(members, problems),
-        _ => {
-            problems.add("type", "must be \"webhook\" or \"slack\"");
-            None
-        }
+        Some("slack") => url(members, problems).map(|url| ChannelKind::Slack { url }),
+        Some("email") => email(members, problems).map(ChannelKind::Email),
+        _ => gateway(members, problems).map(ChannelKind::Gateway),
     };
     Some(Channel {
         name: name.to_owned(),
@@ -152,11 +215,75 @@ fn webhook(members: &Map<String, Value>, problems: &mut Problems<'_>) -> Option<
     Some(ChannelKind::Webhook { url: url?, secrets: secrets? })
 }
 
-fn slack(members: &Map<String, Value>, problems: &mut Problems<'_>) -> Option<ChannelKind> {
-    if members.contains_key("secret") {
-        problems.add("secret", "is for webhooks that are signed; for Slack the URL is the secret");
+fn email(members: &Map<String, Value>, problems: &mut Problems<'_>) -> Option<Email> {
+    needs(members, &["host", "from", "to"], problems);
+    let host = |text: &str| {
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
+        ((1..=253).contains(&text.len()) && text.bytes().all(is_host)).then(|| text.to_owned())
+    };
+    let host = problems.text(members, "host", "must be the name or the address of a mail server", host);
+    let tls = problems.text(members, "tls", "must be \"tls\", \"starttls\" or \"none\"", |text| match text {
+        "tls" => Some(EmailTls::Tls),
+        "starttls" => Some(EmailTls::StartTls),
+        "none" => Some(EmailTls::None),
+        _ => None,
+    });
+    let tls = tls.unwrap_or(EmailTls::Tls);
+    let is_local =
+        host.as_ref().is_none_or(|host| matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1"));
+    if tls == EmailTls::None && !is_local {
+        problems.add("tls", "must be \"tls\" or \"starttls\" but for a mail server on this machine");
     }
-    Some(ChannelKind::Slack { url: url(members, problems)? })
+    let given = members.get("port").map(|given| given.as_u64().or_else(|| given.as_str()?.parse().ok()));
+    let port = match given {
+        None => Some(if tls == EmailTls::Tls { 465 } else { 587 }),
+        Some(port) => port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
+    };
+    if port.is_none() {
+        problems.add("port", "must be a port");
+    }
+    let text = "must be 1 to 1024 bytes without control characters";
+    let username = problems.text(members, "username", text, visible);
+    let password = problems.text(members, "password", text, visible).map(Zeroizing::new);
+    if members.contains_key("username") != members.contains_key("password") {
+        problems.add("username", "and password belong together");
+    }
+    let from = problems.text(members, "from", "must be an address such as claviger@example.com", address);
+    let all = |text: &str| {
+        let all: Option<Vec<String>> = text.split(',').map(|one| address(one.trim())).collect();
+        all.filter(|all| all.len() <= TO_MAX)
+    };
+    let to = problems.text(members, "to", "must be addresses, at most 20, with commas between them", all);
+    Some(Email { host: host?, port: port?, tls, login: username.zip(password), from: from?, to: to? })
+}
+
+/// Near enough: whoever sends it judges it again.
+fn address(text: &str) -> Option<String> {
+    let (local, domain) = text.rsplit_once('@')?;
+    let fits =
+        text.len() <= 254 && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>,;\"".contains(&byte));
+    (fits && !local.is_empty() && !domain.is_empty()).then(|| text.to_owned())
+}
+
+fn gateway(members: &Map<String, Value>, problems: &mut Problems<'_>) -> Option<Gateway> {
+    needs(members, &["body"], problems);
+    let url = url(members, problems);
+    let text = "must be 1 to 1024 bytes without control characters";
+    let content_type = problems.text(members, "content_type", text, visible);
+    let authorization = problems.text(members, "authorization", text, header).map(Zeroizing::new);
+    let template = |text: &str| {
+        (text.len() <= TEMPLATE_MAX_BYTES && text.contains("{text}")).then(|| Zeroizing::new(text.to_owned()))
+    };
+    let rule = "must be a text of at most 8192 bytes with {text} where the text goes";
+    let body = problems.text(members, "body", rule, template);
+    let content_type = content_type.unwrap_or_else(|| "application/json".to_owned());
+    Some(Gateway { url: url?, content_type, authorization, body: body? })
+}
+
+fn header(text: &str) -> Option<String> {
+    let fits = (1..=TEXT_MAX_BYTES).contains(&text.len());
+    let is_clean = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    (fits && is_clean).then(|| text.to_owned())
 }
 
 /// One of Standard Webhooks, or several.
@@ -215,6 +342,21 @@ mod tests {
     }
 
     #[test]
+    fn mail_and_short_messages() {
+        let mail = r#"{"m": {"type": "email", "host": "127.0.0.1", "tls": "none", "from": "a@b", "to": "c@d, e@f", "username": "u"}}"#;
+        let given = [("CLAVIGER_CHANNELS", mail), ("CLAVIGER_CHANNELS__M__PASSWORD_FILE", "/secret")];
+        let mail = load(None, &given).unwrap();
+        let ChannelKind::Email(mail) = &mail[0].kind else { panic!("mail") };
+        assert_eq!((mail.port, mail.to.len(), mail.login.is_some()), (587, 2, true));
+        let sms = r#"{"s": {"type": "sms", "url": "https://a.example", "body": "{\"text\": \"{text}\"}"}}"#;
+        let sms =
+            load(None, &[("CLAVIGER_CHANNELS", sms), ("CLAVIGER_CHANNELS__S__AUTHORIZATION", "Bearer x")]);
+        let sms = sms.unwrap();
+        let ChannelKind::Gateway(sms) = &sms[0].kind else { panic!("sms") };
+        assert_eq!((sms.content_type.as_str(), sms.authorization.is_some()), ("application/json", true));
+    }
+
+    #[test]
     fn what_is_wrong_is_named_and_not_repeated() {
         for channel in [
             r#"{"url": "https://hunter2.example"}"#,
@@ -230,6 +372,17 @@ mod tests {
             r#"{"type": "webhook", "url": "https://a.example", "secret": "hunter2"}"#,
             r#"{"type": "webhook", "url": "https://a.example", "secret": "whsec_aHVudGVyMg=="}"#,
             r#"{"type": "webhook", "url": "https://a.example", "secret": ""}"#,
+            r#"{"type": "email", "from": "a@b", "to": "c@d"}"#,
+            r#"{"type": "email", "host": "hunter2 x", "from": "a@b", "to": "c@d"}"#,
+            r#"{"type": "email", "host": "m", "from": "hunter2", "to": "c@d"}"#,
+            r#"{"type": "email", "host": "m", "from": "a@b", "to": "c@d, hunter2"}"#,
+            r#"{"type": "email", "host": "m", "from": "a@b", "to": "c@d", "tls": "none"}"#,
+            r#"{"type": "email", "host": "m", "from": "a@b", "to": "c@d", "port": 0}"#,
+            r#"{"type": "email", "host": "m", "from": "a@b", "to": "c@d", "password": "hunter2"}"#,
+            r#"{"type": "sms", "url": "https://a.example"}"#,
+            r#"{"type": "sms", "url": "https://a.example", "body": "hunter2"}"#,
+            r#"{"type": "sms", "url": "https://a.example", "body": "{text}", "authorization": "hunter2\n"}"#,
+            r#"{"type": "sms", "url": "https://a.example", "body": "{text}", "secret": "hunter2"}"#,
             "\"hunter2\"",
         ] {
             let map = format!("{{\"a\": {channel}}}");

@@ -97,6 +97,7 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("incidents.low", Plain),
     ("alerts.tick", Plain),
     ("alerts.window", Plain),
+    ("alerts.learning", Plain),
     ("alerts.rules", Plain),
     ("alerts.runbook", Plain),
     ("alerts.escalate_after", Plain),
@@ -115,8 +116,23 @@ const MAPS: [&str; 3] = ["issuers", "providers", "channels"];
 /// The maps whose members may be given one by one: they hold secrets, which have files of their own.
 const WITH_MEMBERS: [(&str, &[(&str, bool)]); 2] = [("providers", &OF_PROVIDERS), ("channels", &OF_CHANNELS)];
 /// Members of channels, and whether a file may be named instead.
-const OF_CHANNELS: [(&str, bool); 5] =
-    [("type", false), ("url", true), ("secret", true), ("least", false), ("escalations_only", false)];
+const OF_CHANNELS: [(&str, bool); 15] = [
+    ("type", false),
+    ("url", true),
+    ("secret", true),
+    ("least", false),
+    ("escalations_only", false),
+    ("host", false),
+    ("port", false),
+    ("tls", false),
+    ("username", false),
+    ("password", true),
+    ("from", false),
+    ("to", false),
+    ("content_type", false),
+    ("authorization", true),
+    ("body", true),
+];
 /// Members of providers, likewise.
 const OF_PROVIDERS: [(&str, bool); 9] = [
     ("token_endpoint", false),

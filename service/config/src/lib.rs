@@ -31,7 +31,7 @@ mod watching;
 pub use alerts::{ALERT_RULES, AlertRule, Alerts};
 pub use audit::{Audit, AuditLevel, AuditSink};
 pub use backup::Backup;
-pub use channels::{Channel, ChannelKind};
+pub use channels::{Channel, ChannelKind, Email, EmailTls, Gateway};
 pub use error::ConfigError;
 pub use incidents::{Response, Responses};
 pub use issuers::{SubjectPattern, TrustedIssuer, look_alike};

@@ -3,6 +3,8 @@
 //! What is told is the same over all of them; what it looks like is made in [`text`] and the file of each way. Nothing of where it goes, or of what
 //! proves who we are there, is ever in an error: addresses of webhooks are secrets.
 
+mod email;
+mod gateway;
 mod sign;
 mod text;
 
@@ -14,6 +16,7 @@ use claviger_config::{Channel, ChannelKind};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use self::{email::Mailer, gateway::Post};
 use crate::outgoing::{Outgoing, OutgoingError, OutgoingUrl};
 
 /// Longest time for one try.
@@ -25,6 +28,8 @@ pub struct Channels(BTreeMap<String, Way>);
 enum Way {
     Webhook { outgoing: Outgoing, url: OutgoingUrl, secrets: Vec<Zeroizing<Vec<u8>>> },
     Slack { outgoing: Outgoing, url: OutgoingUrl },
+    Email(Mailer),
+    Gateway(Post),
 }
 
 impl Channels {
@@ -53,6 +58,8 @@ fn way(kind: &ChannelKind, ca_file: Option<&Path>) -> io::Result<Way> {
             let (outgoing, url) = place(url)?;
             Way::Slack { outgoing, url }
         }
+        ChannelKind::Email(settings) => Way::Email(Mailer::new(settings, ca_file)?),
+        ChannelKind::Gateway(settings) => Way::Gateway(Post::new(settings, ca_file)?),
     })
 }
 
@@ -73,6 +80,8 @@ impl Deliver for Channels {
                 let body = json!({ "text": text::sentence(parcel) }).to_string();
                 taken(outgoing.post_text(url, ("application/json", body), &[], WITHIN).await)
             }
+            Way::Email(mailer) => mailer.tell(parcel).await,
+            Way::Gateway(post) => post.tell(parcel).await,
         }
     }
 }

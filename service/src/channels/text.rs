@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 
 /// Longest text of a member in a sentence.
 const SHOWN: usize = 500;
+/// Letters of a short message.
+const SHORT: usize = 150;
 
 /// The body of a webhook: type, time, data.
 pub(super) fn event(parcel: &Parcel) -> String {
@@ -37,6 +39,18 @@ pub(super) fn sentence(parcel: &Parcel) -> String {
         lines.push(format!("Incident {}", parcel.about));
     }
     lines.join("\n")
+}
+
+/// What fits into a short message.
+pub(super) fn short(parcel: &Parcel) -> String {
+    let (mut text, summary) = (subject(parcel), text(&data(parcel), "summary"));
+    if parcel.kind != Kind::Cleared && !summary.is_empty() {
+        text = format!("{text}: {summary}");
+    }
+    if text.chars().count() > SHORT {
+        text = text.chars().take(SHORT - 1).chain(['…']).collect();
+    }
+    text
 }
 
 /// The first line.

@@ -1,7 +1,9 @@
 //! Alerts: whatever is wrong is told once in the deployment, on every node, and so is its end.
 
 mod causes;
+mod habits;
 mod keeping;
+mod mail;
 mod sink;
 mod telling;
 

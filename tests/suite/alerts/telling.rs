@@ -259,3 +259,24 @@ fn the_command_line() {
     assert_eq!(run(&["unsilence", silence["id"].as_str().unwrap()]), Value::Null);
     assert_eq!(run(&["deliveries", "--state", "dead"])["items"], json!([]));
 }
+
+/// The database is gone: every node says by itself that it is cut off, and that it is back.
+#[test]
+fn nodes_that_are_cut_off_tell_without_the_database() {
+    let sink = Sink::start();
+    let channels = json!({"ops": hook(&sink, "/")}).to_string();
+    let cluster = Cluster::start(2, &with(&channels, &[("CLAVIGER_CLUSTER__MAX_STALENESS", "16s")]));
+    cluster.postgres.stop();
+    let told = sink.wait("alert.raised", 2);
+    let about = |told: &[super::sink::Posted]| {
+        let mut subjects: Vec<String> =
+            told.iter().map(|one| one.json()["data"]["subject"].as_str().unwrap().to_owned()).collect();
+        subjects.sort();
+        subjects
+    };
+    assert!(told.iter().all(|one| one.is_signed() && one.json()["data"]["name"] == "staleness"), "{told:?}");
+    assert_eq!(about(&told), ["node-0", "node-1"]);
+    cluster.postgres.resume();
+    let told = sink.wait("alert.cleared", 2);
+    assert_eq!(about(&told), ["node-0", "node-1"]);
+}
