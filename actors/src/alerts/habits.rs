@@ -39,7 +39,7 @@ pub struct KeyUse<'a> {
 }
 
 /// What is usual.
-pub struct Habits {
+pub(super) struct Habits {
     window: Duration,
     learning: Duration,
     keys: Mutex<HashMap<String, Habit>>,
@@ -106,12 +106,12 @@ impl Rate {
 impl Habits {
     /// Knows nothing yet. A key that was used here for `learning` is known.
     #[must_use]
-    pub fn new(window: Duration, learning: Duration) -> Self {
+    pub(super) fn new(window: Duration, learning: Duration) -> Self {
         Self { window, learning, keys: Mutex::default() }
     }
 
     /// Takes down a use. Whoever comes while another is taken down is left out: nobody waits here.
-    pub fn note(&self, used: KeyUse<'_>, now: Duration) {
+    pub(super) fn note(&self, used: KeyUse<'_>, now: Duration) {
         let Ok(mut keys) = self.keys.try_lock() else { return };
         if !keys.contains_key(used.key) {
             if keys.len() >= KEYS_MAX {
@@ -223,7 +223,7 @@ mod tests {
     const WINDOW: Duration = Duration::from_secs(300);
     const DAY: Duration = Duration::from_secs(86_400);
 
-    fn used(key: &str, principal: u128, address: &str, items: u64) -> KeyUse<'_> {
+    fn used<'a>(key: &'a str, principal: u128, address: &str, items: u64) -> KeyUse<'a> {
         let address = Some(address.parse().unwrap());
         KeyUse { key, principal: Uuid::from_u128(principal), address, items, decrypts: true }
     }

@@ -68,14 +68,19 @@ impl Database {
             }
             return Ok((Some(self.judged(keychain, row, now).await?), None));
         }
-        let next = pending()
-            .select_only()
-            .column(Column::NextAt)
-            .order_by_asc(Column::NextAt)
-            .filter(Column::NextAt.gt(rows::millis(now)))
-            .into_tuple::<i64>()
-            .one(&self.connection)
-            .await?;
+        // What somebody tells just now may come to nothing.
+        let mut next = None;
+        for column in [Column::NextAt, Column::HeldUntil] {
+            let soonest = pending()
+                .select_only()
+                .column(column)
+                .order_by_asc(column)
+                .filter(column.gt(rows::millis(now)))
+                .into_tuple::<i64>()
+                .one(&self.connection)
+                .await?;
+            next = [next, soonest].into_iter().flatten().min();
+        }
         Ok((None, next.and_then(DateTime::from_timestamp_millis)))
     }
 

@@ -57,6 +57,11 @@ impl MailServer {
         process::until(LONG, found).unwrap_or_else(|| panic!("{subject}: {:?}", all()))
     }
 
+    /// The texts of all, headers unfolded.
+    pub(super) fn all(&self) -> Vec<String> {
+        self.taken.lock().unwrap().iter().map(unfolded).collect()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.taken.lock().unwrap().len()
     }
