@@ -142,7 +142,8 @@ impl Watch {
             self.said.keys().filter(|about| !raised.contains_key(*about)).cloned().collect();
         let is_time = !open.is_empty() && now.saturating_sub(self.settled) >= RENEWAL;
         if !gone.is_empty() || is_time {
-            has_changed |= self.settle(&gone).await?;
+            let seen: Vec<About> = raised.keys().cloned().collect();
+            has_changed |= self.settle(gone, seen).await?;
             self.settled = now;
             self.said.retain(|about, _| raised.contains_key(about));
         }
@@ -220,12 +221,12 @@ impl Watch {
         Ok(raised.is_some())
     }
 
-    async fn settle(&self, gone: &[About]) -> Result<bool, AlertError> {
+    async fn settle(&self, gone: Vec<About>, seen: Vec<About>) -> Result<bool, AlertError> {
         let shared = &self.shared;
-        let (keychain, scribe, gone) = (shared.keychain(), shared.scribe.clone(), gone.to_vec());
+        let (keychain, scribe) = (shared.keychain(), shared.scribe.clone());
         let (doer, now) = (Doer::monitor(shared.ring.snapshot().epoch.0), shared.clock.now());
         let change = move |database: Database| async move {
-            database.settle_alerts((&keychain, &scribe), &gone, &doer, now).await
+            database.settle_alerts((&keychain, &scribe), (&gone, &seen), &doer, now).await
         };
         let cleared = shared.ask(change).await?;
         for alert in &cleared {

@@ -79,11 +79,12 @@ impl Database {
         Ok(raised.then_some(alert))
     }
 
-    /// A node does not see these any more. Whatever nobody sees is over; answers with what that is.
+    /// A node does not see these any more, and others it still does, whatever its clock did meanwhile. Whatever nobody sees is over; answers with
+    /// what that is.
     pub(crate) async fn settle_alerts(
         &self,
         pen: Pen<'_>,
-        gone: &[About],
+        (gone, seen_here): (&[About], &[About]),
         doer: &Doer,
         now: Time,
     ) -> Result<Vec<AlertRecord>, StoreError> {
@@ -93,7 +94,8 @@ impl Database {
                 let key = (rule.as_str().to_owned(), subject.clone(), pen.1.node.clone());
                 alert_sighting::Entity::delete_by_id(key).exec(&transaction).await?;
             }
-            let seen = believed(&transaction, now).await?;
+            let mut seen = believed(&transaction, now).await?;
+            seen.extend(seen_here.iter().map(|(rule, subject)| (rule.as_str().to_owned(), subject.clone())));
             let mut cleared = Vec::new();
             for row in open(&transaction, None).await? {
                 let Some(alert) = record_of(pen.0, &row) else {
