@@ -309,6 +309,7 @@ mod tests {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let read = |path: &Path| match path.to_str() {
             Some("/secret") => Ok(format!("{SECRET}\n{SECRET}\n")),
+            Some("/password") => Ok("mail-secret\n".to_owned()),
             _ => Err(io::ErrorKind::NotFound.into()),
         };
         Settings::load(file, environment, read).map(|settings| settings.channels)
@@ -344,7 +345,7 @@ mod tests {
     #[test]
     fn mail_and_short_messages() {
         let mail = r#"{"m": {"type": "email", "host": "127.0.0.1", "tls": "none", "from": "a@b", "to": "c@d, e@f", "username": "u"}}"#;
-        let given = [("CLAVIGER_CHANNELS", mail), ("CLAVIGER_CHANNELS__M__PASSWORD_FILE", "/secret")];
+        let given = [("CLAVIGER_CHANNELS", mail), ("CLAVIGER_CHANNELS__M__PASSWORD_FILE", "/password")];
         let mail = load(None, &given).unwrap();
         let ChannelKind::Email(mail) = &mail[0].kind else { panic!("mail") };
         assert_eq!((mail.port, mail.to.len(), mail.login.is_some()), (587, 2, true));

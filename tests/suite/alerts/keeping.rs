@@ -7,8 +7,17 @@ use super::{LONG, alerts, in_state};
 
 /// An API key that ends in three weeks is an alert for as long as it is there.
 const RULES: &str = r#"{"key_expiry": {"raise": 2592000, "clear": 2592000}}"#;
-pub(super) const SOON: [(&str, &str); 2] =
+pub(crate) const SOON: [(&str, &str); 2] =
     [("CLAVIGER_ALERTS__TICK", "1s"), ("CLAVIGER_ALERTS__RULES", RULES)];
+
+/// The id of an alert that is there, whatever becomes of it.
+pub(crate) fn some_alert(client: &claviger_tests::Client) -> String {
+    let first = || client.get("/v1/alerts").expect(200)["items"][0]["id"].as_str().map(str::to_owned);
+    first().unwrap_or_else(|| {
+        let (_, subject) = ending(client);
+        in_state(client, ("key_expiry", &subject), "open")["id"].as_str().unwrap().to_owned()
+    })
+}
 
 pub(super) fn ending(client: &claviger_tests::Client) -> (String, String) {
     let end = (chrono::Utc::now() + chrono::TimeDelta::days(21)).to_rfc3339();

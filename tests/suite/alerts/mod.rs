@@ -2,7 +2,7 @@
 
 mod causes;
 mod habits;
-mod keeping;
+pub(crate) mod keeping;
 mod mail;
 mod sink;
 mod telling;
@@ -45,7 +45,7 @@ fn alerts(client: &Client, rule: &str) -> Vec<Value> {
 
 /// The alert of a rule about something, once it is in a state.
 #[track_caller]
-fn in_state(client: &Client, (rule, subject): (&str, &str), state: &str) -> Value {
+pub(crate) fn in_state(client: &Client, (rule, subject): (&str, &str), state: &str) -> Value {
     let is_it = |alert: &Value| alert["subject"] == subject && alert["state"] == state;
     let found = || alerts(client, rule).into_iter().find(is_it);
     process::until(LONG, found)
