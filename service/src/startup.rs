@@ -119,9 +119,7 @@ impl Application {
         let providers = ConfiguredProviders::new(&settings.providers, settings.ca_file.as_deref());
         let providers = providers.map_err(at("providers"))?;
         let backups = backups(&settings).map_err(at("backup"))?;
-        let alerts = alerts::settings(&settings).map_err(|rule| at("alerts.rules")(invalid(&rule)))?;
-        let channels = Channels::new(&settings.channels, settings.ca_file.as_deref());
-        let channels: Arc<dyn Deliver> = Arc::new(channels.map_err(at("channels"))?);
+        let (alerts, channels) = alerting(&settings)?;
         let redis = redis(&settings).await?;
         let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
@@ -170,11 +168,7 @@ impl Application {
         ));
         state.masters.keep(state.audit.clone());
         lifecycle::started(&state, &settings).await;
-        state.issuers.keep();
-        actix_web::rt::spawn(tell_counted(state.clone()));
-        actix_web::rt::spawn(http::health::tell_changes(state.clone()));
-        actix_web::rt::spawn(ws::watch(state.clone()));
-        actix_web::rt::spawn(backup::keep(state.clone(), settings.backup.clone()));
+        tend(&state, &settings);
         let certificate = settings.tls.clone().map(Certificate::load).transpose().map_err(at("tls.cert"))?;
         state.alerts.tell(&channels);
         state.alerts.watch(Box::new(alerts::Live::new(state.clone(), certificate.clone())));
@@ -249,6 +243,15 @@ impl Application {
     }
 }
 
+/// Begins what goes on for as long as the node runs.
+fn tend(state: &Data<AppState>, settings: &Settings) {
+    state.issuers.keep();
+    actix_web::rt::spawn(tell_counted(state.clone()));
+    actix_web::rt::spawn(http::health::tell_changes(state.clone()));
+    actix_web::rt::spawn(ws::watch(state.clone()));
+    actix_web::rt::spawn(backup::keep(state.clone(), settings.backup.clone()));
+}
+
 fn state(
     settings: &Settings,
     Started { ring, tokens, cluster, events, masters, attempts }: Started,
@@ -264,12 +267,8 @@ fn state(
     tokens.allow(settings.token_times.max_revocations);
     uses::keep(ring.clone(), Arc::clone(&clock));
     let mesh = settings.doors.mesh.clone();
-    let stores = StoresHandle::start(
-        ring.clone(),
-        Arc::clone(&clock),
-        &settings.node,
-        Pace { rate: settings.stores.migration_rate, batch: settings.stores.migration_batch },
-    );
+    let pace = Pace { rate: settings.stores.migration_rate, batch: settings.stores.migration_batch };
+    let stores = StoresHandle::start(ring.clone(), Arc::clone(&clock), &settings.node, pace);
     let alerts = AlertsHandle::new(
         (ring.clone(), cluster.clone()),
         (events.clone(), audit.clone()),
@@ -377,6 +376,14 @@ async fn settle(
     }
     issuers.are_others_than(&issuer).map_err(at("issuers"))?;
     Ok((issuer, bootstrap_token_file))
+}
+
+/// When something is an alert, and the ways to tell people.
+fn alerting(settings: &Settings) -> Result<(AlertSettings, Arc<dyn Deliver>), StartError> {
+    let at = |setting| move |cause| StartError::Setting { setting, cause };
+    let alerts = alerts::settings(settings).map_err(|rule| at("alerts.rules")(invalid(&rule)))?;
+    let channels = Channels::new(&settings.channels, settings.ca_file.as_deref());
+    Ok((alerts, Arc::new(channels.map_err(at("channels"))?)))
 }
 
 fn invalid(text: &str) -> io::Error {
