@@ -4,6 +4,7 @@
 //! [`stores::StoresHandle`] and [`audit::AuditHandle`] and never sees an `Addr`. Every core and the crates `claviger-crypto` and `claviger-policy` know nothing of actix, sea-orm or the clock.
 
 pub mod access;
+pub mod alerts;
 pub mod attempts;
 pub mod audit;
 pub mod backup;

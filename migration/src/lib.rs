@@ -14,6 +14,7 @@ mod m20261129_000011_counts;
 mod m20261129_000012_refresh_leases;
 mod m20261129_000014_restored;
 mod m20261129_000015_incidents;
+mod m20261129_000016_alerts;
 
 use sea_orm_migration::prelude::*;
 
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000012_refresh_leases::Migration),
             Box::new(m20261129_000014_restored::Migration),
             Box::new(m20261129_000015_incidents::Migration),
+            Box::new(m20261129_000016_alerts::Migration),
         ]
     }
 }

@@ -14,14 +14,22 @@ use rustls::{
 /// # Errors
 /// The file can't be read or is no list of authorities. A machine that has none is no error.
 pub fn beside_the_machines(path: &Path) -> io::Result<Vec<u8>> {
-    let mut all = read(path)?;
+    Ok(all(Some(path))?.iter().map(|authority| pem(authority)).collect::<String>().into_bytes())
+}
+
+/// Those of a file, if there is one, and those of the machine.
+///
+/// # Errors
+/// As [`beside_the_machines`].
+pub fn all(ca_file: Option<&Path>) -> io::Result<Vec<CertificateDer<'static>>> {
+    let mut all = ca_file.map(read).transpose()?.unwrap_or_default();
     for authority in rustls_native_certs::load_native_certs().certs {
         // One that can't be used would spoil the whole list.
         if RootCertStore::empty().add(authority.clone()).is_ok() {
             all.push(authority);
         }
     }
-    Ok(all.iter().map(|authority| pem(authority)).collect::<String>().into_bytes())
+    Ok(all)
 }
 
 /// A client that believes them.

@@ -1,9 +1,11 @@
 //! The service: command line, doors, REST, startup.
 
+mod alerts;
 pub mod audit;
 pub mod auth;
 pub mod authorities;
 pub mod backup;
+pub mod channels;
 pub mod cli;
 pub mod doctor;
 pub mod files;

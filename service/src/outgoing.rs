@@ -249,6 +249,28 @@ impl Outgoing {
     }
 }
 
+impl Outgoing {
+    /// Posts a text with further headers, and answers with the status; what is said beside it is nobody's business. It is sent once.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn post_text(
+        &self,
+        url: &OutgoingUrl,
+        (content_type, body): (&str, String),
+        headers: &[(&str, &str)],
+        within: Duration,
+    ) -> Result<u16, OutgoingError> {
+        let mut request =
+            self.0.post(url.0.clone()).timeout(within).header(header::CONTENT_TYPE, content_type).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.map_err(|error| fault(&error))?;
+        Ok(response.status().as_u16())
+    }
+}
+
 /// As much as is accepted, and no byte is waited for beyond it.
 async fn read(mut response: Response) -> Result<Vec<u8>, OutgoingError> {
     let declared = response.content_length().and_then(|length| usize::try_from(length).ok());

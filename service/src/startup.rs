@@ -17,10 +17,11 @@ use actix_web::{
     web::{Data, PayloadConfig},
 };
 use claviger_actors::{
+    alerts::{AlertSettings, AlertsHandle, Deliver},
     audit::{AuditHandle, keeper::AuditKeeper},
     clock::{Clock, ClusterClock},
     cluster::{HintError, RedisLink, RedisPlace},
-    incidents::{IncidentSettings, IncidentsHandle, Mode, NoChannels},
+    incidents::{IncidentSettings, IncidentsHandle, Mode},
     keyring::{
         boot::{self, BootError, Booted, DefaultKeys, Identity, Started},
         policy,
@@ -37,10 +38,11 @@ use claviger_crypto::secret::SecretBytes;
 use tokio::sync::Semaphore;
 
 use crate::{
-    audit,
+    alerts, audit,
     auth::{Addresses, Authorizer, Issuers, Limiter, MeshIdentity, Password, Tailscale},
     authorities,
     backup::{self, Backups},
+    channels::Channels,
     config::{DatabaseUrl, Limits, RedisUrl, Response, Settings},
     files, hardening,
     http::{
@@ -118,6 +120,7 @@ impl Application {
         let providers = ConfiguredProviders::new(&settings.providers, settings.ca_file.as_deref());
         let providers = providers.map_err(at("providers"))?;
         let backups = backups(&settings).map_err(at("backup"))?;
+        let (alerts, channels) = alerting(&settings)?;
         let redis = redis(&settings).await?;
         let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
@@ -162,16 +165,15 @@ impl Application {
             started,
             audited?,
             (clock, issuer, (issuers, providers), spans),
-            (password, backups),
+            (password, backups, alerts),
         ));
         state.masters.keep(state.audit.clone());
         lifecycle::started(&state, &settings).await;
-        state.issuers.keep();
-        actix_web::rt::spawn(tell_counted(state.clone()));
-        actix_web::rt::spawn(http::health::tell_changes(state.clone()));
-        actix_web::rt::spawn(ws::watch(state.clone()));
-        actix_web::rt::spawn(backup::keep(state.clone(), settings.backup.clone()));
-        let server = serve(&settings, listener, state.clone())?;
+        tend(&state, &settings);
+        let certificate = settings.tls.clone().map(Certificate::load).transpose().map_err(at("tls.cert"))?;
+        state.alerts.tell(&channels);
+        state.alerts.watch(Box::new(alerts::Live::new(state.clone(), certificate.clone())));
+        let server = serve(&settings, listener, state.clone(), certificate)?;
         let internal = internal.map(|listener| InternalServer::new(&settings, listener, state.clone()));
         let internal = internal.transpose().map_err(at("server.internal_listen"))?;
         Ok(Self {
@@ -242,6 +244,15 @@ impl Application {
     }
 }
 
+/// Begins what goes on for as long as the node runs.
+fn tend(state: &Data<AppState>, settings: &Settings) {
+    state.issuers.keep();
+    actix_web::rt::spawn(tell_counted(state.clone()));
+    actix_web::rt::spawn(http::health::tell_changes(state.clone()));
+    actix_web::rt::spawn(ws::watch(state.clone()));
+    actix_web::rt::spawn(backup::keep(state.clone(), settings.backup.clone()));
+}
+
 fn state(
     settings: &Settings,
     Started { ring, tokens, cluster, events, masters, attempts, quotas }: Started,
@@ -252,16 +263,18 @@ fn state(
         (Issuers, ConfiguredProviders),
         Spans,
     ),
-    (password, backups): (Option<Password>, Backups),
+    (password, backups, alerts): (Option<Password>, Backups, AlertSettings),
 ) -> AppState {
     tokens.allow(settings.token_times.max_revocations);
     uses::keep(ring.clone(), Arc::clone(&clock));
     let mesh = settings.doors.mesh.clone();
-    let stores = StoresHandle::start(
-        ring.clone(),
+    let pace = Pace { rate: settings.stores.migration_rate, batch: settings.stores.migration_batch };
+    let stores = StoresHandle::start(ring.clone(), Arc::clone(&clock), &settings.node, pace);
+    let alerts = AlertsHandle::new(
+        (ring.clone(), cluster.clone()),
+        (events.clone(), audit.clone()),
         Arc::clone(&clock),
-        &settings.node,
-        Pace { rate: settings.stores.migration_rate, batch: settings.stores.migration_batch },
+        alerts,
     );
     AppState {
         rotation: RotationHandle::start(
@@ -280,9 +293,10 @@ fn state(
             (ring.clone(), tokens.clone(), cluster.clone()),
             (events.clone(), audit.clone()),
             Arc::clone(&clock),
-            Arc::new(NoChannels),
+            Arc::new(alerts.clone()),
             incident_settings(settings),
         ),
+        alerts,
         stores,
         backups: Arc::new(backups),
         authorizer: Authorizer::default(),
@@ -385,9 +399,20 @@ async fn settle(
     Ok((issuer, bootstrap_token_file))
 }
 
+/// When something is an alert, and the ways to tell people.
+fn alerting(settings: &Settings) -> Result<(AlertSettings, Arc<dyn Deliver>), StartError> {
+    let at = |setting| move |cause| StartError::Setting { setting, cause };
+    let alerts = alerts::settings(settings).map_err(|rule| at("alerts.rules")(invalid(&rule)))?;
+    let channels = Channels::new(&settings.channels, settings.ca_file.as_deref());
+    Ok((alerts, Arc::new(channels.map_err(at("channels"))?)))
+}
+
+fn invalid(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text.to_owned())
+}
+
 /// Backups, as the settings say.
 fn backups(settings: &Settings) -> io::Result<Backups> {
-    let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidInput, text.to_owned());
     if let Some(schedule) = &settings.backup.schedule
         && policy::last_due(schedule, chrono::DateTime::UNIX_EPOCH).is_err()
     {
@@ -521,7 +546,12 @@ fn issuer(
     }
 }
 
-fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> Result<Server, StartError> {
+fn serve(
+    settings: &Settings,
+    listener: TcpListener,
+    state: Data<AppState>,
+    certificate: Option<Arc<Certificate>>,
+) -> Result<Server, StartError> {
     let at = |setting| move |cause| StartError::Setting { setting, cause };
     let document = Data::new(openapi::text());
     let body_limit = settings.body_limit;
@@ -541,10 +571,9 @@ fn serve(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> R
     .tcp_nodelay(true)
     .shutdown_timeout(settings.shutdown_timeout.as_secs())
     .disable_signals();
-    let server = match &settings.tls {
+    let server = match certificate {
         None => server.listen(listener).map_err(at("server.listen"))?,
-        Some(files) => {
-            let certificate = Certificate::load(files.clone()).map_err(at("tls.cert"))?;
+        Some(certificate) => {
             let config = tls::server_config(Arc::clone(&certificate)).map_err(at("tls.client_ca"))?;
             actix_web::rt::spawn(async move {
                 let mut look = actix_web::rt::time::interval(CERTIFICATE_LOOK);

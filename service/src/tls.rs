@@ -31,6 +31,12 @@ impl Certificate {
         Ok(Arc::new(Self { current, files, seen }))
     }
 
+    /// The certificate itself, DER.
+    #[must_use]
+    pub fn first(&self) -> Option<Vec<u8>> {
+        self.current.load().cert.first().map(|der| der.to_vec())
+    }
+
     /// Loads the files anew when they have changed. A pair that does not fit is refused and the one in use goes on.
     pub fn reload_if_changed(&self) {
         let seen = modified(&self.files);

@@ -141,6 +141,12 @@ permissions! {
     IncidentApprove = "incident.approve" Deployment,
     /// Close incidents, and let in again what they shut out.
     IncidentClose = "incident.close" Deployment,
+    /// See alerts.
+    AlertRead = "alert.read" Deployment,
+    /// Take alerts up.
+    AlertAck = "alert.ack" Deployment,
+    /// Keep alerts quiet.
+    AlertSilence = "alert.silence" Deployment,
     /// Learn whether something that was found is a credential, and whether it is live.
     CredentialScan = "credential.scan" Deployment,
     /// See the whole of it as auditors do: keys, who may do what, incidents.

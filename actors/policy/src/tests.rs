@@ -114,6 +114,9 @@ fn held(storing: &[Permission]) -> [(&str, &[Permission]); 7] {
                 DeviceRead,
                 IncidentRead,
                 CredentialScan,
+                AlertRead,
+                AlertAck,
+                AlertSilence,
             ],
         ),
         (
@@ -145,6 +148,7 @@ fn held(storing: &[Permission]) -> [(&str, &[Permission]); 7] {
                 MetricsRead,
                 IncidentRead,
                 CredentialScan,
+                AlertRead,
                 ReportRead,
             ],
         ),

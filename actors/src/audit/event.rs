@@ -95,6 +95,19 @@ fn event_of_incident(operation: &str) -> &'static str {
         "incident.step" => "incident_step",
         "incident.read" | "report.read" => "read",
         "credential.scan" => "scanned",
+        _ => event_of_alert(operation),
+    }
+}
+
+fn event_of_alert(operation: &str) -> &'static str {
+    match operation {
+        "alert.raised" => "alert_raised",
+        "alert.cleared" => "alert_cleared",
+        "alert.ack" => "alert_acknowledged",
+        "alert.escalated" => "alert_escalated",
+        "alert.silence" => "alert_silenced",
+        "alert.unsilence" => "alert_silence_ended",
+        "alert.read" => "read",
         _ => OTHER,
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use actix::prelude::*;
 use claviger_crypto::random;
-use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot, watch};
 
 use super::{core, figures::Tally};
 use crate::{
@@ -71,6 +71,8 @@ pub(super) struct Shared {
     pub(super) tally: Tally,
     /// Microseconds that the last answer took.
     pub(super) latency_us: AtomicU64,
+    /// Revision of the alerts in the database.
+    pub(super) alerts: watch::Sender<i64>,
 }
 
 /// What came of a question.
@@ -187,13 +189,14 @@ impl Shared {
             (Arc::clone(snapshot.keychain()), snapshot.position())
         };
         let horizon = self.tokens.horizon();
-        let Sight { position, seal_revision, now, feed } =
+        let Sight { position, seal_revision, now, feed, alerts } =
             database.look(&keychain, horizon).await.map_err(failed)?;
         let answered = uptime();
         if let Some(now) = now {
             self.clock.set(now, asked, answered);
         }
         self.latency_us.store(micros(answered.saturating_sub(asked)), Ordering::Relaxed);
+        self.alerts.send_if_modified(|known| std::mem::replace(known, alerts) != alerts);
         if self.held.is_behind(seal_revision) {
             // Before anything is read that may be sealed under a key that this node does not know.
             self.held.adopt(database).await.map_err(failed)?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix::{Actor as _, Addr, Arbiter};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::{
     actor::{Ask, ClusterLink, Shared, Waiting},
@@ -79,6 +79,7 @@ impl ClusterHandle {
             renewed: 0.into(),
             written: 0.into(),
             latency_us: 0.into(),
+            alerts: watch::channel(0).0,
             acknowledged: Mutex::default(),
             heard: Notify::new(),
             connected: false.into(),
@@ -115,6 +116,11 @@ impl ClusterHandle {
         let answered = Waiting { told, _permit: Some(permit) };
         let asked = self.actor.send(Ask { answered: Some(answered) }).await;
         asked.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// Tells whenever an alert has changed in the database.
+    pub(crate) fn alerts(&self) -> watch::Receiver<i64> {
+        self.shared.alerts.subscribe()
     }
 
     /// Which start of the node this is.

@@ -22,13 +22,20 @@ const ADDED: [(&str, &str); 10] = [
 
 /// Columns that are never covered. Those of revocations came later: one authenticates itself, the other only counts, and a revocation must be in
 /// force also where a release runs that does not know them. Those of incidents are written all the time by whoever runs one: they decide who
-/// does, and nothing else.
-const APART: [(&str, &str); 5] = [
+/// does, and nothing else. Those of what is to be told likewise: they decide when and by whom, but not what.
+const APART: [(&str, &str); 12] = [
     ("revocations", "told"),
     ("revocations", "key_id"),
     ("incidents", "fence"),
     ("incidents", "holder"),
     ("incidents", "held_until"),
+    ("alert_deliveries", "state"),
+    ("alert_deliveries", "attempts"),
+    ("alert_deliveries", "next_at"),
+    ("alert_deliveries", "last_error"),
+    ("alert_deliveries", "ended_at"),
+    ("alert_deliveries", "holder"),
+    ("alert_deliveries", "held_until"),
 ];
 
 /// HMAC-SHA-256 over a row's table and columns, each with its name, its kind and its length, but the column that holds

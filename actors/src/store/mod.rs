@@ -4,6 +4,7 @@
 //! change log, the audit record and the answer kept for a retry; after it, either all of that happened or none.
 
 mod access;
+mod alerts;
 mod audit;
 mod backup;
 mod change;
@@ -18,6 +19,7 @@ mod load;
 mod meta;
 mod nodes;
 mod pairing;
+mod parcels;
 mod reseal;
 mod retry;
 mod rows;
@@ -27,6 +29,7 @@ mod stores;
 mod tokens;
 mod uses;
 
+pub(crate) use alerts::Sighting;
 pub use audit::{Before, EventFilter, EventRow, NodeAnchor, NodeSettings, Starting};
 pub(crate) use backup::{BackupTable, Reading, Writing, decode};
 pub use backup::{LEFT_OUT, backed_up};

@@ -22,6 +22,9 @@ const STANDBY: &str = "pg_is_in_recovery()";
 pub(super) const HORIZON: &str = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
 const REVOKED: &str = "EXISTS (SELECT 1 FROM revocations WHERE xid >= $1)";
 
+/// Revision of the alert that has changed last.
+const ALERTS: &str = "(SELECT coalesce(max(revision), 0) FROM alerts)";
+
 /// What a look at the database shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sight {
@@ -33,6 +36,8 @@ pub struct Sight {
     pub now: Option<i64>,
     /// What there is of revocations; a file is written by one process, which knows.
     pub feed: Option<FeedSight>,
+    /// Revision of the last change of an alert; zero = there was none.
+    pub alerts: i64,
 }
 
 /// What a look shows of the feed of revocations.
@@ -61,7 +66,7 @@ impl Database {
     /// The database failed, or is a standby, which may lag behind its primary.
     pub async fn look(&self, keychain: &Keychain, horizon: i64) -> Result<Sight, StoreError> {
         let backend = self.connection.get_database_backend();
-        let mut query = ring_meta::Entity::find_by_id(1);
+        let mut query = ring_meta::Entity::find_by_id(1).expr_as(Expr::cust(ALERTS), "alerts");
         if self.is_shared() {
             query = query
                 .expr_as(Expr::cust(SERVER_CLOCK), "now")
@@ -83,7 +88,8 @@ impl Database {
         };
         let meta = ring_meta::Model::from_query_result(&row, "")?;
         let seal_revision = meta.seal_revision.unwrap_or(0);
-        Ok(Sight { position: meta::position(keychain, &meta)?, seal_revision, now, feed })
+        let alerts = row.try_get("", "alerts")?;
+        Ok(Sight { position: meta::position(keychain, &meta)?, seal_revision, now, feed, alerts })
     }
 
     /// The database's clock, in milliseconds; a file has none.

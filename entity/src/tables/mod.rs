@@ -2,6 +2,10 @@
 //!
 //! `mac` columns hold an HMAC over all other columns of their row, so an edited row is noticed whatever was edited.
 
+pub mod alert;
+pub mod alert_delivery;
+pub mod alert_sighting;
+pub mod alert_silence;
 pub mod audit_chain;
 pub mod audit_event;
 pub mod auth_token;

@@ -100,6 +100,13 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("incidents.high", Plain),
     ("incidents.medium", Plain),
     ("incidents.low", Plain),
+    ("alerts.tick", Plain),
+    ("alerts.window", Plain),
+    ("alerts.learning", Plain),
+    ("alerts.rules", Plain),
+    ("alerts.runbook", Plain),
+    ("alerts.escalate_after", Plain),
+    ("channels", Password),
     ("metrics.keys", Plain),
     ("telemetry.otlp_endpoint", Plain),
     ("telemetry.sample_ratio", Plain),
@@ -107,13 +114,31 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("log.format", Plain),
 ];
 
-/// The setting of a section that is a table itself.
-const MESH: &str = "auth.mesh";
+/// The settings of sections that are tables themselves.
+const TABLES: [&str; 2] = ["auth.mesh", "alerts.rules"];
 /// The settings that are maps.
-const MAPS: [&str; 2] = ["issuers", "providers"];
-/// The map whose members may be given one by one: they hold secrets, which have files of their own.
-const PROVIDERS: &str = "providers";
-/// Its members, and whether a file may be named instead.
+const MAPS: [&str; 3] = ["issuers", "providers", "channels"];
+/// The maps whose members may be given one by one: they hold secrets, which have files of their own.
+const WITH_MEMBERS: [(&str, &[(&str, bool)]); 2] = [("providers", &OF_PROVIDERS), ("channels", &OF_CHANNELS)];
+/// Members of channels, and whether a file may be named instead.
+const OF_CHANNELS: [(&str, bool); 15] = [
+    ("type", false),
+    ("url", true),
+    ("secret", true),
+    ("least", false),
+    ("escalations_only", false),
+    ("host", false),
+    ("port", false),
+    ("tls", false),
+    ("username", false),
+    ("password", true),
+    ("from", false),
+    ("to", false),
+    ("content_type", false),
+    ("authorization", true),
+    ("body", true),
+];
+/// Members of providers, likewise.
 const OF_PROVIDERS: [(&str, bool); 9] = [
     ("token_endpoint", false),
     ("client_id", false),
@@ -145,10 +170,12 @@ pub struct Layers {
     members: Vec<Member>,
 }
 
-/// A member of a provider that has a variable of its own.
+/// A member of an entry of a map that has a variable of its own.
 pub(crate) struct Member {
-    /// The provider, as a variable can spell it.
-    pub(crate) provider: String,
+    /// The map.
+    pub(crate) map: &'static str,
+    /// The entry, as a variable can spell it.
+    pub(crate) entry: String,
     /// The member.
     pub(crate) key: String,
     /// Its text.
@@ -205,27 +232,32 @@ impl Layers {
 }
 
 impl Layers {
-    /// Members of providers that have variables of their own.
-    pub(crate) fn members(&self) -> &[Member] {
-        &self.members
+    /// Members of entries of a map that have variables of their own.
+    pub(crate) fn members(&self, map: &str) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(move |member| member.map == map)
     }
 }
 
-/// Provider, member, and whether the text is in a file, of the name of a variable: `providers.<name>.<member>`.
-fn member_of(name: &str) -> Option<(&str, &'static str, bool)> {
-    let (provider, key) = name.strip_prefix(PROVIDERS)?.strip_prefix('.')?.split_once('.')?;
-    let is = |(member, has_file): &(&'static str, bool)| {
-        let in_file = *has_file && key.strip_suffix("_file") == Some(*member);
-        (key == *member || in_file).then_some((provider, *member, in_file))
-    };
-    OF_PROVIDERS.iter().find_map(is).filter(|_| !provider.is_empty())
+/// A member as a variable names it: map, entry, member, and whether the text is in a file.
+type Named<'a> = (&'static str, &'a str, &'static str, bool);
+
+/// The member of the name of a variable: `<map>.<entry>.<member>`.
+fn member_of(name: &str) -> Option<Named<'_>> {
+    WITH_MEMBERS.iter().find_map(|(map, members)| {
+        let (entry, key) = name.strip_prefix(map)?.strip_prefix('.')?.split_once('.')?;
+        let is = |(member, has_file): &(&'static str, bool)| {
+            let in_file = *has_file && key.strip_suffix("_file") == Some(*member);
+            (key == *member || in_file).then_some((*map, entry, *member, in_file))
+        };
+        members.iter().find_map(is).filter(|_| !entry.is_empty())
+    })
 }
 
 fn spelled(variable: &str) -> Option<String> {
     Some(variable.strip_prefix(PREFIX)?.replace("__", ".").to_ascii_lowercase())
 }
 
-/// Members of providers out of the environment; a file stands for its text.
+/// Members of entries of maps out of the environment; a file stands for its text.
 fn members(
     environment: &[(String, String)],
     read_file: impl Fn(&Path) -> io::Result<String>,
@@ -234,10 +266,10 @@ fn members(
     let mut members = Vec::new();
     for (variable, value) in environment {
         let Some(name) = spelled(variable) else { continue };
-        let Some((provider, key, in_file)) = member_of(&name) else { continue };
-        let (provider, key) = (provider.to_owned(), key.to_owned());
+        let Some((map, entry, key, in_file)) = member_of(&name) else { continue };
+        let (entry, key) = (entry.to_owned(), key.to_owned());
         if !in_file {
-            members.push(Member { provider, key, text: value.clone().into() });
+            members.push(Member { map, entry, key, text: value.clone().into() });
             continue;
         }
         let is_direct = |(other, _): &&(String, String)| {
@@ -250,7 +282,7 @@ fn members(
         }
         match read_file(Path::new(value)).map(Zeroizing::new) {
             Ok(text) => {
-                members.push(Member { provider, key, text: without_newline(&text).to_owned().into() })
+                members.push(Member { map, entry, key, text: without_newline(&text).to_owned().into() })
             }
             Err(error) => problems.push(ConfigError::new(
                 variable.clone(),
@@ -348,8 +380,8 @@ fn flatten(text: &str) -> Result<Flat, ConfigError> {
         } else if let Value::Dict(_, section) = &value {
             for (key, value) in section {
                 let name = format!("{name}.{key}");
-                let text = if name == MESH && value.as_dict().is_some() {
-                    serde_json::to_string(value).map_err(|_| ConfigError::new(MESH, "can't be read"))
+                let text = if TABLES.contains(&name.as_str()) && value.as_dict().is_some() {
+                    serde_json::to_string(value).map_err(|_| ConfigError::new(&name, "can't be read"))
                 } else {
                     scalar(&name, value)
                 };

@@ -6,8 +6,10 @@
 //! A pure function of its input: texts, the environment and a way to read files are parameters, so it is fuzzed in isolation.
 //! [`Settings::load`] is for whoever runs with the settings, [`survey`] for whoever wants to know everything that is wrong.
 
+mod alerts;
 mod audit;
 mod backup;
+mod channels;
 mod error;
 mod incidents;
 mod issuers;
@@ -27,8 +29,10 @@ mod tests;
 mod tokens;
 mod watching;
 
+pub use alerts::{ALERT_RULES, AlertRule, Alerts};
 pub use audit::{Audit, AuditLevel, AuditSink};
 pub use backup::Backup;
+pub use channels::{Channel, ChannelKind, Email, EmailTls, Gateway};
 pub use error::ConfigError;
 pub use incidents::{Response, Responses};
 pub use issuers::{SubjectPattern, TrustedIssuer, look_alike};

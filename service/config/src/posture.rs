@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use claviger_entity::RoleName;
 
 use crate::{
-    AuditSink, DatabaseUrl, Mesh, Quota, RedisUrl, Settings, SubjectPattern, TokenProvider, TrustedIssuer,
+    AuditSink, Channel, DatabaseUrl, Mesh, Quota, RedisUrl, Settings, SubjectPattern, TokenProvider,
+    TrustedIssuer,
 };
 
 const NONE: &str = "none";
@@ -47,6 +48,7 @@ impl Settings {
             ("auth.trusted_proxies", listed(&self.doors.trusted_proxies)),
             ("backup.recipient", listed(&self.backup.recipients)),
             ("backup.schedule", self.backup.schedule.clone().unwrap_or_else(|| NONE.to_owned())),
+            ("channels", channels(&self.channels)),
             ("cluster.max_staleness", seconds(self.max_staleness)),
             ("database.url", database.to_owned()),
             ("deletion.waiting_period", self.deletion_waiting_period.to_string()),
@@ -140,6 +142,16 @@ fn providers(providers: &[TokenProvider]) -> String {
     if each.is_empty() { NONE.to_owned() } else { each.join("; ") }
 }
 
+/// Who is told of alerts; where exactly may be a secret.
+fn channels(channels: &[Channel]) -> String {
+    let each = channels.iter().map(|channel| {
+        let only = if channel.escalations_only { ", escalations only" } else { "" };
+        format!("{}: {} from {}{only}", channel.name, channel.kind.as_str(), channel.least)
+    });
+    let each: Vec<_> = each.collect();
+    if each.is_empty() { NONE.to_owned() } else { each.join("; ") }
+}
+
 fn sinks(sinks: &[AuditSink]) -> String {
     listed(sinks)
 }
@@ -216,6 +228,11 @@ mod tests {
                 "providers",
                 r#"{"a": {"token_endpoint": "https://a/t?x", "client_id": "us", "client_secret": "client-secret-5", "jwks_uri": "https://a/k"}}"#,
                 "a: https://a/t as us by post, keys https://a/k",
+            ),
+            (
+                "channels",
+                r#"{"ops": {"type": "slack", "url": "https://hooks.example/a-secret"}}"#,
+                "ops: slack from warning",
             ),
             ("seal.rotate_every", "0s", "never"),
         ];

@@ -75,30 +75,30 @@ const TEXT_MAX_BYTES: usize = 1_024;
 const DEPTH: usize = 4;
 
 /// Unlike an issuer's, an endpoint's URL may have a query (RFC 6749 §3.2).
-fn endpoint(text: &str) -> Option<String> {
+pub(crate) fn endpoint(text: &str) -> Option<String> {
     let (base, query) = text.split_once('?').unwrap_or((text, ""));
     let clean = query.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'\\'));
     exact_url(base).filter(|_| clean && text.len() <= TEXT_MAX_BYTES)?;
     Some(text.to_owned())
 }
 
-fn visible(text: &str) -> Option<String> {
+pub(crate) fn visible(text: &str) -> Option<String> {
     let fits = (1..=TEXT_MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
     fits.then(|| text.to_owned())
 }
 
 /// Names as variables can spell them.
-fn spelled(name: &str) -> String {
+pub(crate) fn spelled(name: &str) -> String {
     name.to_ascii_lowercase().replace(['-', '.'], "_")
 }
 
 /// Members that variables give stand in the place of those of the map.
-fn overlaid(map: &mut Map<String, Value>, members: &[Member]) {
+pub(crate) fn overlaid<'a>(map: &mut Map<String, Value>, members: impl Iterator<Item = &'a Member>) {
     for member in members {
-        let known = map.keys().find(|name| spelled(name) == spelled(&member.provider)).cloned();
-        let provider = map.entry(known.unwrap_or_else(|| member.provider.clone()));
-        if let Some(provider) = provider.or_insert_with(|| Value::Object(Map::new())).as_object_mut() {
-            provider.insert(member.key.clone(), Value::String(member.text.to_string()));
+        let known = map.keys().find(|name| spelled(name) == spelled(&member.entry)).cloned();
+        let entry = map.entry(known.unwrap_or_else(|| member.entry.clone()));
+        if let Some(entry) = entry.or_insert_with(|| Value::Object(Map::new())).as_object_mut() {
+            entry.insert(member.key.clone(), Value::String(member.text.to_string()));
         }
     }
 }
@@ -114,7 +114,7 @@ impl Judge<'_> {
             self.problem(origin, "must be a JSON object of providers by name, no member twice");
             return Vec::new();
         };
-        overlaid(&mut map, self.layers.members());
+        overlaid(&mut map, self.layers.members(SETTING));
         if map.len() > PROVIDERS_MAX {
             self.problem(origin, "names more than 64 providers");
         }

@@ -13,8 +13,8 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Audit, Backup, ConfigError, Doors, Layers, Limits, MasterSecrets, PostgresUrl, RedisUrl, Responses,
-    TokenProvider, TokenTimes, TrustedIssuer, Watching, master, postgres,
+    Alerts, Audit, Backup, Channel, ConfigError, Doors, Layers, Limits, MasterSecrets, PostgresUrl, RedisUrl,
+    Responses, TokenProvider, TokenTimes, TrustedIssuer, Watching, master, postgres,
 };
 
 /// All settings, judged. No `Debug`: some are secrets.
@@ -89,6 +89,10 @@ pub struct Settings {
     pub limits: Limits,
     /// What follows from an incident's level.
     pub responses: Responses,
+    /// When something is an alert.
+    pub alerts: Alerts,
+    /// Who is told of it.
+    pub channels: Vec<Channel>,
 }
 
 /// How stored rows move to the present version of their key.
@@ -213,11 +217,7 @@ impl Judge<'_> {
             shutdown_timeout: judge
                 .parse("server.shutdown_timeout", SECONDS, duration)
                 .unwrap_or(Duration::from_secs(10)),
-            drain_delay: judge
-                .parse("server.drain_delay", "must be a duration such as \"5s\", or \"0s\"", |text| {
-                    Some(Duration::from_secs(text.parse::<HumanDuration>().ok()?.as_secs()))
-                })
-                .unwrap_or(Duration::from_secs(if database.file().is_some() { 0 } else { 5 })),
+            drain_delay: judge.drain_delay(&database),
             masters,
             master_rotate_every: judge.master_rotate_every(),
             rekey_rate: judge.rekey_rate(),
@@ -252,7 +252,17 @@ impl Judge<'_> {
             doors: judge.doors(development),
             limits: judge.limits(),
             responses: judge.responses(),
+            alerts: judge.alerts(),
+            channels: judge.channels(),
         })
+    }
+
+    fn drain_delay(&mut self, database: &DatabaseUrl) -> Duration {
+        let rule = "must be a duration such as \"5s\", or \"0s\"";
+        let given = self.parse("server.drain_delay", rule, |text| {
+            Some(Duration::from_secs(text.parse::<HumanDuration>().ok()?.as_secs()))
+        });
+        given.unwrap_or(Duration::from_secs(if database.file().is_some() { 0 } else { 5 }))
     }
 
     fn workers(&mut self) -> usize {

@@ -3,6 +3,7 @@
 //! One file a group of commands. Client commands speak to a server as any client would, print JSON on standard output, and say what
 //! went wrong in one line on standard error. Secrets come from the environment, files and standard input, never from arguments.
 
+mod alerts;
 mod api_keys;
 mod audit;
 mod backup;
@@ -89,6 +90,8 @@ enum Command {
     Secrets(secrets::Secrets),
     /// Take in values of a system that is being replaced.
     Import(import::Import),
+    /// Alerts: list, show, ack, silence, silences, unsilence, deliveries.
+    Alerts(alerts::Alerts),
     /// Incidents: open, show, list, approve, close.
     Incident(incident::Incident),
     /// What an auditor asks of a deployment, as Markdown, HTML or JSON.
@@ -130,6 +133,7 @@ impl Command {
             Self::Policies(policies) => policies.run().await,
             Self::Secrets(secrets) => secrets.run().await,
             Self::Import(import) => import.run().await,
+            Self::Alerts(alerts) => alerts.run().await,
             Self::Incident(incident) => incident.run().await,
             Self::Report(report) => report.run().await,
             Self::Scan(scan) => scan.run().await,

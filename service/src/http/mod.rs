@@ -3,6 +3,7 @@
 //! Every request passes the [`door`](door::door): request id, authentication, authorization by the [`table`], audit, headers. A route
 //! that is not in the table is not reachable, whatever is registered here.
 
+pub mod alerts;
 pub mod api_keys;
 pub mod audit;
 mod authority;
@@ -105,6 +106,13 @@ routes! {
     get "/v1/incidents/{id}" => incidents::show,
     post "/v1/incidents/{id}/approve" => incidents::approve,
     post "/v1/incidents/{id}/close" => incidents::close,
+    get "/v1/alerts" => alerts::list,
+    post "/v1/alerts/silences" => alerts::silences::make,
+    get "/v1/alerts/silences" => alerts::silences::list,
+    delete "/v1/alerts/silences/{id}" => alerts::silences::end,
+    get "/v1/alerts/deliveries" => alerts::deliveries::list,
+    get "/v1/alerts/{id}" => alerts::show,
+    post "/v1/alerts/{id}/ack" => alerts::acknowledge,
     get "/v1/report" => report::report,
     post "/v1/scan" => scan::scan,
     get "/v1/scan" => scan::fingerprints,

@@ -14,8 +14,8 @@ use self::{
     schemas::{Flattened, OptionalBodies},
 };
 use super::{
-    api_keys, audit, backups, cluster, crypto, devices, discovery, events, health, incidents, keys, metrics,
-    policies, report, restore, scan, seal, stores, tokens, ws,
+    alerts, api_keys, audit, backups, cluster, crypto, devices, discovery, events, health, incidents, keys,
+    metrics, policies, report, restore, scan, seal, stores, tokens, ws,
 };
 
 /// The document.
@@ -43,6 +43,8 @@ use super::{
         stores::offline_tokens::show, stores::offline_tokens::put, stores::offline_tokens::delete,
         ws::general, ws::topic, ws::ring::presence, ws::ring::ring,
         incidents::open, incidents::list, incidents::show, incidents::approve, incidents::close,
+        alerts::list, alerts::show, alerts::acknowledge,
+        alerts::silences::make, alerts::silences::list, alerts::silences::end, alerts::deliveries::list,
         report::report, scan::scan, scan::fingerprints, cluster::show, events::stream, seal::show, seal::rotate, backups::create, restore::release, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
     ),
     components(schemas(super::problem::ProblemBody)),

@@ -11,14 +11,16 @@ use std::{
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
+use claviger_actors::alerts::KeyUse;
 use claviger_actors::audit::{self, AuditRecord, AuditUnavailable, Flood, Subject};
 use claviger_config::AuditLevel;
+use claviger_policy::Permission;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
     problem::{Code, Problem},
-    state::{AppState, Arrival},
+    state::{AppState, Arrival, Caller},
     table::{self, Access, Kind, ROUTES, Route},
 };
 
@@ -66,6 +68,9 @@ pub(super) async fn record(
         return None;
     }
     let status = response.status();
+    if let (Kind::Use, true, Some(caller)) = (route.kind, status.is_success(), caller) {
+        arrival.noted().look(|subject| used(state, route, caller, (subject, address)));
+    }
     let is_notable = route.kind == Kind::Change || !status.is_success();
     if state.audit_level == AuditLevel::Control && !is_notable {
         state.tally.count(route);
@@ -107,6 +112,19 @@ pub(super) async fn record(
         return None;
     }
     Some(unavailable())
+}
+
+/// Takes down who has used which key from where, for whoever looks for what is unusual.
+fn used(state: &AppState, route: &Route, caller: &Caller, (subject, address): (&Subject, Option<IpAddr>)) {
+    let Some(key) = &subject.key else { return };
+    let items = subject.count.unwrap_or(1).saturating_sub(subject.failed.unwrap_or(0));
+    state.alerts.used(KeyUse {
+        key,
+        principal: caller.identity.id(),
+        address,
+        items: u64::try_from(items).unwrap_or(u64::MAX),
+        decrypts: route.access == Access::Needs(Permission::KeyDecrypt),
+    });
 }
 
 fn micros(time: Duration) -> u64 {

@@ -13,6 +13,7 @@ use std::{
 use actix_web::web::Bytes;
 use chrono::{SecondsFormat, TimeDelta};
 use claviger_actors::{
+    alerts::AlertsHandle,
     audit::{AuditHandle, Floods, Subject, keeper::AuditKeeper},
     clock::Clock,
     cluster::ClusterHandle,
@@ -67,6 +68,8 @@ pub struct AppState {
     pub issuers: Issuers,
     /// Incidents.
     pub incidents: IncidentsHandle,
+    /// Alerts.
+    pub alerts: AlertsHandle,
     /// What is stored for others.
     pub stores: StoresHandle,
     /// Where tokens of users come from.

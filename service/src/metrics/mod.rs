@@ -4,6 +4,7 @@
 //! nanoseconds and allocates nothing. What can be read from the state of the node is read when somebody asks. No label holds anything
 //! that a caller made up: routes, codes and operations are those of the tables, keys those of the ring, and only so many of them.
 
+mod alerts;
 mod audit;
 mod backups;
 mod events;
@@ -88,6 +89,29 @@ impl Metrics {
             known.unwrap_or(false)
         };
         self.operations.count(key, place, (items.saturating_sub(failed), failed), is_key);
+    }
+
+    /// So many were verified, whatever came of it.
+    pub(crate) fn verified(&self, what: Verification, times: usize) {
+        self.verifications.verified(what, times);
+    }
+
+    /// What was verified so far, and how much of it no key of ours has made.
+    #[must_use]
+    pub fn verifications(&self) -> (u64, u64) {
+        self.verifications.read()
+    }
+
+    /// How many signatures and verifications took up to each bound.
+    #[must_use]
+    pub fn operation_times(&self) -> Vec<u64> {
+        self.requests.operation_times()
+    }
+
+    /// Requests that were refused for the lack of a right or a credential.
+    #[must_use]
+    pub fn denied(&self) -> u64 {
+        self.requests.denied()
     }
 
     /// Something that was to be verified was not valid.

@@ -7,11 +7,12 @@ use std::{
 
 use actix_web::http::StatusCode;
 use claviger_actors::figures::Timings;
+use claviger_policy::Permission;
 
 use super::page::{Page, merge};
 use crate::http::{
     problem::Code,
-    table::{self, ROUTES, Route},
+    table::{self, Access, ROUTES, Route},
 };
 
 /// Classes of statuses: 1xx to 5xx.
@@ -75,6 +76,34 @@ impl Requests {
         if let Some(counter) = class.outcomes.get(code.map_or(OUTCOMES - 1, |code| code as usize)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many signatures and verifications took up to each bound, whatever came of them.
+    pub(super) fn operation_times(&self) -> Vec<u64> {
+        let mut all = Vec::new();
+        let judged = [
+            Permission::KeySign,
+            Permission::KeyVerify,
+            Permission::KeyHmac,
+            Permission::TokenIssue,
+            Permission::TokenVerify,
+        ];
+        let rows = ROUTES.iter().zip(&self.rows);
+        let rows = rows.filter(|(route, _)| judged.map(Access::Needs).contains(&route.access));
+        for class in rows.flat_map(|(_, row)| &row.0) {
+            let took = class.took.read().cumulative;
+            all.resize(took.len(), 0);
+            all.iter_mut().zip(took).for_each(|(sum, count)| *sum += count);
+        }
+        all
+    }
+
+    /// Requests that were refused with 401 or 403.
+    pub(super) fn denied(&self) -> u64 {
+        let outcomes =
+            self.rows.iter().flat_map(|row| &row.0).flat_map(|class| Code::ALL.iter().zip(&class.outcomes));
+        let denied = outcomes.filter(|(code, _)| matches!(code.status(), 401 | 403));
+        denied.map(|(_, counter)| counter.load(Ordering::Relaxed)).sum()
     }
 
     /// Only what has happened: most routes never meet most codes.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use claviger_actors::keyring::{Snapshot, figures};
 
 use super::{
-    Metrics, audit, backups, events, issuers, operations::OTHER, page::Page, process, providers, sessions,
-    tokens,
+    Metrics, alerts, audit, backups, events, issuers, operations::OTHER, page::Page, process, providers,
+    sessions, tokens,
 };
 use crate::http::state::AppState;
 
@@ -29,6 +29,7 @@ pub(super) fn text(metrics: &Metrics, state: &AppState) -> String {
     sessions::write(&mut page, state);
     issuers::write(&mut page, state);
     providers::write(&mut page, state);
+    alerts::write(&mut page, state);
     audit::write(&mut page, state);
     backups::write(&mut page, state);
     process::write(&mut page);

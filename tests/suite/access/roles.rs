@@ -6,6 +6,7 @@ use claviger_tests::{Client, Gate, Issuer, Node, issuer::Reply};
 use serde_json::{Value, json};
 
 use super::api_key;
+use crate::alerts::keeping::{SOON, some_alert};
 
 const TABLE: &str = include_str!("table.txt");
 
@@ -36,8 +37,10 @@ fn p8_every_role_gets_what_the_table_says() {
     let providers = json!({"idp": {
         "token_endpoint": issuer.at("/token"), "introspection_endpoint": issuer.at("/introspect"), "client_id": "us", "client_secret": "s",
     }});
-    let environment =
-        [("CLAVIGER_SEAL__MASTER_KEY", masters.as_str()), ("CLAVIGER_PROVIDERS", &providers.to_string())];
+    let providers = providers.to_string();
+    let mut environment =
+        vec![("CLAVIGER_SEAL__MASTER_KEY", masters.as_str()), ("CLAVIGER_PROVIDERS", providers.as_str())];
+    environment.extend(SOON);
     let node = Node::within(folder, &environment);
     let admin = node.client();
     let gate = crate::devices::gate(&node);
@@ -131,6 +134,17 @@ fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String,
         ("POST", "/v1/backups") => {
             let recipient = age::x25519::Identity::generate().to_public().to_string();
             (path.to_owned(), Some(json!({"recipient": recipient})))
+        }
+        ("POST", "/v1/alerts/silences") => {
+            (path.to_owned(), Some(json!({"subject": key, "for": "1h", "reason": "drill"})))
+        }
+        ("DELETE", "/v1/alerts/silences/{id}") => {
+            let body = json!({"subject": key, "for": "1h", "reason": "drill"});
+            let id = admin.post("/v1/alerts/silences", &body).expect(201)["id"].clone();
+            (path.replace("{id}", id.as_str().unwrap()), None)
+        }
+        (_, path) if path.starts_with("/v1/alerts/{id}") => {
+            (path.replace("{id}", &some_alert(admin)), (method == "POST").then(|| json!({})))
         }
         ("POST", "/v1/incidents") => (path.to_owned(), Some(json!({"principal": key, "reason": "drill"}))),
         (_, path) if path.starts_with("/v1/incidents/{id}") => {

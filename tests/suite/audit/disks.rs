@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 
 /// A folder for a node whose audit log lies on a disk of its own.
-pub(super) struct Disk {
+pub(crate) struct Disk {
     folder: Option<TempDir>,
     at: PathBuf,
 }
@@ -21,7 +21,7 @@ fn run(command: &mut Command) {
 
 impl Disk {
     /// In memory, and no larger than this.
-    pub(super) fn small(kilobytes: u32) -> Self {
+    pub(crate) fn small(kilobytes: u32) -> Self {
         let disk = Self::folder();
         let size = format!("size={kilobytes}k,mode=0700");
         run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&disk.at));
@@ -29,7 +29,7 @@ impl Disk {
     }
 
     /// A file system of its own, which can be frozen.
-    pub(super) fn freezable() -> Self {
+    pub(crate) fn freezable() -> Self {
         let disk = Self::folder();
         let image = disk.path().join("image");
         fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
@@ -51,24 +51,24 @@ impl Disk {
     }
 
     /// Where the audit log goes.
-    pub(super) fn audit(&self) -> String {
+    pub(crate) fn audit(&self) -> String {
         self.at.join("audit").to_str().unwrap().to_owned()
     }
 
     /// Takes whatever room is left.
-    pub(super) fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let bytes = vec![0; 16 << 20];
         // It is full when this fails.
         assert!(fs::write(self.at.join("filler"), bytes).is_err());
     }
 
     /// Gives it back.
-    pub(super) fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         fs::remove_file(self.at.join("filler")).unwrap();
     }
 
     /// No file can be made in the folder of the log any more, and the one that there is goes out of its way.
-    pub(super) fn lock_folder(&self) {
+    pub(crate) fn lock_folder(&self) {
         let current = Path::new(&self.audit()).join("audit.log");
         loop {
             // Its owner may be quicker and make another one.
@@ -82,7 +82,7 @@ impl Disk {
     }
 
     /// Files can be made again.
-    pub(super) fn unlock_folder(&self) {
+    pub(crate) fn unlock_folder(&self) {
         self.attribute("-i");
     }
 
@@ -91,12 +91,12 @@ impl Disk {
     }
 
     /// Whoever writes to it waits.
-    pub(super) fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         run(Command::new("fsfreeze").arg("-f").arg(&self.at));
     }
 
     /// Whoever waits goes on.
-    pub(super) fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         run(Command::new("fsfreeze").arg("-u").arg(&self.at));
     }
 }

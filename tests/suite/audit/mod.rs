@@ -1,6 +1,6 @@
 //! The audit log of a real process: nothing succeeds unrecorded, nothing hangs, nothing can be changed afterwards.
 
-mod disks;
+pub(crate) mod disks;
 mod events;
 mod faults;
 mod floods;

@@ -24,6 +24,10 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
         "refresh_tokens",
         "a restore drops them: one that was spent after the backup would be good for a second use",
     ),
+    ("alerts", "what was wrong where the backup was made; whoever is restored looks anew"),
+    ("alert_sightings", "who saw it there"),
+    ("alert_deliveries", "what was to be told of it; telling it again would be false"),
+    ("alert_silences", "they last for hours, and are about what was wrong there"),
     ("refresh_leases", "who is refreshing tokens of a third party at this moment"),
     ("seaql_migrations", "the header names the schema; a restore makes its own"),
 ];

@@ -230,7 +230,7 @@ impl Operation {
         subject.permission = operation.further.take().map(|permission| permission.as_str().to_owned());
         subject.kid = done.kid.map(|kid| kid.to_string());
         subject.valid = done.valid;
-        operation.not_valid(usize::from(done.valid == Some(false)));
+        operation.verdicts([done.valid].into_iter());
         note(&request, subject);
         Ok(HttpResponse::Ok().json(done.answer))
     }
@@ -317,7 +317,7 @@ impl Operation {
         subject.count = Some(answers.len());
         subject.failed = Some(refused().count());
         let done = answers.iter().filter_map(|answer| answer.as_ref().ok());
-        self.not_valid(done.filter(|done| done.valid == Some(false)).count());
+        self.verdicts(done.map(|done| done.valid));
         subject.forbidden = (forbidden > 0).then_some(forbidden);
         subject.permission = self.further.take().map(|permission| permission.as_str().to_owned());
         let request_id = Some(&*self.caller.request_id);
@@ -330,10 +330,18 @@ impl Operation {
         Ok(BatchAnswer { batch })
     }
 
-    /// Counts signatures and codes that were not valid.
-    fn not_valid(&self, times: usize) {
-        if times > 0 {
-            self.state.metrics.not_valid(Verification::Signature, "signature_invalid", times);
+    /// Counts signatures and codes that were verified, and those that were not valid.
+    fn verdicts(&self, verdicts: impl Iterator<Item = Option<bool>>) {
+        let (mut all, mut not_valid) = (0, 0);
+        for is_valid in verdicts.flatten() {
+            all += 1;
+            not_valid += usize::from(!is_valid);
+        }
+        if all > 0 {
+            self.state.metrics.verified(Verification::Signature, all);
+        }
+        if not_valid > 0 {
+            self.state.metrics.not_valid(Verification::Signature, "signature_invalid", not_valid);
         }
     }
 

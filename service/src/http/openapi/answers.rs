@@ -97,23 +97,31 @@ fn may_answer(route: &Route, permission: Permission, operation: &Operation, stat
                 Permission::IncidentOpen,
                 Permission::IncidentApprove,
                 Permission::IncidentClose,
+                Permission::AlertAck,
             ];
-            let by_id = permission == Permission::IncidentRead && route.pattern.contains('{');
+            let is_read = matches!(
+                permission,
+                Permission::IncidentRead | Permission::AlertRead | Permission::AlertSilence
+            );
+            let by_id = is_read && route.pattern.contains('{');
             by_id || in_path || in_body.contains(&permission)
         }
         // Even a look at a key has no answer while its row is damaged.
         409 if permission.target() == Target::Key => in_path || route.kind != Kind::Read,
         409 if permission.target().is_stored() => true,
-        409 => [
-            Permission::ApiKeyDelete,
-            Permission::SealRotate,
-            Permission::DevicePair,
-            Permission::DeviceToken,
-            Permission::IncidentOpen,
-            Permission::IncidentApprove,
-            Permission::IncidentClose,
-        ]
-        .contains(&permission),
+        409 => {
+            [
+                Permission::ApiKeyDelete,
+                Permission::SealRotate,
+                Permission::DevicePair,
+                Permission::DeviceToken,
+                Permission::IncidentOpen,
+                Permission::IncidentApprove,
+                Permission::IncidentClose,
+            ]
+            .contains(&permission)
+                || permission == Permission::AlertSilence && route.method == Method::POST
+        }
         413 => operation.request_body.is_some() || route.is_retried(),
         _ => false,
     }

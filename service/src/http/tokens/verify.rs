@@ -135,7 +135,9 @@ pub async fn verify(
     let judged = judge(&state, &snapshot, &caller, &given, &mut denied);
     subject.forbidden = (denied > 0).then_some(denied);
     note(&request, subject.clone());
-    let verified = match judged? {
+    let judged = judged?;
+    state.metrics.verified(Verification::Token, 1);
+    let verified = match judged {
         Ok((claims, usable)) => {
             let (name, version) = (usable.key.record.name.clone(), usable.version.version);
             if usable.key.record.temporary.is_some() {
