@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{Datelike as _, TimeDelta, Utc};
+use chrono::{Datelike as _, TimeDelta};
 use claviger_tests::{
     Client, Node, Postgres, Proxy, Redis,
     cluster::{self, at_once},
@@ -46,7 +46,7 @@ struct Three {
 fn certificate(folder: &Path, days: i64) {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let end = (Utc::now() + TimeDelta::days(days)).date_naive();
+    let end = (super::now() + TimeDelta::days(days)).date_naive();
     let (month, day) = (u8::try_from(end.month()).unwrap(), u8::try_from(end.day()).unwrap());
     parameters.not_after = rcgen::date_time_ymd(end.year(), month, day);
     let made = parameters.self_signed(&key).unwrap();
@@ -219,7 +219,7 @@ fn denied(three: &Three, ears: &mut Ears) {
 
 fn keys_that_end(three: &Three, ears: &mut Ears) {
     let client = three.client(0);
-    let end = (Utc::now() + TimeDelta::days(20)).to_rfc3339();
+    let end = (super::now() + TimeDelta::days(20)).to_rfc3339();
     let key = json!({"name": "ending", "roles": ["verifier"], "expires_at": end});
     let made = client.post("/v1/api-keys", &key).expect(201);
     let id = made["id"].as_str().unwrap().to_owned();

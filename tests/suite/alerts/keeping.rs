@@ -20,7 +20,7 @@ pub(crate) fn some_alert(client: &claviger_tests::Client) -> String {
 }
 
 pub(super) fn ending(client: &claviger_tests::Client) -> (String, String) {
-    let end = (chrono::Utc::now() + chrono::TimeDelta::days(21)).to_rfc3339();
+    let end = (super::now() + chrono::TimeDelta::days(21)).to_rfc3339();
     let key = json!({"name": "ending", "roles": ["verifier"], "expires_at": end});
     let made = client.post("/v1/api-keys", &key).expect(201);
     let id = made["id"].as_str().unwrap().to_owned();

@@ -9,12 +9,18 @@ mod telling;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use claviger_actors::clock::{Clock as _, SystemClock};
 use claviger_tests::{
     Client, Node,
     listener::{Listener, Next},
     process,
 };
 use serde_json::{Value, json};
+
+/// Now, by this machine.
+fn now() -> chrono::DateTime<chrono::Utc> {
+    SystemClock.now()
+}
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -53,7 +59,10 @@ pub(crate) fn in_state(client: &Client, (rule, subject): (&str, &str), state: &s
 }
 
 /// What each node tells its subscribers.
-struct Ears(Vec<(Listener, BTreeMap<(String, String, String), usize>)>);
+struct Ears(Vec<(Listener, Heard)>);
+
+/// How often it was told: by event, rule and subject.
+type Heard = BTreeMap<(String, String, String), usize>;
 
 impl Ears {
     fn of(nodes: &[Node]) -> Self {
@@ -76,11 +85,7 @@ impl Ears {
     }
 }
 
-fn take(
-    listener: &Listener,
-    heard: &mut BTreeMap<(String, String, String), usize>,
-    patience: Duration,
-) -> bool {
+fn take(listener: &Listener, heard: &mut Heard, patience: Duration) -> bool {
     let Next::Told(told) = listener.next(patience) else { return false };
     if !told.event.is_empty() {
         let text = |member: &str| told.data[member].as_str().unwrap_or_default().to_owned();

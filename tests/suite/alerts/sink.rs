@@ -41,7 +41,7 @@ impl Posted {
         let header = |name: &str| self.headers.get(name).cloned().unwrap_or_default();
         let (id, time) = (header("webhook-id"), header("webhook-timestamp"));
         let signed = digest::hmac_sha256(&key, &[format!("{id}.{time}.{}", self.body).as_bytes()]);
-        let age = chrono::Utc::now().timestamp() - time.parse::<i64>().unwrap_or(0);
+        let age = super::now().timestamp() - time.parse::<i64>().unwrap_or(0);
         let wanted = format!("v1,{}", BASE64_STANDARD.encode(signed));
         id.starts_with("msg_")
             && age.abs() < 60
