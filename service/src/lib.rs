@@ -5,6 +5,7 @@ pub mod auth;
 pub mod authorities;
 pub mod backup;
 pub mod cli;
+pub mod connections;
 pub mod doctor;
 pub mod files;
 pub mod hardening;

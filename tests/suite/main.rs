@@ -12,6 +12,7 @@ mod access;
 mod audit;
 mod cli;
 mod cluster;
+mod compression;
 mod configuration;
 mod crypto_ops;
 mod devices;

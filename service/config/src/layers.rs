@@ -79,6 +79,8 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("tls.cert", Plain),
     ("tls.key", Plain),
     ("tls.client_ca", Plain),
+    ("tls.client_crl", Plain),
+    ("tls.client_roles", Plain),
     ("tls.ca_file", Plain),
     ("audit.dir", Plain),
     ("audit.level", Plain),
@@ -107,8 +109,8 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("log.format", Plain),
 ];
 
-/// The setting of a section that is a table itself.
-const MESH: &str = "auth.mesh";
+/// The settings of sections that are tables themselves.
+const TABLES: [&str; 2] = ["auth.mesh", "tls.client_roles"];
 /// The settings that are maps.
 const MAPS: [&str; 2] = ["issuers", "providers"];
 /// The map whose members may be given one by one: they hold secrets, which have files of their own.
@@ -348,8 +350,8 @@ fn flatten(text: &str) -> Result<Flat, ConfigError> {
         } else if let Value::Dict(_, section) = &value {
             for (key, value) in section {
                 let name = format!("{name}.{key}");
-                let text = if name == MESH && value.as_dict().is_some() {
-                    serde_json::to_string(value).map_err(|_| ConfigError::new(MESH, "can't be read"))
+                let text = if TABLES.contains(&name.as_str()) && value.as_dict().is_some() {
+                    serde_json::to_string(value).map_err(|_| ConfigError::new(&name, "can't be read"))
                 } else {
                     scalar(&name, value)
                 };

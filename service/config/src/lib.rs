@@ -8,6 +8,7 @@
 
 mod audit;
 mod backup;
+mod clients;
 mod error;
 mod incidents;
 mod issuers;
@@ -29,6 +30,7 @@ mod watching;
 
 pub use audit::{Audit, AuditLevel, AuditSink};
 pub use backup::Backup;
+pub use clients::ClientNames;
 pub use error::ConfigError;
 pub use incidents::{Response, Responses};
 pub use issuers::{SubjectPattern, TrustedIssuer, look_alike};

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use claviger_entity::RoleName;
 
 use crate::{
-    AuditSink, DatabaseUrl, Mesh, Quota, RedisUrl, Settings, SubjectPattern, TokenProvider, TrustedIssuer,
+    AuditSink, DatabaseUrl, Mesh, Quota, RedisUrl, Settings, SubjectPattern, Tls, TokenProvider,
+    TrustedIssuer,
 };
 
 const NONE: &str = "none";
@@ -14,7 +15,7 @@ impl Settings {
     /// Settings that matter for security, by name. None is a secret: of URLs that may hold a password only the kind is told.
     #[must_use]
     pub fn posture(&self) -> BTreeMap<String, String> {
-        let tls = |file: fn(&crate::Tls) -> Option<&Path>| shown(self.tls.as_ref().and_then(file));
+        let tls = |file: fn(&Tls) -> Option<&Path>| shown(self.tls.as_ref().and_then(file));
         let audit = &self.audit;
         let database = match &self.database {
             DatabaseUrl::Sqlite(_) => "sqlite",
@@ -72,6 +73,8 @@ impl Settings {
             ("tls.ca_file", shown(self.ca_file.as_deref())),
             ("tls.cert", tls(|tls| Some(&tls.cert))),
             ("tls.client_ca", tls(|tls| tls.client_ca.as_deref())),
+            ("tls.client_crl", tls(|tls| tls.client_crl.as_deref())),
+            ("tls.client_roles", client_roles(self.tls.as_ref())),
             ("tls.key", tls(|tls| Some(&tls.key))),
             ("tokens.encryption_key", self.encryption_key.to_string()),
             ("tokens.issuer", self.issuer.clone().unwrap_or_else(|| "of the deployment".to_owned())),
@@ -91,6 +94,11 @@ fn shown(path: Option<&Path>) -> String {
 
 fn quota(quota: Option<Quota>) -> String {
     quota.map_or_else(|| NONE.to_owned(), |quota| quota.to_string())
+}
+
+fn client_roles(tls: Option<&Tls>) -> String {
+    let names = tls.map(|tls| &tls.client_roles).filter(|names| !names.is_empty());
+    names.map_or_else(|| NONE.to_owned(), |names| roles(&names.0))
 }
 
 fn seconds(time: std::time::Duration) -> String {

@@ -40,6 +40,7 @@ use super::{
 use crate::{
     auth::{Addresses, Authorizer, Identity, Issuers, Known, Limiter, MeshIdentity, Password},
     backup::Backups,
+    connections::Connections,
     metrics::Metrics,
     providers::Providers,
     telemetry::{Context, Spans},
@@ -117,6 +118,8 @@ pub struct AppState {
     pub addresses: Addresses,
     /// Who has failed too often.
     pub limiter: Limiter,
+    /// Connections of the first listener.
+    pub connections: Arc<Connections>,
     /// Uses of keys and of what is stored are limited.
     pub limits_data: bool,
     /// How much may be asked for.
