@@ -19,6 +19,9 @@ use rustix::net::{Shutdown, shutdown};
 /// Connections of a worker, whatever the limit of files.
 const OF_A_WORKER_MAX: usize = 25_000;
 
+/// Files that are no connections, however few may be open.
+const OTHERS: usize = 128;
+
 /// Connections of all workers.
 #[derive(Debug)]
 pub struct Connections {
@@ -42,7 +45,9 @@ impl Connections {
     #[must_use]
     pub fn within(open_files: u64, workers: usize) -> Arc<Self> {
         let (files, workers) = (usize::try_from(open_files).unwrap_or(usize::MAX), workers.max(1));
-        let most = (files / 10 * 9).clamp(1, OF_A_WORKER_MAX.saturating_mul(workers));
+        let most = (files / 10 * 9)
+            .min(files.saturating_sub(OTHERS))
+            .clamp(1, OF_A_WORKER_MAX.saturating_mul(workers));
         let room = most.saturating_add((files / 20).clamp(1, 1_000));
         // A worker may have more of them than another one.
         let of_a_worker = room.div_ceil(workers).clamp(2, OF_A_WORKER_MAX + 1_000);
@@ -92,7 +97,7 @@ mod tests {
     #[test]
     fn a_tenth_of_the_files_is_for_everything_else() {
         for (files, workers, most) in
-            [(1_024, 2, 918), (65_536, 2, 50_000), (65_536, 8, 58_977), (4, 1, 1), (u64::MAX, 1, 25_000)]
+            [(1_024, 2, 896), (65_536, 2, 50_000), (65_536, 8, 58_977), (4, 1, 1), (u64::MAX, 1, 25_000)]
         {
             let connections = Connections::within(files, workers);
             assert_eq!(connections.most, most, "{files} {workers}");
@@ -102,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_place_is_free_again_when_its_connection_ends() {
-        let connections = Connections::within(20, 1);
+        let connections = Connections::within(146, 1);
         let mut open = Vec::new();
         for _ in 0..30 {
             let mut data = Extensions::new();

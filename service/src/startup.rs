@@ -316,7 +316,6 @@ fn state(
         addresses: Addresses::new(settings.doors.trusted_proxies.clone()),
         limiter: Limiter::new(settings.doors.failed_attempts, attempts),
         connections: Connections::within(hardening::open_files(), settings.workers),
-        limits_data: limits_data(&settings.limits),
         quotas: QuotasHandle::start(quotas_of(&settings.limits), quotas),
         mesh: mesh.map(|mesh| Box::new(Tailscale::new(mesh)) as Box<dyn MeshIdentity>),
         password,
@@ -337,10 +336,6 @@ fn quotas_of(limits: &Limits) -> [Option<Quota>; 5] {
         };
         quota.map(|quota| Quota { count: quota.count, window: quota.window })
     })
-}
-
-fn limits_data(limits: &Limits) -> bool {
-    limits.principal.or(limits.key).or(limits.address).is_some()
 }
 
 /// What follows from each level, and where this node's log is.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use claviger_entity::RoleName;
 
 use crate::{
-    AuditSink, DatabaseUrl, Mesh, Quota, RedisUrl, Settings, SubjectPattern, Tls, TokenProvider,
+    AuditSink, DatabaseUrl, Limits, Mesh, Quota, RedisUrl, Settings, SubjectPattern, Tls, TokenProvider,
     TrustedIssuer,
 };
 
@@ -53,11 +53,6 @@ impl Settings {
             ("deletion.waiting_period", self.deletion_waiting_period.to_string()),
             ("http.cors_origins", listed(&self.doors.cors_origins)),
             ("issuers", issuers(&self.issuers)),
-            ("limits.address", quota(self.limits.address)),
-            ("limits.failures", quota(self.limits.failures)),
-            ("limits.grants", quota(self.limits.grants)),
-            ("limits.key", quota(self.limits.key)),
-            ("limits.principal", quota(self.limits.principal)),
             ("providers", providers(&self.providers)),
             ("redis.url", redis.to_owned()),
             ("seal.master_key", seal.to_owned()),
@@ -83,17 +78,26 @@ impl Settings {
             ("ws.password_file", shown(self.doors.password_file.as_deref())),
             ("ws.require_device", self.doors.require_device.to_string()),
         ]
+        .into_iter()
+        .chain(quotas(&self.limits))
         .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        .collect()
     }
+}
+
+fn quotas(limits: &Limits) -> [(&'static str, String); 5] {
+    let text = |quota: Option<Quota>| quota.map_or_else(|| NONE.to_owned(), |quota| quota.to_string());
+    [
+        ("limits.address", text(limits.address)),
+        ("limits.failures", text(limits.failures)),
+        ("limits.grants", text(limits.grants)),
+        ("limits.key", text(limits.key)),
+        ("limits.principal", text(limits.principal)),
+    ]
 }
 
 fn shown(path: Option<&Path>) -> String {
     path.map_or_else(|| NONE.to_owned(), |path| path.display().to_string())
-}
-
-fn quota(quota: Option<Quota>) -> String {
-    quota.map_or_else(|| NONE.to_owned(), |quota| quota.to_string())
 }
 
 fn client_roles(tls: Option<&Tls>) -> String {

@@ -231,7 +231,7 @@ async fn enter(
         admitted = Box::pin(count_attempt(state, request, admitted)).await;
     }
     let (caller, confirmed, position) = admitted?;
-    if state.limits_data {
+    if state.quotas.limits_uses() {
         match quota::admit(state, route, request, &caller) {
             Ok(rates) => rates.into_iter().for_each(|rates| arrival.rate(rates)),
             Err(problem) => return Err(Box::new((Some(caller), problem))),

@@ -120,8 +120,6 @@ pub struct AppState {
     pub limiter: Limiter,
     /// Connections of the first listener.
     pub connections: Arc<Connections>,
-    /// Uses of keys and of what is stored are limited.
-    pub limits_data: bool,
     /// How much may be asked for.
     pub quotas: QuotasHandle,
     /// A mesh that knows its members.

@@ -63,14 +63,13 @@ fn leaves_a_core(command: &mut Command, folder: &Path, signal: &str) -> bool {
     let has_begun = child_after_a_word(&mut child);
     let mut running = Running(child);
     assert!(has_begun, "it starts");
-    assert!(
-        Command::new("kill")
-            .args([format!("-{signal}"), running.0.id().to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
-    let status = running.0.wait().unwrap();
+    // The first SIGSEGV meets a handler that looks for an overflow of the stack.
+    let dies = || {
+        let pid = running.0.id().to_string();
+        let _sent = Command::new("kill").args([format!("-{signal}"), pid]).status().unwrap();
+        running.0.try_wait().unwrap()
+    };
+    let status = process::until(process::PATIENCE, dies).expect("it dies");
     assert!(status.signal().is_some(), "{status}");
     let left = fs::read_dir(folder)
         .unwrap()
@@ -119,15 +118,15 @@ fn connections_beyond_the_files_are_refused_at_once() {
         matches!((&*socket).read(&mut [0]), Ok(0))
     };
     let refused = || {
-        let refused = open.iter().filter(|socket| is_closed(socket)).count();
-        (refused >= FILES / 10).then_some(refused)
+        // A connection that was there before goes on.
+        client.get("/v1/keys").expect(200);
+        (open.iter().filter(|socket| is_closed(socket)).count() >= FILES / 5).then_some(())
     };
-    let refused = process::until(process::PATIENCE, refused).expect("some are refused");
-    assert!(refused <= FILES / 5, "{refused}");
-    // A connection that was there before.
-    client.get("/v1/keys").expect(200);
+    process::until(process::PATIENCE, refused).expect("some are refused");
     let text = client.get("/metrics").text;
-    assert!(text.contains(&format!("claviger_connections_refused_total {refused}")), "{text}");
+    let counted = text.lines().find_map(|line| line.strip_prefix("claviger_connections_refused_total "));
+    let counted: usize = counted.unwrap().parse().unwrap();
+    assert!((FILES / 5..FILES / 3).contains(&counted), "{counted}");
     drop(open);
     let again =
         || node.client().with_token(None).try_send("GET", "/healthz", None, &[]).map(|answer| answer.status);
