@@ -49,7 +49,7 @@ impl InternalServer {
     /// The listener is none.
     pub(crate) fn new(settings: &Settings, listener: TcpListener, state: Data<AppState>) -> io::Result<Self> {
         let (address, body_limit) = (listener.local_addr()?, settings.body_limit);
-        let document = Data::new(openapi::text());
+        let document = Data::new(openapi::document());
         let app = move || {
             App::new()
                 .app_data(state.clone())

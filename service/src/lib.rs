@@ -7,6 +7,7 @@ pub mod authorities;
 pub mod backup;
 pub mod channels;
 pub mod cli;
+pub mod connections;
 pub mod doctor;
 pub mod files;
 pub mod hardening;

@@ -11,9 +11,11 @@ use std::{
     time::Duration,
 };
 
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
     App, HttpServer,
     dev::Server,
+    rt::net::TcpStream,
     web::{Data, PayloadConfig},
 };
 use claviger_actors::{
@@ -39,11 +41,12 @@ use tokio::sync::Semaphore;
 
 use crate::{
     alerts, audit,
-    auth::{Addresses, Authorizer, Issuers, Limiter, MeshIdentity, Password, Tailscale},
+    auth::{Addresses, Authorizer, Issuers, Limiter, MeshIdentity, Password, Peer, Tailscale},
     authorities,
     backup::{self, Backups},
     channels::Channels,
     config::{DatabaseUrl, Limits, RedisUrl, Response, Settings},
+    connections::Connections,
     files, hardening,
     http::{
         self, openapi,
@@ -57,11 +60,9 @@ use crate::{
     metrics::Metrics,
     providers::{Book, ConfiguredProviders},
     telemetry::{SpanError, Spans},
-    tls::{self, Certificate},
+    tls::{self, Certificate, Clients},
 };
 
-/// Connections of a worker, whatever the limit of files.
-const CONNECTIONS_MAX: usize = 25_000;
 /// Time for a request's head to arrive.
 pub(crate) const HEAD_ARRIVAL: Duration = Duration::from_secs(5);
 /// How often certificate files are looked at.
@@ -328,7 +329,7 @@ fn state(
         draining: AtomicBool::new(false),
         addresses: Addresses::new(settings.doors.trusted_proxies.clone()),
         limiter: Limiter::new(settings.doors.failed_attempts, attempts),
-        limits_data: limits_data(&settings.limits),
+        connections: Connections::within(hardening::open_files(), settings.workers),
         quotas: QuotasHandle::start(quotas_of(&settings.limits), quotas),
         mesh: mesh.map(|mesh| Box::new(Tailscale::new(mesh)) as Box<dyn MeshIdentity>),
         password,
@@ -349,10 +350,6 @@ fn quotas_of(limits: &Limits) -> [Option<Quota>; 5] {
         };
         quota.map(|quota| Quota { count: quota.count, window: quota.window })
     })
-}
-
-fn limits_data(limits: &Limits) -> bool {
-    limits.principal.or(limits.key).or(limits.address).is_some()
 }
 
 /// What follows from each level, and where this node's log is.
@@ -553,9 +550,17 @@ fn serve(
     certificate: Option<Arc<Certificate>>,
 ) -> Result<Server, StartError> {
     let at = |setting| move |cause| StartError::Setting { setting, cause };
-    let document = Data::new(openapi::text());
+    let document = Data::new(openapi::document());
     let body_limit = settings.body_limit;
-    let connections = connections(hardening::open_files(), settings.workers);
+    let connections = Arc::clone(&state.connections);
+    let of_a_worker = connections.of_a_worker();
+    let clients =
+        settings.tls.as_ref().and_then(|tls| Some((tls.client_ca.clone()?, tls.client_crl.clone())));
+    let clients =
+        clients.map(|(authorities, revocations)| Clients::load(authorities, revocations)).transpose();
+    let clients = clients.map_err(at("tls.client_ca"))?;
+    let names = settings.tls.as_ref().map(|tls| tls.client_roles.clone()).unwrap_or_default();
+    let judges = clients.clone();
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
@@ -564,8 +569,17 @@ fn serve(
             .app_data(ws::Inside::default())
             .configure(http::configure)
     })
+    .on_connect(move |connection, data| {
+        connections.enter(connection, data);
+        if let Some(clients) = &judges
+            && let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>()
+            && let Some(chain) = stream.get_ref().1.peer_certificates()
+        {
+            data.insert(Arc::new(Peer::new(chain, &names, Arc::clone(clients))));
+        }
+    })
     .workers(settings.workers)
-    .max_connections(connections)
+    .max_connections(of_a_worker)
     .client_request_timeout(HEAD_ARRIVAL)
     // What a session says is small, and must not wait for word that what it said before has come.
     .tcp_nodelay(true)
@@ -574,22 +588,18 @@ fn serve(
     let server = match certificate {
         None => server.listen(listener).map_err(at("server.listen"))?,
         Some(certificate) => {
-            let config = tls::server_config(Arc::clone(&certificate)).map_err(at("tls.client_ca"))?;
+            let config =
+                tls::server_config(Arc::clone(&certificate), clients.clone()).map_err(at("tls.cert"))?;
             actix_web::rt::spawn(async move {
                 let mut look = actix_web::rt::time::interval(CERTIFICATE_LOOK);
                 loop {
                     look.tick().await;
                     certificate.reload_if_changed();
+                    clients.iter().for_each(|clients| clients.reload_if_changed());
                 }
             });
             server.listen_rustls_0_23(listener, config).map_err(at("server.listen"))?
         }
     };
     Ok(server.run())
-}
-
-/// Connections that a worker takes at a time. The last tenth of the files is for everything else: the database, Redis, the audit log.
-fn connections(open_files: u64, workers: usize) -> usize {
-    let most = usize::try_from(open_files / 10 * 9).unwrap_or(usize::MAX);
-    (most / workers.max(1)).clamp(1, CONNECTIONS_MAX)
 }

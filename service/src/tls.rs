@@ -1,12 +1,25 @@
 //! TLS of the listener, with certificates that may be replaced while it runs.
 
-use std::{fs, io, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 use rustls::{
-    RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
+    DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
+    server::{
+        ClientHello, ResolvesServerCert, WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
     sign::CertifiedKey,
 };
 
@@ -60,24 +73,153 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
+/// Who judges certificates of clients: by authorities and revocations that may be replaced while it runs.
+#[derive(Debug)]
+pub struct Clients {
+    authorities: PathBuf,
+    revocations: Option<PathBuf>,
+    current: ArcSwap<Judge>,
+    /// Grows with each replacement.
+    state: AtomicU64,
+    seen: ArcSwap<Vec<Option<SystemTime>>>,
+    /// Whom clients are told to show certificates of, as it was at the start.
+    hints: Vec<DistinguishedName>,
+}
+
+/// One that does not change.
+#[derive(Debug)]
+struct Judge(Arc<dyn ClientCertVerifier>);
+
+impl Clients {
+    /// Reads authorities, and what they have revoked, if that is given.
+    ///
+    /// # Errors
+    /// A file can't be read or says nothing that can be used.
+    pub fn load(authorities: PathBuf, revocations: Option<PathBuf>) -> io::Result<Arc<Self>> {
+        let judge = judge(&authorities, revocations.as_deref())?;
+        let hints = judge.0.root_hint_subjects().to_vec();
+        let seen = ArcSwap::from_pointee(times(&authorities, revocations.as_deref()));
+        let current = ArcSwap::from_pointee(judge);
+        Ok(Arc::new(Self { authorities, revocations, current, state: 0.into(), seen, hints }))
+    }
+
+    /// Reads the files anew when they have changed. What can't be used is refused, and what is in use goes on.
+    pub fn reload_if_changed(&self) {
+        let revocations = self.revocations.as_deref();
+        let seen = times(&self.authorities, revocations);
+        if **self.seen.load() == seen {
+            return;
+        }
+        match judge(&self.authorities, revocations) {
+            Ok(judge) => {
+                self.current.store(Arc::new(judge));
+                self.state.fetch_add(1, Ordering::AcqRel);
+                self.seen.store(Arc::new(seen));
+                tracing::info!("authorities of client certificates and their revocations reloaded");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the new authorities or revocations of client certificates are not used")
+            }
+        }
+    }
+
+    /// Which authorities and revocations it judges by.
+    #[must_use]
+    pub fn state(&self) -> u64 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// A chain holds now, by the authorities and revocations of now.
+    #[must_use]
+    pub fn verify(&self, chain: &[CertificateDer<'_>], now: DateTime<Utc>) -> bool {
+        let Some((leaf, between)) = chain.split_first() else { return false };
+        let now =
+            UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.timestamp()).unwrap_or(0)));
+        self.current.load().0.verify_client_cert(leaf, between, now).is_ok()
+    }
+}
+
+impl ClientCertVerifier for Clients {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.current.load().0.verify_client_cert(leaf, between, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.current.load().0.verify_tls12_signature(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.current.load().0.verify_tls13_signature(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.current.load().0.supported_verify_schemes()
+    }
+}
+
+fn judge(authorities: &Path, revocations: Option<&Path>) -> io::Result<Judge> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    for authority in chain(authorities)? {
+        roots.add(authority).map_err(io::Error::other)?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = match revocations {
+        Some(path) => {
+            let lists = CertificateRevocationListDer::pem_file_iter(path).map_err(|_| unreadable(path))?;
+            let lists: Vec<_> = lists.collect::<Result<_, _>>().map_err(|_| unreadable(path))?;
+            if lists.is_empty() {
+                return Err(unreadable(path));
+            }
+            // A list of each authority is not asked for: one that has revoked nothing may have none. A list that is given must be of now.
+            builder.with_crls(lists).allow_unknown_revocation_status().enforce_revocation_expiration()
+        }
+        None => builder,
+    };
+    builder.build().map(Judge).map_err(io::Error::other)
+}
+
+fn times(authorities: &Path, revocations: Option<&Path>) -> Vec<Option<SystemTime>> {
+    [Some(authorities), revocations]
+        .into_iter()
+        .flatten()
+        .map(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
+        .collect()
+}
+
 /// The configuration of the listener.
 ///
 /// # Errors
-/// The authorities of client certificates can't be read.
-pub fn server_config(certificate: Arc<Certificate>) -> io::Result<ServerConfig> {
+/// The versions of TLS are none.
+pub fn server_config(
+    certificate: Arc<Certificate>,
+    clients: Option<Arc<Clients>>,
+) -> io::Result<ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
-    let builder = match &certificate.files.client_ca {
-        Some(path) => {
-            let mut roots = RootCertStore::empty();
-            for authority in chain(path)? {
-                roots.add(authority).map_err(io::Error::other)?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(io::Error::other)?)
-        }
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients),
         None => builder.with_no_client_auth(),
     };
     Ok(builder.with_cert_resolver(certificate))
@@ -124,13 +266,13 @@ mod tests {
     #[test]
     fn a_new_pair_is_used_and_a_broken_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let files =
-            Tls { cert: folder.path().join("c.pem"), key: folder.path().join("k.pem"), client_ca: None };
+        let (cert, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+        let files = Tls { cert, key, client_ca: None, client_crl: None, client_roles: Default::default() };
         assert!(Certificate::load(files.clone()).is_err());
         let began = SystemTime::UNIX_EPOCH;
         write(&files, began);
         let certificate = Certificate::load(files.clone()).unwrap();
-        server_config(Arc::clone(&certificate)).unwrap();
+        server_config(Arc::clone(&certificate), None).unwrap();
         let leaf = || certificate.current.load().cert.first().unwrap().to_vec();
         let first = leaf();
         certificate.reload_if_changed();

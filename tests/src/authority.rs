@@ -3,9 +3,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use claviger_actors::clock::{Clock as _, SystemClock};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber,
+};
 use tempfile::TempDir;
 
 /// Files of a server that speaks TLS.
@@ -20,10 +25,25 @@ pub struct Tls {
 }
 
 /// An authority, and the certificate of this machine that it has made.
-#[derive(Debug)]
 pub struct Authority {
     _folder: TempDir,
     tls: Tls,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// The present, since 1970.
+fn now() -> Duration {
+    Duration::from_secs(SystemClock.now().timestamp().try_into().unwrap())
+}
+
+fn alternative(name: &str) -> SanType {
+    let (kind, name) = name.split_once(':').unwrap();
+    let name = name.try_into().unwrap();
+    match kind {
+        "uri" => SanType::URI(name),
+        "dns" => SanType::DnsName(name),
+        _ => SanType::Rfc822Name(name),
+    }
 }
 
 impl Authority {
@@ -43,13 +63,49 @@ impl Authority {
         fs::write(&tls.authority, issuer.pem()).unwrap();
         fs::write(&tls.certificate, certificate.pem()).unwrap();
         fs::write(&tls.key, key.serialize_pem()).unwrap();
-        Self { _folder: folder, tls }
+        Self { _folder: folder, tls, issuer }
     }
 
     /// Makes one, with a certificate for 127.0.0.1 and localhost.
     #[must_use]
     pub fn local() -> Self {
         Self::of(&["127.0.0.1", "localhost"])
+    }
+
+    /// A certificate of a client for names as `uri:…`, `dns:…` and `email:…`, which ends after some time, and its key (PEM).
+    #[must_use]
+    pub fn client(&self, names: &[&str], serial: u64, lifetime: Duration) -> String {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names = names.iter().map(|name| alternative(name)).collect();
+        params.serial_number = Some(SerialNumber::from(serial));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        params.not_before = epoch + now() - Duration::from_secs(3_600);
+        params.not_after = epoch + now() + lifetime;
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        format!("{}{}", certificate.pem(), key.serialize_pem())
+    }
+
+    /// The list of revoked certificates (PEM).
+    #[must_use]
+    pub fn revoking(&self, serials: &[u64]) -> String {
+        let present = rcgen::date_time_ymd(1970, 1, 1) + now();
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: present,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: present,
+            next_update: present + Duration::from_secs(86_400),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     /// Files of a server.

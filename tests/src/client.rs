@@ -66,6 +66,16 @@ impl Client {
         Self { http, base, token }
     }
 
+    /// A client over TLS that shows a certificate (PEM, with its key) and trusts one authority (PEM).
+    #[must_use]
+    pub fn over_tls(base: String, trusted: &str, certificate: &str, token: Option<&str>) -> Self {
+        let trusted = reqwest::Certificate::from_pem(trusted.as_bytes()).unwrap();
+        let own = reqwest::Identity::from_pem(certificate.as_bytes()).unwrap();
+        let http = blocking::Client::builder().tls_certs_only([trusted]).identity(own);
+        let http = http.timeout(std::time::Duration::from_secs(60)).build().unwrap();
+        Self { http, base, token: token.map(str::to_owned) }
+    }
+
     /// The same client without, or with another, credential.
     #[must_use]
     pub fn with_token(&self, token: Option<&str>) -> Self {

@@ -32,6 +32,7 @@ pub mod sentinel;
 pub mod sessions;
 pub mod spread;
 
+pub use authority::Authority;
 pub use client::{Answer, Client};
 pub use cluster::Cluster;
 pub use gate::Gate;

@@ -18,6 +18,8 @@ use crate::{
 
 /// Master secret and bootstrap token of test nodes.
 pub const MASTER: &str = "test-master-0123456789-abcdefghijklmnop-XYZ";
+/// Variable of the harness alone: the node may have so many files and no more.
+pub const FILES: &str = "HARNESS_FILES";
 /// Bootstrap token of test nodes.
 pub const TOKEN: &str = "test-bootstrap-token-7d1b0c44e2";
 
@@ -186,6 +188,16 @@ pub fn command(folder: &Path) -> Command {
     command
 }
 
+/// The same, with a limit of open files if there is to be one.
+fn started_by(folder: &Path, files: Option<&str>) -> Command {
+    let plain = command(folder);
+    let Some(files) = files else { return plain };
+    let mut limited = Command::new("prlimit");
+    limited.arg(format!("--nofile={files}:{files}")).arg(plain.get_program()).args(plain.get_args());
+    limited.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    limited
+}
+
 /// Runs a node that is expected not to start: exit code and what it wrote on stderr.
 #[must_use]
 pub fn refused_start(folder: &Path, environment: &[(&str, &str)]) -> (Option<i32>, String) {
@@ -212,7 +224,8 @@ pub fn refused_start(folder: &Path, environment: &[(&str, &str)]) -> (Option<i32
 )]
 fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, String, Option<String>) {
     let log = File::options().append(true).create(true).open(folder.join("stderr")).unwrap();
-    let mut command = command(folder);
+    let files = environment.iter().find(|(name, _)| name == FILES);
+    let mut command = started_by(folder, files.map(|(_, files)| files.as_str()));
     command
         .env("CLAVIGER_SERVER__LISTEN", "127.0.0.1:0")
         .env("CLAVIGER_SEAL__MASTER_KEY", MASTER)

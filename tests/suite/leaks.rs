@@ -7,7 +7,16 @@ use serde_json::{Value, json};
 /// Uses known secrets in every way there is, provokes errors that hold them, and then looks for them everywhere.
 #[test]
 fn p5_no_secret_leaves() {
-    let mut node = Node::start();
+    no_secret_leaves(Node::start());
+}
+
+/// Not even to whoever has all lines of the log, those of libraries too.
+#[test]
+fn p5_no_secret_is_in_the_finest_log() {
+    no_secret_leaves(Node::with(&[("CLAVIGER_LOG__FILTER", "trace")]));
+}
+
+fn no_secret_leaves(mut node: Node) {
     let client = node.client();
     let mut needles = Needles::default();
     let mut errors: Vec<Answer> = Vec::new();

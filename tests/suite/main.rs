@@ -13,6 +13,7 @@ mod alerts;
 mod audit;
 mod cli;
 mod cluster;
+mod compression;
 mod configuration;
 mod crypto_ops;
 mod devices;

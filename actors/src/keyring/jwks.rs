@@ -1,9 +1,10 @@
 //! JSON Web Key Sets (RFC 7517) of public halves.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use claviger_crypto::jwk;
 use claviger_entity::Usage;
 use serde_json::{Value, json};
@@ -17,6 +18,8 @@ pub struct Jwks {
     pub body: String,
     /// Strong entity tag, quotes included: a hash of the body, so that it moves only when the set does.
     pub etag: String,
+    /// The body in gzip, made when somebody takes it so.
+    pub gzip: OnceLock<Option<Bytes>>,
 }
 
 impl Jwks {
@@ -38,7 +41,7 @@ impl Jwks {
     fn render(keys: impl Iterator<Item = Value>) -> Self {
         let body = json!({ "keys": keys.collect::<Vec<_>>() }).to_string();
         let digest = digest::digest(&digest::SHA256, body.as_bytes());
-        Self { etag: format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.as_ref())), body }
+        Self { etag: format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.as_ref())), body, gzip: OnceLock::new() }
     }
 }
 

@@ -28,6 +28,7 @@ pub struct QuotasHandle(Arc<Inner>);
 pub(super) struct Inner {
     /// In the order of [`Class::ALL`].
     pub(super) classes: [Option<Tracked>; 5],
+    limits_uses: bool,
     pub(super) secret: MacKey,
     /// Nodes of whose parts a new bucket takes one; one = all of it.
     pub(super) parts: AtomicU32,
@@ -44,7 +45,9 @@ impl QuotasHandle {
     /// Starts to exchange what is asked for, unless nothing is limited. Quotas are in the order of [`Class::ALL`].
     #[must_use]
     pub fn start(quotas: [Option<Quota>; 5], source: QuotaSource) -> Self {
+        let is_limited = |class: Class| quotas.get(class as usize).is_some_and(Option::is_some);
         let inner = Inner {
+            limits_uses: [Class::Principal, Class::Key, Class::Address].into_iter().any(is_limited),
             classes: quotas.map(|quota| quota.map(Tracked::new)),
             secret: MacKey::new(source.secret()),
             parts: 1.into(),
@@ -61,6 +64,12 @@ impl QuotasHandle {
     #[must_use]
     pub fn limits(&self, class: Class) -> bool {
         self.0.tracked(class).is_some()
+    }
+
+    /// Uses of keys and of what is stored are limited by anything.
+    #[must_use]
+    pub fn limits_uses(&self) -> bool {
+        self.0.limits_uses
     }
 
     /// Somebody asks; `None` where nothing is limited.

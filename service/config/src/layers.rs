@@ -79,6 +79,8 @@ const SETTINGS: &[(&str, Holds)] = &[
     ("tls.cert", Plain),
     ("tls.key", Plain),
     ("tls.client_ca", Plain),
+    ("tls.client_crl", Plain),
+    ("tls.client_roles", Plain),
     ("tls.ca_file", Plain),
     ("audit.dir", Plain),
     ("audit.level", Plain),
@@ -115,7 +117,7 @@ const SETTINGS: &[(&str, Holds)] = &[
 ];
 
 /// The settings of sections that are tables themselves.
-const TABLES: [&str; 2] = ["auth.mesh", "alerts.rules"];
+const TABLES: [&str; 3] = ["auth.mesh", "alerts.rules", "tls.client_roles"];
 /// The settings that are maps.
 const MAPS: [&str; 3] = ["issuers", "providers", "channels"];
 /// The maps whose members may be given one by one: they hold secrets, which have files of their own.

@@ -82,7 +82,7 @@ mod tests {
     fn load(file: Option<&str>, name: &str, value: &str) -> Result<Limits, ConfigError> {
         let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
         let variables = [(name.to_owned(), value.to_owned())];
-        Settings::load(file, variables.into_iter(), none).map(|settings| settings.limits)
+        Settings::load(file, variables, none).map(|settings| settings.limits)
     }
 
     fn quota(count: u32, seconds: u64) -> Option<Quota> {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use claviger_entity::RoleName;
 
 use crate::{
-    AuditSink, Channel, DatabaseUrl, Mesh, Quota, RedisUrl, Settings, SubjectPattern, TokenProvider,
-    TrustedIssuer,
+    AuditSink, Channel, DatabaseUrl, Limits, Mesh, Quota, RedisUrl, Settings, SubjectPattern, Tls,
+    TokenProvider, TrustedIssuer,
 };
 
 const NONE: &str = "none";
@@ -15,7 +15,7 @@ impl Settings {
     /// Settings that matter for security, by name. None is a secret: of URLs that may hold a password only the kind is told.
     #[must_use]
     pub fn posture(&self) -> BTreeMap<String, String> {
-        let tls = |file: fn(&crate::Tls) -> Option<&Path>| shown(self.tls.as_ref().and_then(file));
+        let tls = |file: fn(&Tls) -> Option<&Path>| shown(self.tls.as_ref().and_then(file));
         let audit = &self.audit;
         let database = match &self.database {
             DatabaseUrl::Sqlite(_) => "sqlite",
@@ -54,11 +54,6 @@ impl Settings {
             ("deletion.waiting_period", self.deletion_waiting_period.to_string()),
             ("http.cors_origins", listed(&self.doors.cors_origins)),
             ("issuers", issuers(&self.issuers)),
-            ("limits.address", quota(self.limits.address)),
-            ("limits.failures", quota(self.limits.failures)),
-            ("limits.grants", quota(self.limits.grants)),
-            ("limits.key", quota(self.limits.key)),
-            ("limits.principal", quota(self.limits.principal)),
             ("providers", providers(&self.providers)),
             ("redis.url", redis.to_owned()),
             ("seal.master_key", seal.to_owned()),
@@ -74,6 +69,8 @@ impl Settings {
             ("tls.ca_file", shown(self.ca_file.as_deref())),
             ("tls.cert", tls(|tls| Some(&tls.cert))),
             ("tls.client_ca", tls(|tls| tls.client_ca.as_deref())),
+            ("tls.client_crl", tls(|tls| tls.client_crl.as_deref())),
+            ("tls.client_roles", client_roles(self.tls.as_ref())),
             ("tls.key", tls(|tls| Some(&tls.key))),
             ("tokens.encryption_key", self.encryption_key.to_string()),
             ("tokens.issuer", self.issuer.clone().unwrap_or_else(|| "of the deployment".to_owned())),
@@ -82,17 +79,31 @@ impl Settings {
             ("ws.password_file", shown(self.doors.password_file.as_deref())),
             ("ws.require_device", self.doors.require_device.to_string()),
         ]
+        .into_iter()
+        .chain(quotas(&self.limits))
         .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        .collect()
     }
+}
+
+fn quotas(limits: &Limits) -> [(&'static str, String); 5] {
+    let text = |quota: Option<Quota>| quota.map_or_else(|| NONE.to_owned(), |quota| quota.to_string());
+    [
+        ("limits.address", text(limits.address)),
+        ("limits.failures", text(limits.failures)),
+        ("limits.grants", text(limits.grants)),
+        ("limits.key", text(limits.key)),
+        ("limits.principal", text(limits.principal)),
+    ]
 }
 
 fn shown(path: Option<&Path>) -> String {
     path.map_or_else(|| NONE.to_owned(), |path| path.display().to_string())
 }
 
-fn quota(quota: Option<Quota>) -> String {
-    quota.map_or_else(|| NONE.to_owned(), |quota| quota.to_string())
+fn client_roles(tls: Option<&Tls>) -> String {
+    let names = tls.map(|tls| &tls.client_roles).filter(|names| !names.is_empty());
+    names.map_or_else(|| NONE.to_owned(), |names| roles(&names.0))
 }
 
 fn seconds(time: std::time::Duration) -> String {

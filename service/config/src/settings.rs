@@ -13,8 +13,8 @@ use claviger_entity::{HumanDuration, KeyName};
 use zeroize::Zeroizing;
 
 use crate::{
-    Alerts, Audit, Backup, Channel, ConfigError, Doors, Layers, Limits, MasterSecrets, PostgresUrl, RedisUrl,
-    Responses, TokenProvider, TokenTimes, TrustedIssuer, Watching, master, postgres,
+    Alerts, Audit, Backup, Channel, ClientNames, ConfigError, Doors, Layers, Limits, MasterSecrets,
+    PostgresUrl, RedisUrl, Responses, TokenProvider, TokenTimes, TrustedIssuer, Watching, master, postgres,
 };
 
 /// All settings, judged. No `Debug`: some are secrets.
@@ -155,6 +155,10 @@ pub struct Tls {
     pub key: PathBuf,
     /// Authorities of client certificates; set = a client must have one.
     pub client_ca: Option<PathBuf>,
+    /// What those have revoked.
+    pub client_crl: Option<PathBuf>,
+    /// Who holders of client certificates are.
+    pub client_roles: ClientNames,
 }
 
 /// Cryptoperiod of the tier *master*.
@@ -439,8 +443,30 @@ impl Judge<'_> {
     pub(crate) fn tls(&mut self) -> Option<Tls> {
         let mut file = |setting| self.parse(setting, "must be a path", path);
         match (file("tls.cert"), file("tls.key"), file("tls.client_ca")) {
-            (Some(cert), Some(key), client_ca) => return Some(Tls { cert, key, client_ca }),
-            (None, None, None) => {}
+            (Some(cert), Some(key), client_ca) => {
+                let client_crl = self.parse("tls.client_crl", "must be a path", path);
+                let client_roles = self.client_names();
+                if client_ca.is_none() && client_crl.is_some() {
+                    self.problem(
+                        "tls.client_crl",
+                        "needs tls.client_ca: nobody else is asked for a certificate",
+                    );
+                }
+                if client_ca.is_none() && !client_roles.is_empty() {
+                    self.problem(
+                        "tls.client_roles",
+                        "needs tls.client_ca: nobody else is asked for a certificate",
+                    );
+                }
+                return Some(Tls { cert, key, client_ca, client_crl, client_roles });
+            }
+            (None, None, None) => {
+                for setting in ["tls.client_crl", "tls.client_roles"] {
+                    if self.layers.get(setting).is_some() {
+                        self.problem(setting, "needs tls.cert, tls.key and tls.client_ca");
+                    }
+                }
+            }
             (Some(_), None, _) => self.problem("tls.key", "is missing beside tls.cert"),
             (None, _, _) => self.problem("tls.cert", "is missing beside tls.key or tls.client_ca"),
         }

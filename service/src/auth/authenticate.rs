@@ -29,6 +29,8 @@ pub enum Refusal {
     Expired,
     /// A token of ours that was revoked.
     Revoked,
+    /// The certificate of the connection has expired or was revoked since the connection was made.
+    Certificate,
 }
 
 /// Whoever is known.

@@ -36,11 +36,7 @@ pub struct Peer {
 impl Peer {
     /// Reads the chain of a connection, which TLS has verified.
     #[must_use]
-    pub fn new(
-        chain: &[CertificateDer<'_>],
-        names: &ClientNames,
-        clients: Arc<Clients>,
-    ) -> Self {
+    pub fn new(chain: &[CertificateDer<'_>], names: &ClientNames, clients: Arc<Clients>) -> Self {
         let chain: Vec<_> = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
         let parsed = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
         let (identity, ends_at) = match &parsed {
@@ -99,13 +95,19 @@ pub fn is_of_strange_page(headers: &HeaderMap, allowed: &[String]) -> bool {
 fn identity(leaf: &X509Certificate<'_>, names: &ClientNames) -> Option<Identity> {
     let san = leaf.subject_alternative_name().ok()??;
     let all = &san.value.general_names;
-    let uris = all.iter().filter_map(|name| if let GeneralName::URI(uri) = name { Some(format!("uri:{uri}")) } else { None });
-    let hosts = all
+    let uris = all
         .iter()
-        .filter_map(|name| if let GeneralName::DNSName(host) = name { Some(format!("dns:{}", host.to_ascii_lowercase())) } else { None });
-    let mail = all
-        .iter()
-        .filter_map(|name| if let GeneralName::RFC822Name(mail) = name { Some(format!("email:{mail}")) } else { None });
+        .filter_map(|name| if let GeneralName::URI(uri) = name { Some(format!("uri:{uri}")) } else { None });
+    let hosts = all.iter().filter_map(|name| {
+        if let GeneralName::DNSName(host) = name {
+            Some(format!("dns:{}", host.to_ascii_lowercase()))
+        } else {
+            None
+        }
+    });
+    let mail = all.iter().filter_map(|name| {
+        if let GeneralName::RFC822Name(mail) = name { Some(format!("email:{mail}")) } else { None }
+    });
     let mut known = uris.chain(hosts).chain(mail).filter(|name| is_name(name)).filter_map(|name| {
         let roles = names.roles_of(&name);
         (!roles.is_empty()).then(|| Identity::by_certificate(name, roles))

@@ -84,6 +84,13 @@ impl Identity {
         Self::of("password".to_owned(), "password".to_owned(), "password".to_owned(), Vec::new())
     }
 
+    /// Whom their certificate names, with the kind of the name. No issuer is called `certificate`.
+    #[must_use]
+    pub fn by_certificate(name: String, roles: Vec<RoleName>) -> Self {
+        let known_as = format!("certificate:{name}");
+        Self::of("certificate".to_owned(), name, known_as, roles)
+    }
+
     /// A member of the mesh, as it names them. No issuer is called `mesh`.
     #[must_use]
     pub fn of_mesh(login: String, roles: Vec<RoleName>) -> Self {

@@ -7,6 +7,7 @@
 mod address;
 mod authenticate;
 mod authorize;
+mod certificate;
 mod identity;
 mod issuers;
 mod limiter;
@@ -18,6 +19,7 @@ mod standing;
 pub use address::{Addresses, Whence};
 pub use authenticate::{Known, Refusal, authenticate, credential, is_name, learn};
 pub use authorize::{Authorizer, facts};
+pub use certificate::{Peer, is_of_strange_page};
 pub use identity::Identity;
 pub use issuers::{IssuerFigures, Issuers, KeyFailure, Learned, ProviderKeys, reach};
 pub use limiter::{LimitScope, Limiter, network_of};

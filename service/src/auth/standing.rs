@@ -8,7 +8,7 @@ use claviger_actors::{devices::ActingDevice, session::scopes::Scopes};
 use claviger_entity::{DeviceId, Scope};
 use zeroize::Zeroizing;
 
-use super::{Identity, Known, Refusal, authenticate::judge};
+use super::{Identity, Known, Peer, Refusal, authenticate::judge};
 
 /// By what a session was let in. No `Debug`: it holds credentials.
 pub struct Standing {
@@ -24,6 +24,8 @@ enum Credential {
     Bearer(Zeroizing<String>),
     /// The token of a device, by its keyed hash.
     Device([u8; 32]),
+    /// The certificate of the connection.
+    Certificate(Arc<Peer>),
     /// Whom somebody else has recognised, or who knew the password.
     Named(Arc<Identity>),
 }
@@ -45,6 +47,12 @@ impl Standing {
     #[must_use]
     pub fn named(identity: Identity) -> Self {
         Self::of(Credential::Named(Arc::new(identity)))
+    }
+
+    /// By the certificate of the connection.
+    #[must_use]
+    pub const fn certificate(peer: Arc<Peer>) -> Self {
+        Self::of(Credential::Certificate(peer))
     }
 
     const fn of(credential: Credential) -> Self {
@@ -86,7 +94,7 @@ impl Standing {
     pub fn credential(&self) -> Option<&str> {
         match &self.credential {
             Credential::Bearer(credential) => Some(credential),
-            Credential::Device(_) | Credential::Named(_) => None,
+            Credential::Device(_) | Credential::Named(_) | Credential::Certificate(_) => None,
         }
     }
 
@@ -104,7 +112,11 @@ impl Standing {
                 let ends = [principal.record.expires_at, identity.replaced_until()];
                 ends.into_iter().flatten().min()
             }
-            None => self.credential().and_then(expiry),
+            None => match &self.credential {
+                Credential::Certificate(peer) => Some(peer.ends_at()),
+                Credential::Bearer(token) => expiry(token),
+                Credential::Device(_) | Credential::Named(_) => None,
+            },
         }
     }
 
@@ -125,6 +137,15 @@ impl Standing {
             Credential::Device(hash) => {
                 let (device, role) = devices.by_token(hash).ok_or(Refusal::Revoked)?;
                 Ok(Identity::device(Arc::clone(device), role, *hash))
+            }
+            Credential::Certificate(peer) => {
+                peer.still(now)?;
+                let identity = peer.identity().ok_or(Refusal::Unknown)?;
+                if identity.is_shut_out(known.snapshot) {
+                    Err(Refusal::Revoked)
+                } else {
+                    Ok(Identity::clone(identity))
+                }
             }
             Credential::Named(identity) if identity.is_shut_out(known.snapshot) => Err(Refusal::Revoked),
             Credential::Named(identity) => Ok(Identity::clone(identity)),

@@ -14,9 +14,12 @@ use crate::{hardening, startup::Application, telemetry};
 /// It can't start, or the server failed.
 pub(super) async fn run(file: &File) -> Result<ExitCode, Failure> {
     let local = |error: String| Failure::Local(error);
+    // Before there is a secret in memory; and once more, so that a failure is logged.
+    hardening::harden();
     let settings = file.settings()?;
     telemetry::start(&settings).map_err(|error| local(error.to_string()))?;
     hardening::harden();
+    hardening::lock_memory();
     let application = Application::build(settings).await.map_err(|error| local(error.to_string()))?;
     if let Some(path) = &application.bootstrap_token_file {
         output::event(&json!({ "event": "bootstrap_token", "file": path.display().to_string() }))?;

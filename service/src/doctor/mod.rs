@@ -16,6 +16,8 @@ use std::{io, path::Path};
 
 use claviger_config::{Survey, survey};
 
+use crate::hardening;
+
 pub use files::Files;
 pub use finding::{Finding, Severity};
 pub use issuers::{trusted, unreachable};
@@ -44,6 +46,7 @@ pub fn examine(deployment: &Deployment<'_>, files: &impl Files) -> Vec<Finding> 
     examiner.database();
     examiner.issuers();
     examiner.files();
+    examiner.memory();
     let mut found = examiner.found;
     found.sort_by_key(|finding| finding.severity);
     found
@@ -89,6 +92,22 @@ impl<F: Files> Examiner<'_, F> {
                 "audit-not-full",
                 &given.origin,
                 "uses of keys are counted, not recorded; set it to full".to_owned(),
+            ));
+        }
+    }
+
+    /// Key material must not be written to a disk by the way.
+    fn memory(&mut self) {
+        let read = |path: &str| self.files.read(Path::new(path)).unwrap_or_default();
+        // The first line is a heading.
+        let has_swap = read("/proc/swaps").lines().nth(1).is_some();
+        let is_locked = hardening::is_unlimited(&read("/proc/self/limits"))
+            || hardening::has_capability(&read("/proc/self/status"));
+        if has_swap && !is_locked {
+            self.found.push(Finding::warning(
+                "memory-not-locked",
+                "RLIMIT_MEMLOCK",
+                "keeps the service from locking its memory, and this machine has swap, where keys may be written; let it be unlimited, or turn swap off",
             ));
         }
     }

@@ -334,3 +334,22 @@ fn a_file_of_authorities_must_hold_some() {
         );
     }
 }
+
+#[test]
+fn swap_is_told_of_where_memory_can_not_be_locked() {
+    const HEADING: &str = "Filename\tType\tSize\tUsed\tPriority\n";
+    let found = |swaps: &str, limit: &str, capabilities: &str| {
+        let files = sound()
+            .with("/proc/swaps", 0o100444, &format!("{HEADING}{swaps}"))
+            .with("/proc/self/limits", 0o100444, &format!("Max locked memory  {limit}  {limit}  bytes\n"))
+            .with("/proc/self/status", 0o100444, &format!("CapEff:\t{capabilities}\n"));
+        named(&examined(&files, Some("c.toml"), &[("CLAVIGER_BOOTSTRAP_TOKEN_FILE", "/run/token")]))
+    };
+    let (swap, none) = ("/swapfile file 1 0 -2\n", "0000000000000000");
+    assert_eq!(found(swap, "8388608", none), ["memory-not-locked RLIMIT_MEMLOCK"]);
+    for (swaps, limit, capabilities) in
+        [("", "8388608", none), (swap, "unlimited", none), (swap, "8388608", "0000000000004000")]
+    {
+        assert_eq!(found(swaps, limit, capabilities), Vec::<String>::new(), "{swaps} {limit} {capabilities}");
+    }
+}

@@ -3,13 +3,16 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{self, HeaderValue},
-    web::Data,
+    web::{Bytes, Data},
 };
 use claviger_actors::keyring::Jwks;
 use claviger_entity::{Algorithm, Usage};
 use serde_json::json;
 
-use super::state::AppState;
+use super::{compress, state::AppState};
+
+/// End of the tag of a set in gzip.
+const GZIP_TAG: &str = "-gzip\"";
 
 /// Public keys of all token keys (RFC 7517).
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "discovery",
@@ -18,7 +21,11 @@ use super::state::AppState;
     (status = 304, description = "Unchanged"),
 ))]
 pub async fn jwks(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
-    serve(&request, &state.ring.snapshot().jwks())
+    let jwks = state.ring.snapshot().jwks();
+    let gzip = || jwks.gzip.get_or_init(|| compress::gzip(jwks.body.as_bytes())).clone();
+    let mut response = serve(&request, &jwks, compress::takes_gzip(request.headers()).then(gzip).flatten());
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
 }
 
 /// Issuer metadata (OpenID Connect Discovery 1.0).
@@ -50,13 +57,15 @@ pub async fn metadata(state: Data<AppState>) -> HttpResponse {
     }))
 }
 
-/// A set with its caching headers, or 304.
-pub(super) fn serve(request: &HttpRequest, jwks: &Jwks) -> HttpResponse {
+/// A set with its caching headers, or 304. In gzip it is another representation, with a tag of its own.
+pub(super) fn serve(request: &HttpRequest, jwks: &Jwks, gzip: Option<Bytes>) -> HttpResponse {
+    let of_gzip = jwks.etag.trim_end_matches('"').to_owned() + GZIP_TAG;
     let known = |value: &HeaderValue| {
         value.to_str().is_ok_and(|tags| {
             tags.split(',').any(|tag| {
                 let tag = tag.trim();
-                tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == jwks.etag
+                let bare = tag.strip_prefix("W/").unwrap_or(tag);
+                tag == "*" || bare == jwks.etag || bare == of_gzip
             })
         })
     };
@@ -65,11 +74,15 @@ pub(super) fn serve(request: &HttpRequest, jwks: &Jwks) -> HttpResponse {
     for (name, value) in public_headers() {
         response.insert_header((name, value));
     }
-    response.insert_header((header::ETAG, jwks.etag.as_str()));
+    let tag = if gzip.is_some() { of_gzip.as_str() } else { jwks.etag.as_str() };
+    response.insert_header((header::ETAG, tag));
     if unchanged {
-        response.finish()
-    } else {
-        response.content_type("application/json").body(jwks.body.clone())
+        return response.finish();
+    }
+    response.content_type("application/json");
+    match gzip {
+        Some(gzip) => response.insert_header((header::CONTENT_ENCODING, "gzip")).body(gzip),
+        None => response.body(jwks.body.clone()),
     }
 }
 

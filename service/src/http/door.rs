@@ -40,7 +40,7 @@ use super::{
     table::{self, Access, Found, Kind, Route},
 };
 use crate::{
-    auth::{self, Identity, InSession, Known, Learned, LimitScope, Refusal},
+    auth::{self, Identity, InSession, Known, Learned, LimitScope, Peer, Refusal},
     telemetry::{Context, within},
 };
 
@@ -231,7 +231,7 @@ async fn enter(
         admitted = Box::pin(count_attempt(state, request, admitted)).await;
     }
     let (caller, confirmed, position) = admitted?;
-    if state.limits_data {
+    if state.quotas.limits_uses() {
         match quota::admit(state, route, request, &caller) {
             Ok(rates) => rates.into_iter().for_each(|rates| arrival.rate(rates)),
             Err(problem) => return Err(Box::new((Some(caller), problem))),
@@ -325,7 +325,7 @@ fn admit(
     let snapshot = state.ring.snapshot();
     // Before anybody is recognised: their credential may have been taken from them.
     state.is_current(snapshot.confirmed()).map_err(|problem| Box::new((None, problem)))?;
-    let identity = recognise(state.known(&snapshot), request, state.clock.now());
+    let identity = recognise(state, state.known(&snapshot), request, state.clock.now());
     let identity = identity.map_err(|refusal| Box::new((None, unauthorized(refusal))))?;
     let mut caller = Caller::new(identity, arrival.id_shared());
     let path = Path { decoded: request.match_info().as_str(), raw: request.uri().path() };
@@ -356,15 +356,35 @@ fn admit(
     }
 }
 
-/// Who asks: the holder of the session that the request comes from, or of the credential that it brings.
-fn recognise(known: Known<'_>, request: &ServiceRequest, now: DateTime<Utc>) -> Result<Identity, Refusal> {
+/// Who asks: the holder of the session that the request comes from, of the credential that it brings, or, without one, of the certificate of its
+/// connection.
+fn recognise(
+    state: &AppState,
+    known: Known<'_>,
+    request: &ServiceRequest,
+    now: DateTime<Utc>,
+) -> Result<Identity, Refusal> {
     if let Some(session) = request.extensions().get::<InSession>() {
         let identity = session.0.identity(known, now)?;
         identity.used(now);
         return Ok(identity);
     }
-    let credential = auth::credential(request.headers()).ok_or(Refusal::Unknown)?;
-    auth::authenticate(known, credential, now)
+    let peer = request.conn_data::<Arc<Peer>>();
+    if let Some(peer) = peer {
+        // Whatever else is sent: it comes from where nobody is let in any more.
+        peer.still(now)?;
+    }
+    let headers = request.headers();
+    if headers.contains_key(header::AUTHORIZATION) {
+        let credential = auth::credential(headers).ok_or(Refusal::Unknown)?;
+        return auth::authenticate(known, credential, now);
+    }
+    let identity = peer.and_then(|peer| peer.identity()).ok_or(Refusal::Unknown)?;
+    let is_for_others = state.addresses.whence(request.peer_addr(), headers).by_proxy;
+    if is_for_others || auth::is_of_strange_page(headers, &state.doors.cors_origins) {
+        return Err(Refusal::Unknown);
+    }
+    if identity.is_shut_out(known.snapshot) { Err(Refusal::Revoked) } else { Ok(Identity::clone(identity)) }
 }
 
 fn issuer_away() -> Problem {
@@ -380,6 +400,10 @@ fn unauthorized(refusal: Refusal) -> Problem {
             "send a valid API key or token as Authorization: Bearer <credential>",
         ),
         Refusal::Revoked => Problem::new(Code::TokenRevoked, "the token was revoked; get a new one"),
+        Refusal::Certificate => Problem::new(
+            Code::Unauthorized,
+            "the certificate of this connection has expired or was revoked; connect with a new one",
+        ),
         Refusal::Expired => Problem::new(Code::TokenExpired, "the token has expired; get a new one"),
     }
 }

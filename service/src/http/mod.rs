@@ -10,6 +10,7 @@ mod authority;
 pub mod backups;
 pub mod body;
 pub mod cluster;
+pub mod compress;
 mod cors;
 pub mod crypto;
 pub mod devices;

@@ -1,6 +1,6 @@
 //! The OpenAPI document, out of the handlers themselves.
 
-use actix_web::{HttpResponse, http::header, web::Data};
+use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
@@ -14,8 +14,8 @@ use self::{
     schemas::{Flattened, OptionalBodies},
 };
 use super::{
-    alerts, api_keys, audit, backups, cluster, crypto, devices, discovery, events, health, incidents, keys,
-    metrics, policies, report, restore, scan, seal, stores, tokens, ws,
+    alerts, api_keys, audit, backups, cluster, compress, crypto, devices, discovery, events, health,
+    incidents, keys, metrics, policies, report, restore, scan, seal, stores, tokens, ws,
 };
 
 /// The document.
@@ -72,11 +72,16 @@ pub fn text() -> String {
 
 /// The OpenAPI document of this service.
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", responses((status = 200, description = "The document", body = Object)))]
-pub async fn serve(document: Data<String>) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
-        .body(document.as_ref().clone())
+pub async fn serve(request: HttpRequest, document: Data<compress::Document>) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    answer.content_type("application/json").insert_header((header::CACHE_CONTROL, "public, max-age=300"));
+    document.answer(request.headers(), &mut answer)
+}
+
+/// The document, as it is served.
+#[must_use]
+pub fn document() -> compress::Document {
+    compress::Document::new(text())
 }
 
 #[cfg(test)]

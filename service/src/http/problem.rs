@@ -1,6 +1,6 @@
 //! Errors as callers see them: RFC 9457 problem details out of one table.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, num::NonZeroU64, time::Duration};
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder, ResponseError,
@@ -89,7 +89,7 @@ pub struct Problem {
     detail: String,
     extra: Map<String, Value>,
     recorded: Option<Code>,
-    retry_after: Option<u64>,
+    retry_after: Option<NonZeroU64>,
     rates: Option<Box<Rates>>,
 }
 
@@ -153,7 +153,7 @@ impl Problem {
     #[must_use]
     pub fn retry_after(mut self, time: Duration) -> Self {
         let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
-        self.retry_after = Some(whole.max(1));
+        self.retry_after = NonZeroU64::new(whole.max(1));
         self
     }
 
@@ -195,9 +195,9 @@ impl Problem {
     #[must_use]
     pub fn response(&self, request_id: Option<&str>) -> HttpResponse {
         let mut response = HttpResponseBuilder::new(self.status_code());
-        let retry_after = self.retry_after.or((self.code.status() == 503).then_some(1));
+        let retry_after = self.retry_after.or((self.code.status() == 503).then_some(NonZeroU64::MIN));
         if let Some(seconds) = retry_after {
-            response.insert_header((header::RETRY_AFTER, HeaderValue::from(seconds)));
+            response.insert_header((header::RETRY_AFTER, HeaderValue::from(seconds.get())));
         }
         if self.code.status() == 401 {
             response.insert_header((

@@ -41,6 +41,7 @@ use super::{
 use crate::{
     auth::{Addresses, Authorizer, Identity, Issuers, Known, Limiter, MeshIdentity, Password},
     backup::Backups,
+    connections::Connections,
     metrics::Metrics,
     providers::Providers,
     telemetry::{Context, Spans},
@@ -120,8 +121,8 @@ pub struct AppState {
     pub addresses: Addresses,
     /// Who has failed too often.
     pub limiter: Limiter,
-    /// Uses of keys and of what is stored are limited.
-    pub limits_data: bool,
+    /// Connections of the first listener.
+    pub connections: Arc<Connections>,
     /// How much may be asked for.
     pub quotas: QuotasHandle,
     /// A mesh that knows its members.

@@ -16,6 +16,13 @@ pub(super) fn write(page: &mut Page, state: &AppState) {
         "Wrong credentials that were refused at once, since there had been too many.",
         state.limiter.refused() as f64,
     );
+    let (open, refused) = state.connections.figures();
+    page.gauge("claviger_connections_open", "Connections of the first listener.", open as f64);
+    page.counter(
+        "claviger_connections_refused_total",
+        "Connections that were closed at once, since there were too many.",
+        refused as f64,
+    );
     let refused: Vec<_> = state.quotas.refused().collect();
     page.counters(
         "claviger_quota_refused_total",

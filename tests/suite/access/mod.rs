@@ -1,6 +1,7 @@
 //! Who may do what, from outside.
 
 mod abuse;
+mod certificates;
 mod credentials;
 mod issuers;
 mod issuers_hostile;

@@ -2,6 +2,7 @@
 
 mod chart;
 mod files;
+mod process;
 mod restricted;
 
 use std::{

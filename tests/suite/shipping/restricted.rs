@@ -11,7 +11,7 @@ use std::{
 use claviger_tests::{Client, node};
 use serde_json::{Value, json};
 
-const USER: u32 = 65_532;
+pub(super) const USER: u32 = 65_532;
 
 /// Puts its first argument, the binary, and its second, the folder with the data, where they are; makes the rest of the tree read-only;
 /// takes everything away; runs what is left of its arguments. The data is a mount of its own, so it stays as it was.
@@ -38,7 +38,7 @@ fn restricted(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Ends the process whatever becomes of the test.
-struct Running(Child);
+pub(super) struct Running(pub(super) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -48,7 +48,7 @@ impl Drop for Running {
 }
 
 /// The folder of a deployment that `USER` owns.
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let own = |name: &str, mode: u32| {
         let path = folder.path().join(name);
@@ -95,25 +95,32 @@ fn assert_restricted(pid: u32) {
     assert!(!environment.contains(node::MASTER) && !environment.contains(node::TOKEN));
 }
 
-#[test]
-fn a_node_with_nothing_but_its_folder_serves() {
-    let folder = folder();
-    let mut child = restricted(folder.path(), &["serve"])
+/// A node under the restrictions, with its secrets in files, and where it listens.
+pub(super) fn start(folder: &Path) -> (Running, String) {
+    let mut child = restricted(folder, &["serve"])
         .env("CLAVIGER_SERVER__LISTEN", "127.0.0.1:0")
         .env("CLAVIGER_SERVER__WORKERS", "4")
-        .env("CLAVIGER_SEAL__MASTER_KEY_FILE", folder.path().join("master-key"))
-        .env("CLAVIGER_BOOTSTRAP_TOKEN_FILE", folder.path().join("bootstrap-token"))
+        .env("CLAVIGER_SEAL__MASTER_KEY_FILE", folder.join("master-key"))
+        .env("CLAVIGER_BOOTSTRAP_TOKEN_FILE", folder.join("bootstrap-token"))
         .stdout(Stdio::piped())
-        .stderr(fs::File::create(folder.path().join("stderr")).unwrap())
+        .stderr(fs::File::create(folder.join("stderr")).unwrap())
         .spawn()
         .unwrap();
     let output = BufReader::new(child.stdout.take().unwrap());
-    let mut node = Running(child);
+    let node = Running(child);
     let line = output.lines().map_while(Result::ok).find(|line| line.contains("\"listening\""));
-    let log = || fs::read_to_string(folder.path().join("stderr")).unwrap();
+    let log = || fs::read_to_string(folder.join("stderr")).unwrap();
     let line = line.unwrap_or_else(|| panic!("the node did not start: {}", log()));
     let event: Value = serde_json::from_str(&line).unwrap();
     let url = format!("http://{}", event["address"].as_str().unwrap());
+    (node, url)
+}
+
+#[test]
+fn a_node_with_nothing_but_its_folder_serves() {
+    let folder = folder();
+    let (mut node, url) = start(folder.path());
+    let log = || fs::read_to_string(folder.path().join("stderr")).unwrap();
     assert_restricted(node.0.id());
     let healthy = restricted(folder.path(), &["healthcheck", "--url", &url]).status().unwrap();
     assert!(healthy.success());

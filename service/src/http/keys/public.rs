@@ -35,7 +35,7 @@ pub async fn jwks(
     if !key.record.key_type.is_asymmetric() {
         return Err(Problem::new(Code::UnsupportedOperation, NO_PUBLIC_HALF));
     }
-    Ok(discovery::serve(&request, &Jwks::of_key(key)))
+    Ok(discovery::serve(&request, &Jwks::of_key(key), None))
 }
 
 /// The public half of one version as PEM (RFC 7468 §13).

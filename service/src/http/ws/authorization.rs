@@ -2,12 +2,9 @@
 //!
 //! The limiter stands beside that order, not in it: it turns away only what has failed anyway, and the password, which can be guessed.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use actix_web::{
-    http::header::{HeaderMap, ORIGIN},
-    web::Data,
-};
+use actix_web::{HttpRequest, http::header::ORIGIN, web::Data};
 use claviger_actors::{
     keyring::{Snapshot, internal},
     session::{close::Refusal, connect::Auth, origin},
@@ -15,7 +12,7 @@ use claviger_actors::{
 use zeroize::Zeroizing;
 
 use crate::{
-    auth::{self, Identity, Learned, LimitScope, Standing, Whence},
+    auth::{self, Identity, Learned, LimitScope, Peer, Standing, Whence},
     http::{quota, state::AppState},
 };
 
@@ -25,13 +22,17 @@ pub(super) struct Came {
     pub(super) whence: Whence,
     /// Whom a trusted proxy has recognised.
     pub(super) user: Option<String>,
+    /// The certificate of the connection.
+    pub(super) certificate: Option<Arc<Peer>>,
     /// A page asks that nobody has named: what its reader may do is not what it may do.
     pub(super) is_strange_page: bool,
 }
 
 impl Came {
     /// What the head of a request says, as far as it may.
-    pub(super) fn of(state: &AppState, peer: Option<SocketAddr>, headers: &HeaderMap) -> Self {
+    pub(super) fn of(state: &AppState, request: &HttpRequest) -> Self {
+        let (peer, headers) = (request.peer_addr(), request.headers());
+        let certificate = request.conn_data::<Arc<Peer>>().map(Arc::clone);
         let whence = state.addresses.whence(peer, headers);
         let named = state.doors.proxy_user_header.as_deref().filter(|_| whence.by_proxy);
         let mut values = named.into_iter().flat_map(|name| headers.get_all(name));
@@ -45,7 +46,7 @@ impl Came {
         let mut origins = headers.get_all(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
         let is_named = |text: &str| origin::is_allowed(text, None, &state.doors.cors_origins);
         let is_strange_page = origins.any(|text| !is_named(text));
-        Self { peer, whence, user, is_strange_page }
+        Self { peer, whence, user, certificate, is_strange_page }
     }
 }
 
@@ -63,6 +64,14 @@ pub(super) async fn authorize(state: &Data<AppState>, came: &Came, auth: &Auth) 
         && let Some(identity) = mesh.whois(peer).await
     {
         return Ok(Standing::named(identity));
+    }
+    if let Some(peer) = &came.certificate {
+        // Whatever else is sent: it comes from where nobody is let in any more.
+        peer.still(state.clock.now()).map_err(|_| Refusal::unauthorized(AT_AN_END))?;
+        let brings_none = auth.token.is_none() && auth.device_token.is_none() && auth.password.is_none();
+        if brings_none && peer.identity().is_some() && !came.whence.by_proxy && !came.is_strange_page {
+            return Ok(Standing::certificate(Arc::clone(peer)));
+        }
     }
     let (scope, judged) = if let Some(token) = &auth.token {
         (LimitScope::SharedSecret, by_token(state, token).await)
@@ -115,6 +124,8 @@ enum Judged {
     Unknown(&'static str),
 }
 
+const AT_AN_END: &str =
+    "the certificate of this connection has expired or was revoked; connect with a new one";
 const WRONG_TOKEN: &str = "the token is not valid";
 const AWAY: &str = "this node can't tell now whether the credential is valid; try again or another node";
 
@@ -123,6 +134,7 @@ impl From<auth::Refusal> for Judged {
         match refusal {
             auth::Refusal::Unknown => Self::Wrong(WRONG_TOKEN),
             auth::Refusal::Expired => Self::Over("the token has expired; get a new one"),
+            auth::Refusal::Certificate => Self::Over(AT_AN_END),
             auth::Refusal::Revoked => Self::Over("the token was revoked; get a new one"),
         }
     }

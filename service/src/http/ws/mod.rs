@@ -108,7 +108,7 @@ fn open(
             "the node has as many sessions as it can serve; try another one",
         ));
     }
-    let came = Came::of(&state, request.peer_addr(), request.headers());
+    let came = Came::of(&state, request);
     let full = || {
         let detail = "too many connections wait to be recognised; finish a handshake, or wait";
         Problem::new(Code::RateLimited, detail).retry_after(Duration::from_secs(1))
