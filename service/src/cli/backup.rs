@@ -18,7 +18,12 @@ use claviger_config::Settings;
 use claviger_crypto::secret::SecretBytes;
 use serde_json::json;
 
-use super::{configuration, failure::Failure, input, output, progress::Progress};
+use super::{
+    configuration,
+    failure::Failure,
+    input, output,
+    progress::{Progress, Unit},
+};
 use crate::{
     backup::Draft,
     startup::{masters, place},
@@ -138,10 +143,10 @@ async fn made<W: AsyncFnMut(Vec<u8>) -> io::Result<()>>(
         "outcome": "ok",
     });
     database.record_by_hand(record.to_string()).await.map_err(|error| failed(&error))?;
-    let mut progress = Progress::of("backed up");
+    let mut progress = Progress::of("backed up", Unit::Rows);
     let how = (lock, env!("CARGO_PKG_VERSION"), now);
     let made = backup::make((database, &keychain), how, outlet, &mut |table, done, total| {
-        progress.show(table, done, total);
+        progress.show(Some(table), done, total);
     })
     .await;
     progress.end();

@@ -20,8 +20,14 @@ use claviger_config::Settings;
 use serde_json::{Value, json};
 
 use super::{
-    backup::passphrase, client::Client, configuration, failure::Failure, input, output, progress::Progress,
-    shares::secrets, target::Target,
+    backup::passphrase,
+    client::Client,
+    configuration,
+    failure::Failure,
+    input, output,
+    progress::{Progress, Unit},
+    shares::secrets,
+    target::Target,
 };
 use crate::{
     files,
@@ -123,9 +129,9 @@ impl Given {
         let path = self.input.as_deref().unwrap_or(Path::new(""));
         let opening = self.opening.opening()?;
         let given = there(&settings)?;
-        let mut progress = Progress::of("checked");
+        let mut progress = Progress::of("checked", Unit::Rows);
         let judged = backup::judge((path, &opening), &given.keys, &mut |table, done, total| {
-            progress.show(table, done, total);
+            progress.show(Some(table), done, total);
         });
         progress.end();
         let judged = judged.map_err(refused)?;
@@ -182,9 +188,9 @@ impl Given {
             with_damaged: self.with_damaged,
             now: SystemClock.now(),
         };
-        let mut progress = Progress::of("restored");
+        let mut progress = Progress::of("restored", Unit::Rows);
         let written = backup::restore(judged, from, &database, &how, &mut |table, done, total| {
-            progress.show(table, done, total);
+            progress.show(Some(table), done, total);
         })
         .await;
         progress.end();

@@ -1,19 +1,17 @@
 //! `claviger audit verify`: the audit log of a node, offline.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use claviger_actors::audit::verify::{self, Chain, Report, Trust};
 use serde_json::{Value, json};
 
-use super::super::{configuration::File, failure::Failure, input, output};
-
-/// Bytes above which progress is shown to those who are no terminal, too.
-const LONG: u64 = 100_000_000;
+use super::super::{
+    configuration::File,
+    failure::Failure,
+    input, output,
+    progress::{Progress, Unit},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
@@ -40,8 +38,8 @@ impl Verify {
     /// See [`Failure`].
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let (directory, trust) = self.inputs().map_err(Failure::unusable)?;
-        let mut progress = Progress::default();
-        let report = verify::verify(&directory, &trust, |done, total| progress.show(done, total));
+        let mut progress = Progress::of("verified", Unit::Bytes);
+        let report = verify::verify(&directory, &trust, |done, total| progress.show(None, done, total));
         progress.end();
         let report = report.map_err(|error| {
             Failure::Unusable(format!("the audit log in {} can't be read ({error})", directory.display()))
@@ -127,42 +125,6 @@ fn of_chain(chain: &Chain) -> String {
         number(chain.last_seq),
         number(chain.checkpoint_seq),
     )
-}
-
-/// How far it is, for whoever waits: a line that is written over on a terminal, and a line per tenth elsewhere.
-#[derive(Default)]
-struct Progress {
-    shown: Option<u64>,
-    is_open: bool,
-}
-
-impl Progress {
-    fn show(&mut self, done: u64, total: u64) {
-        let mut error = std::io::stderr().lock();
-        let is_terminal = error.is_terminal();
-        if total == 0 || !is_terminal && total < LONG {
-            return;
-        }
-        let percent = done.saturating_mul(100) / total;
-        let step = if is_terminal { percent } else { percent / 10 * 10 };
-        if self.shown.replace(step) == Some(step) {
-            return;
-        }
-        let megabytes = total / 1_000_000;
-        // Whoever does not look at it misses nothing.
-        let _closed = if is_terminal {
-            self.is_open = true;
-            write!(error, "\rverified {percent} % of {megabytes} MB").and_then(|()| error.flush())
-        } else {
-            writeln!(error, "verified {step} % of {megabytes} MB")
-        };
-    }
-
-    fn end(&self) {
-        if self.is_open {
-            let _closed = writeln!(std::io::stderr());
-        }
-    }
 }
 
 #[cfg(test)]
