@@ -18,7 +18,6 @@ use actix_web::{
     },
     web::{Bytes, Data},
 };
-use chrono::{DateTime, Utc};
 use claviger_actors::{
     audit::Subject,
     keyring::{Confirmed, IdempotencyTicket, Position, Snapshot, StillMay},
@@ -35,12 +34,13 @@ use super::{
     idempotency::{self, Replay},
     problem::{Code, Problem},
     quota,
+    recognise::{issuer_away, learn, recognise, unauthorized},
     record::{self, Answered, record},
     state::{AppState, Arrival, Caller, Internal},
     table::{self, Access, Found, Kind, Route},
 };
 use crate::{
-    auth::{self, Identity, InSession, Known, Learned, LimitScope, Peer, Refusal},
+    auth::{self, InSession, Learned, LimitScope},
     telemetry::{Context, within},
 };
 
@@ -250,19 +250,6 @@ async fn enter(
     Ok(Some(Entered { caller, confirmed, body }))
 }
 
-/// Asks elsewhere for a key that would be needed to recognise the caller.
-async fn learn(state: &AppState, request: &ServiceRequest) -> Learned {
-    let standing = request.extensions().get::<InSession>().map(|session| Arc::clone(&session.0));
-    let credential = match &standing {
-        Some(standing) => standing.credential(),
-        None => auth::credential(request.headers()),
-    };
-    match credential {
-        Some(credential) => auth::learn(&state.issuers, credential).await,
-        None => Learned::Nothing,
-    }
-}
-
 /// A wrong credential is a failed attempt, and after too many of them only a right one is of any use. None at all is no attempt, and a
 /// session has been let in already.
 async fn count_attempt(state: &AppState, request: &ServiceRequest, admitted: Admitted) -> Admitted {
@@ -353,58 +340,6 @@ fn admit(
     match admitted {
         Ok(()) => Ok((caller, Arc::clone(snapshot.confirmed()), snapshot.position())),
         Err(problem) => Err(Box::new((Some(caller), problem))),
-    }
-}
-
-/// Who asks: the holder of the session that the request comes from, of the credential that it brings, or, without one, of the certificate of its
-/// connection.
-fn recognise(
-    state: &AppState,
-    known: Known<'_>,
-    request: &ServiceRequest,
-    now: DateTime<Utc>,
-) -> Result<Identity, Refusal> {
-    if let Some(session) = request.extensions().get::<InSession>() {
-        let identity = session.0.identity(known, now)?;
-        identity.used(now);
-        return Ok(identity);
-    }
-    let peer = request.conn_data::<Arc<Peer>>();
-    if let Some(peer) = peer {
-        // Whatever else is sent: it comes from where nobody is let in any more.
-        peer.still(now)?;
-    }
-    let headers = request.headers();
-    if headers.contains_key(header::AUTHORIZATION) {
-        let credential = auth::credential(headers).ok_or(Refusal::Unknown)?;
-        return auth::authenticate(known, credential, now);
-    }
-    let identity = peer.and_then(|peer| peer.identity()).ok_or(Refusal::Unknown)?;
-    let is_for_others = state.addresses.whence(request.peer_addr(), headers).by_proxy;
-    if is_for_others || auth::is_of_strange_page(headers, &state.doors.cors_origins) {
-        return Err(Refusal::Unknown);
-    }
-    if identity.is_shut_out(known.snapshot) { Err(Refusal::Revoked) } else { Ok(Identity::clone(identity)) }
-}
-
-fn issuer_away() -> Problem {
-    let detail =
-        "the token names a key that is not known, and its issuer can't be asked for it now; try again";
-    Problem::new(Code::IssuerUnavailable, detail)
-}
-
-fn unauthorized(refusal: Refusal) -> Problem {
-    match refusal {
-        Refusal::Unknown => Problem::new(
-            Code::Unauthorized,
-            "send a valid API key or token as Authorization: Bearer <credential>",
-        ),
-        Refusal::Revoked => Problem::new(Code::TokenRevoked, "the token was revoked; get a new one"),
-        Refusal::Certificate => Problem::new(
-            Code::Unauthorized,
-            "the certificate of this connection has expired or was revoked; connect with a new one",
-        ),
-        Refusal::Expired => Problem::new(Code::TokenExpired, "the token has expired; get a new one"),
     }
 }
 

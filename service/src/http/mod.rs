@@ -29,6 +29,7 @@ mod page;
 pub mod policies;
 pub mod problem;
 pub mod quota;
+mod recognise;
 pub mod record;
 pub mod report;
 pub mod restore;
