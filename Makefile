@@ -81,9 +81,10 @@ openapi: ## Regenerate docs/openapi.json
 	$(CARGO) build --workspace
 	./target/debug/claviger openapi > docs/openapi.json
 
+# Runners wait more than they compute: optimised ones would take longer to build than they ever save.
 tools: ## What the tests need and this machine lacks
-	command -v cargo-nextest >/dev/null || $(CARGO) install cargo-nextest --locked
-	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
+	command -v cargo-nextest >/dev/null || $(CARGO) install cargo-nextest --locked --debug
+	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked --debug
 	command -v c++ >/dev/null || (apt-get update && apt-get install -y g++)
 	python3 -c 'import ensurepip' 2>/dev/null || (apt-get update && apt-get install -y python3 python3-venv)
 	command -v setpriv >/dev/null && command -v unshare >/dev/null && command -v prlimit >/dev/null || (apt-get update && apt-get install -y util-linux)

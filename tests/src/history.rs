@@ -114,6 +114,8 @@ pub struct Outage {
     pub end: Moment,
     /// The nodes that it was meant to hit.
     pub nodes: Vec<usize>,
+    /// Their processes stood still, so that a deadline passed without work towards it.
+    pub stopped: bool,
 }
 
 impl Outage {
@@ -264,6 +266,9 @@ pub fn check(events: &[Event], outages: &[Outage], end: &End) -> Vec<Violation> 
     let mut found = Vec::new();
     let revocations = revocations(events);
     for event in events {
+        if is_late(event, outages) {
+            continue;
+        }
         if let Some(rule) = judge(event, &revocations) {
             let kid = match (&event.operation, &event.outcome) {
                 (Operation::Check { kid }, _) | (_, Outcome::Made { kid }) => kid.as_str(),
@@ -315,6 +320,12 @@ pub fn is_not_now(outcome: &Outcome) -> bool {
         }
         Outcome::Made { .. } | Outcome::Verdict { .. } | Outcome::Changed(_) => false,
     }
+}
+
+/// Its record was not written in time, by the clock of a node that was stopped meanwhile.
+fn is_late(event: &Event, outages: &[Outage]) -> bool {
+    let is_late = matches!(&event.outcome, Outcome::Refused { status: 503, code } if code == "audit_unavailable");
+    is_late && outages.iter().any(|outage| outage.stopped && outage.hits(event))
 }
 
 fn judge(event: &Event, revocations: &BTreeMap<&str, Revocation<'_>>) -> Option<Rule> {

@@ -149,8 +149,20 @@ fn an_answer_must_be_one_to_the_question() {
 }
 
 #[test]
+fn only_a_node_that_was_stopped_may_miss_the_deadline_of_its_record() {
+    let found = |node, stopped| {
+        let outages = [Outage { start: 90, end: 110, nodes: vec![1], stopped }];
+        let event = check_of(100, node, refused(503, "audit_unavailable"));
+        check(&[event], &outages, &end()).iter().map(|violation| violation.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(found(1, true), []);
+    assert_eq!(found(1, false), [Rule::Unexplained]);
+    assert_eq!(found(2, true), [Rule::Unexplained]);
+}
+
+#[test]
 fn only_nodes_in_trouble_may_fail() {
-    let outage = |start, end| [Outage { start, end, nodes: vec![1] }];
+    let outage = |start, end| [Outage { start, end, nodes: vec![1], stopped: false }];
     let broken = |node, outcome, outages: &[Outage]| {
         let found = check(&[check_of(100, node, outcome)], outages, &end());
         found.into_iter().map(|violation| violation.rule).collect::<Vec<_>>()

@@ -12,6 +12,8 @@ use claviger_tests::volume;
 
 /// Executions of each target.
 const RUNS: usize = 1_000_000;
+/// The same of frames: each is several sessions of up to 128 frames.
+const SESSIONS: usize = 200_000;
 /// Longest input: as long as the longest token.
 const MAX_LEN: usize = 64 << 10;
 /// Longest policy: each word is judged for some eighty kinds of request, so long ones would leave time for few.
@@ -58,7 +60,7 @@ fn run(target: &str) {
     let learnt = build().join("learnt").join(target);
     let _ = std::fs::remove_dir_all(&learnt);
     std::fs::create_dir_all(&learnt).unwrap();
-    let runs = volume(RUNS);
+    let runs = volume(if target == "frames" { SESSIONS } else { RUNS });
     let max_len = if target == "policy" { POLICY_MAX_LEN } else { MAX_LEN };
     let mut command = cargo_fuzz(target);
     command.arg(&learnt).arg(corpus(target)).args(["--", "-seed=1", "-len_control=0"]);

@@ -296,7 +296,8 @@ impl Actor for WsSession {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
-        let payload = serde_json::json!({ "nonce": self.nonce, "ts": self.behind.now_ms() }).to_string();
+        let nonce = std::mem::take(&mut self.nonce);
+        let payload = serde_json::json!({ "nonce": nonce, "ts": self.behind.now_ms() }).to_string();
         let _ended = self.voice.tell("connect.challenge", Some(&payload), None);
         self.timer = Some(context.run_later(self.handshake_timeout, |session, context| {
             session.turn_away(context, Close::policy("handshake timeout"));

@@ -452,7 +452,8 @@ fn break_things(deployment: &mut Deployment, load: &Load<'_>, random: &mut StdRn
                 process::until(LONG, || is_well(client, undone).then_some(()))
                     .unwrap_or_else(|| panic!("node-{node} is not ready after {fault:?}"));
             }
-            let outage = Outage { start, end: load.history.now(), nodes: fault.nodes() };
+            let stopped = matches!(fault, Fault::Stop(_));
+            let outage = Outage { start, end: load.history.now(), nodes: fault.nodes(), stopped };
             let lasted = (outage.end - outage.start) / 1_000;
             eprintln!("{fault:?}: {lasted} ms, from {start} to {}", outage.end);
             outages.push(outage);

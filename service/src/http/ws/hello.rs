@@ -18,7 +18,7 @@ use super::{listening, opening::Opening};
 use crate::{auth::Identity, http::health};
 
 /// Sessions that are named at once; `presence.list` names more. A greater hello would leave every idle connection with a greater buffer.
-const PRESENT_MAX: usize = 16;
+const PRESENT_MAX: usize = 8;
 
 /// The session as others see it.
 pub(super) fn presence(opening: &Opening, claim: &Claim, device: Option<DeviceId>) -> Presence {

@@ -139,7 +139,7 @@ fn open(
         state,
         inside,
         came,
-        entrance,
+        entrance: RefCell::new(Some(Box::new(entrance))),
         id,
         voice: voice.clone(),
         wish,

@@ -60,7 +60,8 @@ pub(super) struct Opening {
     pub(super) state: Data<AppState>,
     pub(super) inside: Inside,
     pub(super) came: Came,
-    pub(super) entrance: Entrance,
+    /// Until the first frame has come.
+    pub(super) entrance: RefCell<Option<Box<Entrance>>>,
     pub(super) id: Uuid,
     pub(super) voice: Voice,
     pub(super) wish: Wish,
@@ -97,12 +98,17 @@ impl Opening {
         trial.await.unwrap_or_else(|_| Err(authorization::away()))
     }
 
-    async fn judge(&self, claim: &Claim, standing: Standing) -> Result<Welcome, Refusal> {
+    async fn judge(
+        &self,
+        claim: &Claim,
+        entrance: &Entrance,
+        standing: Standing,
+    ) -> Result<Welcome, Refusal> {
         let state = &self.state;
         let now_ms = state.clock.now().timestamp_millis();
         let verify =
             |key: &[u8; 32], message: &[u8], signature: &[u8]| public::ed25519(key, message, signature);
-        let proven = claim.prove(&self.entrance, now_ms, &verify)?;
+        let proven = claim.prove(entrance, now_ms, &verify)?;
         let Paired { standing, approved, device } =
             pairing::pair(state, &self.came, claim, proven, standing).await?;
         let granted = approved.and(claim.requested);
@@ -269,7 +275,11 @@ impl Backstage for Opening {
     }
 
     async fn greet(self: Rc<Self>, frame: Bytes) -> Result<Welcome, Turned> {
-        let claim = match self.entrance.first(&frame, &self.state.doors.cors_origins) {
+        let Some(entrance) = self.entrance.take() else {
+            let refusal = Refusal::invalid("invalid handshake: connect comes once");
+            return Err(Turned { id: None, refusal });
+        };
+        let claim = match entrance.first(&frame, &self.state.doors.cors_origins) {
             Ok(claim) => claim,
             Err(turned) => {
                 record::refused(&self, (None, None), &turned.refusal).await;
@@ -280,7 +290,7 @@ impl Backstage for Opening {
         let turned = |refusal| Turned { id: Some(claim.id.as_str().into()), refusal };
         let standing = self.recognise(&claim).await.map_err(turned)?;
         let identity = self.identity_by(&self.state.ring.snapshot(), &standing).ok();
-        match self.judge(&claim, standing).await {
+        match self.judge(&claim, &entrance, standing).await {
             Ok(welcome) => Ok(welcome),
             Err(refusal) => {
                 // Whoever must be paired has proved to be the device that they name.
