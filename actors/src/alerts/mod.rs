@@ -29,8 +29,8 @@ pub use self::{
     figures::{Expiring, Sample, Watched},
     habits::KeyUse,
     handle::{AlertError, AlertSettings, AlertsHandle, DeliveryFigures},
-    quiet::{Delivery, DeliveryState, Silence, SilenceError, silenced_until},
-    record::{Acknowledged, AlertRecord, Told},
+    quiet::{Delivery, DeliveryState, RetryError, Silence, SilenceError, silenced_until},
+    record::{Acknowledged, AlertRecord, Matter, Told},
     routing::{Kind, Route, Routing},
     rule::{Limits, Override, Rule, Rules, Sense, Severity},
 };

@@ -168,6 +168,25 @@ impl Rule {
         }
     }
 
+    /// What it is about are nodes.
+    #[must_use]
+    pub const fn is_of_nodes(self) -> bool {
+        match self {
+            Self::AuditUnavailable | Self::Staleness => true,
+            Self::VerificationFailures
+            | Self::SlowOperations
+            | Self::PublicationLag
+            | Self::RotationOverdue
+            | Self::RotationFailures
+            | Self::CertificateExpiry
+            | Self::KeyExpiry
+            | Self::DeniedAttempts
+            | Self::UnusualUse
+            | Self::UnusualRate
+            | Self::DecryptStorm => false,
+        }
+    }
+
     /// As it is shipped.
     #[must_use]
     pub const fn shipped(self) -> Limits {

@@ -4,6 +4,7 @@ mod causes;
 mod habits;
 pub(crate) mod keeping;
 mod mail;
+mod receivers;
 mod sink;
 mod telling;
 
