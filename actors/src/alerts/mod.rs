@@ -26,7 +26,7 @@ pub(crate) use self::{
 };
 pub use self::{
     courier::{Deliver, Parcel, Undelivered},
-    figures::{Expiring, Sample, Watched},
+    figures::{Expiring, Sample, Scheduled, Watched},
     habits::KeyUse,
     handle::{AlertError, AlertSettings, AlertsHandle, DeliveryFigures},
     quiet::{Delivery, DeliveryState, RetryError, Silence, SilenceError, silenced_until},

@@ -190,13 +190,14 @@ impl Database {
         let about = match matter {
             Matter::Any => Condition::all(),
             Matter::Key(name) => Condition::any()
-                .add(is(name.clone()).and(Column::Rule.is_not_in(of_nodes())))
+                .add(Condition::all().add(is(name.clone())).add(Column::Rule.is_not_in(of_nodes())))
                 .add(is(format!("key {name}"))),
             Matter::Node(name) => Condition::all().add(is(name.clone())).add(Column::Rule.is_in(of_nodes())),
             Matter::ApiKey(id) => {
                 let id = id.simple();
-                let uses =
-                    Column::Rule.eq(Rule::UnusualUse.as_str()).and(Column::Summary.contains(id.to_string()));
+                let uses = Condition::all()
+                    .add(Column::Rule.eq(Rule::UnusualUse.as_str()))
+                    .add(Column::Summary.contains(id.to_string()));
                 Condition::any().add(is(format!("api_key {id}"))).add(uses)
             }
         };
