@@ -13,7 +13,7 @@ use claviger_tests::{
     cluster::{self, at_once},
     process,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Ears, LONG, alerts, in_state, quick, receivers::Receivers};
 use crate::{audit::disks::Disk, cluster::redis::status};
