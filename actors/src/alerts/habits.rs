@@ -76,7 +76,7 @@ struct Rate {
     count: u64,
     /// Times [`WEIGHT`].
     usual: u64,
-    /// The most, in percent, of windows that ended since somebody looked last.
+    /// What the last window came to, in percent, unless somebody has looked since it ended.
     unseen: u64,
 }
 
@@ -88,13 +88,13 @@ impl Rate {
     fn turn(&mut self, now: Duration, window: Duration) {
         let mut turns = 0;
         while now.saturating_sub(self.from) >= window && turns < 64 {
-            self.unseen = self.unseen.max(self.now());
+            self.unseen = self.now();
             self.usual = (self.usual - self.usual / WEIGHT).saturating_add(self.count);
             (self.count, self.from, turns) = (0, self.from + window, turns + 1);
         }
         if now.saturating_sub(self.from) >= window {
             // It has slept for so long that nothing is usual any more.
-            *self = Self { unseen: self.unseen, ..Self::new(now) };
+            *self = Self::new(now);
         }
     }
 

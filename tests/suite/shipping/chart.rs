@@ -180,7 +180,7 @@ fn a_node_with_channels_starts_and_reaches_them() {
     assert_eq!(rules(&answers[0]), [json!({})]);
     assert_eq!(rules(&answers[1])[2], json!({"ports": ports, "to": peers}));
     assert_eq!(rules(&answers[2]).len(), 2);
-    let pod = &pods(&answers[1])[0];
+    let pod = &of_kind(&answers[1], &["StatefulSet"])[0]["spec"]["template"]["spec"];
     let items: Vec<&str> = pod["volumes"]
         .as_array()
         .unwrap()
