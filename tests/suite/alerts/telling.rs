@@ -284,7 +284,10 @@ fn an_incident_is_told() {
 /// The command says what the API says.
 #[test]
 fn the_command_line() {
-    let node = Node::with(&SOON);
+    let gone = Sink::start();
+    gone.answer(410);
+    let channels = json!({"gone": hook(&gone, "/")}).to_string();
+    let node = Node::with(&with(&channels, &[]));
     let client = node.client();
     let (_, subject) = ending(&client);
     let alert = in_state(&client, ("key_expiry", &subject), "open");
@@ -302,7 +305,11 @@ fn the_command_line() {
     let silence = run(&["silence", "--rule", "key_expiry", "--for", "1h", "--reason", "renewal"]);
     assert_eq!(run(&["silences"])["items"][0]["id"], silence["id"]);
     assert_eq!(run(&["unsilence", silence["id"].as_str().unwrap()]), Value::Null);
-    assert_eq!(run(&["deliveries", "--state", "dead"])["items"], json!([]));
+    let dead = delivered(&client, "gone", "raised", "dead");
+    assert_eq!(run(&["deliveries", "--state", "dead"])["items"], json!([dead]));
+    gone.answer(200);
+    assert_eq!(run(&["retry", dead["id"].as_str().unwrap()])["id"], dead["id"]);
+    delivered(&client, "gone", "raised", "done");
 }
 
 /// The database is gone: every node says by itself that it is cut off, and that it is back.
