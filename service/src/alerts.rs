@@ -33,6 +33,7 @@ impl Watched for Live {
             operations: self.state.metrics.operation_times(),
             denied: self.state.metrics.denied(),
             audit: self.state.audit.is_writable() && !self.state.audit.is_stuck(),
+            backups: self.state.backups.standing(),
             certificates: self.certificate.iter().filter_map(|certificate| ending(certificate)).collect(),
         }
     }

@@ -15,8 +15,19 @@ pub struct Sample {
     pub denied: u64,
     /// Records can be written.
     pub audit: bool,
+    /// How the schedule of backups is kept; `None` = there is none, or it is not known yet.
+    pub backups: Option<Scheduled>,
     /// Certificates of the node.
     pub certificates: Vec<Expiring>,
+}
+
+/// How the schedule of backups is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scheduled {
+    /// When the next one after the last that was made is due, or was.
+    pub due_at: Time,
+    /// This node has not made the last one that it had taken on, and nobody has since.
+    pub failed: bool,
 }
 
 /// Something that ends.

@@ -9,14 +9,16 @@ use claviger_entity::KeyState;
 
 use super::{
     core::{Figure, Window, p99_us, share},
-    figures::{Expiring, Sample},
+    figures::{Expiring, Sample, Scheduled},
     handle::Shared,
     rule::Rule,
 };
 use crate::{
     cluster::View,
     keyring::{
-        Snapshot, figures, policy,
+        Snapshot,
+        core::lacks_standby,
+        figures, policy,
         record::{Key, Time},
     },
 };
@@ -83,6 +85,7 @@ impl Gatherer {
             round.add(Rule::AuditUnavailable, node, 1, summary);
         }
         let time = shared.clock.now();
+        backups(&mut round, node, sample.backups, time);
         for Expiring { name, at } in &sample.certificates {
             let left = seconds_left(*at, time);
             round.add(
@@ -159,6 +162,21 @@ impl Gatherer {
     }
 }
 
+/// Backups that should be there.
+fn backups(round: &mut Round, node: &str, scheduled: Option<Scheduled>, now: Time) {
+    let Some(Scheduled { due_at, failed }) = scheduled else { return };
+    round.measured.extend([Rule::BackupOverdue, Rule::BackupFailed]);
+    let late = u64::try_from((now - due_at).num_seconds()).unwrap_or(0);
+    if late > 0 {
+        let summary = format!("the backup that was due at {} is not made", shown(due_at));
+        round.add(Rule::BackupOverdue, "", late, summary);
+    }
+    if failed {
+        let summary = format!("{node} could not make the backup of the schedule; its log says why");
+        round.add(Rule::BackupFailed, node, 1, summary);
+    }
+}
+
 /// Nodes whose last word is older than it may be.
 fn silences(round: &mut Round, shared: &Shared, view: &View) {
     let snapshot = shared.ring.snapshot();
@@ -195,14 +213,17 @@ fn lag(view: &View) -> (u64, String) {
 
 /// Keys whose rotation is overdue, and how many of those of a day were in time.
 fn rotations(round: &mut Round, snapshot: &Snapshot, in_time_until: Duration, now: Time) {
-    round.measured.extend([Rule::RotationOverdue, Rule::RotationFailures]);
+    round.measured.extend([Rule::RotationOverdue, Rule::RotationFailures, Rule::StandbyMissing]);
     let (mut due, mut in_time) = (0, 0);
     for key in snapshot.ring().keys() {
         if key.record.name.is_internal() || key.record.deleted_at.is_some() {
             continue;
         }
+        let name = key.record.name.as_str();
+        if lacks_standby(key) {
+            round.add(Rule::StandbyMissing, name, 1, format!("{name} has no standby"));
+        }
         if let Some(late) = figures::overdue(key, now) {
-            let name = key.record.name.as_str();
             let summary = format!("{name} should have been rotated {} s ago", late.as_secs());
             round.add(Rule::RotationOverdue, name, late.as_secs(), summary);
             due += u64::from(late > in_time_until);

@@ -76,16 +76,19 @@ struct Rate {
     count: u64,
     /// Times [`WEIGHT`].
     usual: u64,
+    /// What the last window came to, in percent, unless somebody has looked since it ended.
+    unseen: u64,
 }
 
 impl Rate {
     const fn new(from: Duration) -> Self {
-        Self { from, count: 0, usual: 0 }
+        Self { from, count: 0, usual: 0, unseen: 0 }
     }
 
     fn turn(&mut self, now: Duration, window: Duration) {
         let mut turns = 0;
         while now.saturating_sub(self.from) >= window && turns < 64 {
+            self.unseen = self.now();
             self.usual = (self.usual - self.usual / WEIGHT).saturating_add(self.count);
             (self.count, self.from, turns) = (0, self.from + window, turns + 1);
         }
@@ -95,8 +98,12 @@ impl Rate {
         }
     }
 
-    /// Of what is usual, in percent.
-    const fn percent(&self) -> u64 {
+    /// Of what is usual, in percent: now, or just before a window ended that nobody has looked at since. A storm shortly before an end is one.
+    fn percent(&mut self) -> u64 {
+        std::mem::take(&mut self.unseen).max(self.now())
+    }
+
+    const fn now(&self) -> u64 {
         let usual = self.usual / WEIGHT;
         let least = LEAST / 10;
         self.count.saturating_mul(100) / if usual > least { usual } else { least }
@@ -166,19 +173,12 @@ impl Habits {
                 let summary = format!("{key} is used by {}, for the first time here", who.join(", "));
                 add(Rule::UnusualUse, who.len() as u64, summary);
             }
-            let (uses, decrypts) = (&habit.uses, &habit.decrypts);
-            let summary = format!(
-                "{key} was used {} times within the window, {} % of what is usual",
-                uses.count,
-                uses.percent()
-            );
-            add(Rule::UnusualRate, uses.percent(), summary);
-            let summary = format!(
-                "{key} has decrypted {} times within the window, {} % of what is usual",
-                decrypts.count,
-                decrypts.percent()
-            );
-            add(Rule::DecryptStorm, decrypts.percent(), summary);
+            let percent = habit.uses.percent();
+            let summary = format!("{key} is used {percent} % as often as usual");
+            add(Rule::UnusualRate, percent, summary);
+            let percent = habit.decrypts.percent();
+            let summary = format!("{key} decrypts {percent} % as often as usual");
+            add(Rule::DecryptStorm, percent, summary);
         }
         figures
     }
@@ -281,7 +281,11 @@ mod tests {
         assert!(percent("rare", Rule::UnusualRate, now) <= 1_000);
         habits.note(used("rare", 1, "192.0.2.1", 200), now);
         assert!(percent("rare", Rule::UnusualRate, now) > 1_000);
-        assert_eq!(percent("rare", Rule::UnusualRate, now + WINDOW), 0);
+        // The end of a window hides nothing of what came shortly before it; whoever looks again sees that it is over.
+        habits.note(used("rare", 1, "192.0.2.1", 9_000), now);
+        now += WINDOW;
+        assert!(percent("rare", Rule::UnusualRate, now) > 1_000);
+        assert_eq!(percent("rare", Rule::UnusualRate, now), 0);
     }
 
     #[test]

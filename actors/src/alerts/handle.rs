@@ -17,8 +17,8 @@ use super::{
     courier::{Courier, Deliver, Fate},
     figures::Watched,
     habits::{Habits, KeyUse},
-    quiet::{Delivery, DeliveryState, Silence, SilenceError},
-    record::{AlertRecord, Doer, Scribe, Told},
+    quiet::{Delivery, DeliveryState, RetryError, Silence, SilenceError},
+    record::{AlertRecord, Doer, Matter, Scribe, Told},
     routing::{Kind, Routing},
     rule::{Rule, Rules, Severity},
 };
@@ -28,7 +28,7 @@ use crate::{
     cluster::ClusterHandle,
     events::EventsHandle,
     incidents::{Notice, Notify},
-    keyring::{ChangeContext, KeyRingHandle},
+    keyring::{ChangeContext, KeyRingHandle, record::Time},
     store::{Database, StoreError},
 };
 
@@ -123,6 +123,9 @@ pub enum AlertError {
     /// There is no silence of that kind.
     #[error("{0}")]
     Silence(#[from] SilenceError),
+    /// A message is not told again.
+    #[error("{0}")]
+    Retry(#[from] RetryError),
     /// The database failed.
     #[error("the database does not answer; try again")]
     Storage(#[from] StoreError),
@@ -247,6 +250,36 @@ impl AlertsHandle {
     ) -> Result<Vec<Delivery>, AlertError> {
         let question =
             move |database: Database| async move { database.deliveries(wanted, before, limit).await };
+        self.0.ask(question).await
+    }
+
+    /// Has a message told that was given up. One that is to be told already, or was told, stays as it is.
+    ///
+    /// # Errors
+    /// There is none, there is no use in it, there is no such channel, or the database failed.
+    pub async fn retry(&self, context: &ChangeContext, id: Uuid) -> Result<Delivery, AlertError> {
+        let (scribe, doer, now) = (self.0.scribe.clone(), self.0.doer(context), self.0.clock.now());
+        let change =
+            move |database: Database| async move { database.retry_parcel(&scribe, id, &doer, now).await };
+        let delivery = self.0.ask(change).await??;
+        self.0.left.send_modify(|left| *left += 1);
+        Ok(delivery)
+    }
+
+    /// Alerts about something that were open at some time since a moment, newest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn within(
+        &self,
+        matter: Matter,
+        span: (Time, Option<Time>),
+        limit: u64,
+    ) -> Result<Vec<AlertRecord>, AlertError> {
+        let keychain = self.0.keychain();
+        let question = move |database: Database| async move {
+            database.alerts_within(&keychain, &matter, span, limit).await
+        };
         self.0.ask(question).await
     }
 

@@ -26,11 +26,11 @@ pub(crate) use self::{
 };
 pub use self::{
     courier::{Deliver, Parcel, Undelivered},
-    figures::{Expiring, Sample, Watched},
+    figures::{Expiring, Sample, Scheduled, Watched},
     habits::KeyUse,
     handle::{AlertError, AlertSettings, AlertsHandle, DeliveryFigures},
-    quiet::{Delivery, DeliveryState, Silence, SilenceError, silenced_until},
-    record::{Acknowledged, AlertRecord, Told},
+    quiet::{Delivery, DeliveryState, RetryError, Silence, SilenceError, silenced_until},
+    record::{Acknowledged, AlertRecord, Matter, Told},
     routing::{Kind, Route, Routing},
     rule::{Limits, Override, Rule, Rules, Sense, Severity},
 };

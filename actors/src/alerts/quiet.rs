@@ -33,6 +33,20 @@ pub enum SilenceError {
     TooMany,
 }
 
+/// Why a message is not told again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RetryError {
+    /// There is none of this id.
+    #[error("there is no such message; claviger alerts deliveries lists those that there are")]
+    NotFound,
+    /// It was not given up.
+    #[error("there was no use in this message any more; only one that was given up (dead) can be told again")]
+    Dropped,
+    /// Nobody knows where it would go.
+    #[error("this node has no channel {0}; configure it, or leave the message as it is")]
+    NoChannel(String),
+}
+
 impl Silence {
     /// It keeps this one quiet.
     #[must_use]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     core::About,
-    quiet::Silence,
+    quiet::{Delivery, Silence},
     routing::Routing,
     rule::{Rule, Severity},
 };
@@ -74,6 +74,19 @@ impl AlertRecord {
     }
 }
 
+/// What alerts are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Matter {
+    /// All of them.
+    Any,
+    /// Those about a key.
+    Key(String),
+    /// Those about a node.
+    Node(String),
+    /// Those about an API key, or that name it as one who uses what it never did.
+    ApiKey(Uuid),
+}
+
 /// An alert as it is told, to whoever listens to events and over channels.
 #[derive(Debug, Clone, Serialize)]
 pub struct Told<'a> {
@@ -109,9 +122,9 @@ pub(crate) struct Scribe {
     pub(crate) routing: Arc<Routing>,
 }
 
-/// A record of what happened to an alert.
+/// A record of what happened to an alert, a silence or a message.
 #[derive(Serialize)]
-struct OnRecord<'a> {
+struct OnRecord<'a, T> {
     ts: Time,
     event: &'static str,
     operation: &'a str,
@@ -122,11 +135,39 @@ struct OnRecord<'a> {
     request_id: &'a str,
     node: &'a str,
     epoch: u64,
+    #[serde(flatten)]
+    about: T,
+}
+
+/// To an alert.
+#[derive(Serialize)]
+struct OfAlert<'a> {
     alert: Uuid,
     rule: &'static str,
     subject: &'a str,
     severity: Severity,
     value: u64,
+}
+
+/// To a silence.
+#[derive(Serialize)]
+struct OfSilence<'a> {
+    silence: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    until: Time,
+    reason: &'a str,
+}
+
+/// To a message; `about` is the alert or the incident.
+#[derive(Serialize)]
+struct OfMessage<'a> {
+    delivery: Uuid,
+    about: Uuid,
+    channel: &'a str,
+    kind: &'static str,
 }
 
 /// Who does something to alerts.
@@ -166,26 +207,16 @@ impl Scribe {
         format!("{}#{}", self.runbook, rule.section())
     }
 
-    /// The text of a record.
+    /// The text of a record about an alert.
     pub(crate) fn record(&self, operation: &str, doer: &Doer, alert: &AlertRecord, now: Time) -> String {
-        let record = OnRecord {
-            ts: now,
-            event: event_of(operation),
-            operation,
-            actor: &doer.actor,
-            actor_id: doer.actor_id.as_deref(),
-            outcome: "ok",
-            request_id: &doer.request_id,
-            node: &self.node,
-            epoch: doer.epoch,
+        let about = OfAlert {
             alert: alert.id,
             rule: alert.rule.as_str(),
             subject: &alert.subject,
             severity: alert.severity,
             value: alert.value,
         };
-        // It consists of texts and numbers, and those can be written.
-        serde_json::to_string(&record).unwrap_or_default()
+        self.text(operation, doer, about, now)
     }
 
     /// The text of a record about a silence.
@@ -196,7 +227,29 @@ impl Scribe {
         silence: &Silence,
         now: Time,
     ) -> String {
-        let record = OnRecordOfSilence {
+        let about = OfSilence {
+            silence: silence.id,
+            rule: silence.rule.map(Rule::as_str),
+            subject: silence.subject.as_deref(),
+            until: silence.until,
+            reason: &silence.reason,
+        };
+        self.text(operation, doer, about, now)
+    }
+
+    /// The text of a record about a message that is told again.
+    pub(crate) fn retry_record(&self, doer: &Doer, delivery: &Delivery, now: Time) -> String {
+        let about = OfMessage {
+            delivery: delivery.id,
+            about: delivery.about,
+            channel: &delivery.channel,
+            kind: delivery.kind.as_str(),
+        };
+        self.text("alert.retry", doer, about, now)
+    }
+
+    fn text(&self, operation: &str, doer: &Doer, about: impl Serialize, now: Time) -> String {
+        let record = OnRecord {
             ts: now,
             event: event_of(operation),
             operation,
@@ -206,34 +259,9 @@ impl Scribe {
             request_id: &doer.request_id,
             node: &self.node,
             epoch: doer.epoch,
-            silence: silence.id,
-            rule: silence.rule.map(Rule::as_str),
-            subject: silence.subject.as_deref(),
-            until: silence.until,
-            reason: &silence.reason,
+            about,
         };
+        // It consists of texts and numbers, and those can be written.
         serde_json::to_string(&record).unwrap_or_default()
     }
-}
-
-/// A record of what happened to a silence.
-#[derive(Serialize)]
-struct OnRecordOfSilence<'a> {
-    ts: Time,
-    event: &'static str,
-    operation: &'a str,
-    actor: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    actor_id: Option<&'a str>,
-    outcome: &'static str,
-    request_id: &'a str,
-    node: &'a str,
-    epoch: u64,
-    silence: Uuid,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a str>,
-    until: Time,
-    reason: &'a str,
 }

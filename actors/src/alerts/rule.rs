@@ -50,6 +50,12 @@ rules! {
     UnusualRate = "unusual_rate",
     /// A key that decrypts more often than it usually does: percent.
     DecryptStorm = "decrypt_storm",
+    /// A key that has no standby and should have one: 1.
+    StandbyMissing = "standby_missing",
+    /// A backup that the schedule asks for and nobody has made: seconds.
+    BackupOverdue = "backup_overdue",
+    /// A node that has not made the backup that it had taken on, and nobody since: 1.
+    BackupFailed = "backup_failed",
 }
 
 /// How bad it is.
@@ -122,6 +128,7 @@ pub struct Override {
     pub is_on: Option<bool>,
 }
 
+const HOUR: u64 = 3_600;
 const DAY: u64 = 86_400;
 
 impl Rule {
@@ -147,6 +154,8 @@ impl Rule {
             Self::DeniedAttempts => "denied-attempts",
             Self::UnusualUse | Self::UnusualRate => "unusual-use",
             Self::DecryptStorm => "decrypt-storm",
+            Self::StandbyMissing => "standby-missing",
+            Self::BackupOverdue | Self::BackupFailed => "backups",
         }
     }
 
@@ -164,7 +173,31 @@ impl Rule {
             | Self::DeniedAttempts
             | Self::UnusualUse
             | Self::UnusualRate
-            | Self::DecryptStorm => Sense::Above,
+            | Self::DecryptStorm
+            | Self::StandbyMissing
+            | Self::BackupOverdue
+            | Self::BackupFailed => Sense::Above,
+        }
+    }
+
+    /// What it is about are nodes.
+    #[must_use]
+    pub const fn is_of_nodes(self) -> bool {
+        match self {
+            Self::AuditUnavailable | Self::Staleness | Self::BackupFailed => true,
+            Self::VerificationFailures
+            | Self::SlowOperations
+            | Self::PublicationLag
+            | Self::RotationOverdue
+            | Self::RotationFailures
+            | Self::CertificateExpiry
+            | Self::KeyExpiry
+            | Self::DeniedAttempts
+            | Self::UnusualUse
+            | Self::UnusualRate
+            | Self::DecryptStorm
+            | Self::StandbyMissing
+            | Self::BackupOverdue => false,
         }
     }
 
@@ -186,6 +219,9 @@ impl Rule {
             Self::UnusualUse => (0, 0, 0, 0, Warning),
             Self::UnusualRate => (1_000, 300, 0, 60, Warning),
             Self::DecryptStorm => (1_000, 300, 0, 60, Critical),
+            Self::StandbyMissing => (0, 0, 60, 0, Warning),
+            Self::BackupOverdue => (HOUR, 0, 300, 0, Critical),
+            Self::BackupFailed => (0, 0, 0, 0, Warning),
         };
         let (hold, calm) = (Duration::from_secs(hold), Duration::from_secs(calm));
         Limits { raise, hold, clear, calm, severity, is_on: true }

@@ -107,6 +107,7 @@ fn event_of_alert(operation: &str) -> &'static str {
         "alert.escalated" => "alert_escalated",
         "alert.silence" => "alert_silenced",
         "alert.unsilence" => "alert_silence_ended",
+        "alert.retry" => "alert_told_again",
         "alert.read" => "read",
         _ => OTHER,
     }

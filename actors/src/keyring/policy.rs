@@ -140,6 +140,15 @@ pub fn last_due(cron: &str, now: Time) -> Result<Option<Time>, ()> {
     Ok(parse_cron(cron)?.find_previous_occurrence(&now, true).ok())
 }
 
+/// The first moment after another one that a cron expression names.
+///
+/// # Errors
+/// It is none of five fields.
+#[expect(clippy::result_unit_err, reason = "there is nothing more to say")]
+pub fn next_due(cron: &str, after: Time) -> Result<Option<Time>, ()> {
+    Ok(parse_cron(cron)?.find_next_occurrence(&after, false).ok())
+}
+
 fn parse_cron(text: &str) -> Result<Cron, ()> {
     if text.len() > CRON_MAX_BYTES || text.split_ascii_whitespace().count() != 5 {
         return Err(());

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{Database, EventRow, StoreError, audit, load, retry, rows, slow};
 use crate::{
-    alerts::{Acknowledged, AlertRecord, Doer, Kind, Rule, Scribe, Severity, core::About},
+    alerts::{Acknowledged, AlertRecord, Doer, Kind, Matter, Rule, Scribe, Severity, core::About},
     keyring::record::Time,
     seal::{Keychain, mac_of_row},
 };
@@ -173,6 +173,43 @@ impl Database {
             Some(false) => query.filter(Column::ClearedAt.is_not_null()),
             None => query,
         };
+        self.alerts_of(keychain, query).await
+    }
+
+    /// Alerts about something that were open at some time between two moments, newest first.
+    pub(crate) async fn alerts_within(
+        &self,
+        keychain: &Keychain,
+        matter: &Matter,
+        (since, until): (Time, Option<Time>),
+        limit: u64,
+    ) -> Result<Vec<AlertRecord>, StoreError> {
+        let is = |subject: String| Column::Subject.eq(subject);
+        // A key and a node may have the same name.
+        let of_nodes = || Rule::ALL.iter().filter(|rule| rule.is_of_nodes()).map(|rule| rule.as_str());
+        let about = match matter {
+            Matter::Any => Condition::all(),
+            Matter::Key(name) => Condition::any()
+                .add(Condition::all().add(is(name.clone())).add(Column::Rule.is_not_in(of_nodes())))
+                .add(is(format!("key {name}"))),
+            Matter::Node(name) => Condition::all().add(is(name.clone())).add(Column::Rule.is_in(of_nodes())),
+            Matter::ApiKey(id) => {
+                let id = id.simple();
+                let uses = Condition::all()
+                    .add(Column::Rule.eq(Rule::UnusualUse.as_str()))
+                    .add(Column::Summary.contains(id.to_string()));
+                Condition::any().add(is(format!("api_key {id}"))).add(uses)
+            }
+        };
+        let since = rows::millis(since);
+        let lasted = Condition::any().add(Column::ClearedAt.is_null()).add(Column::ClearedAt.gte(since));
+        let begun = until.map(|until| Column::RaisedAt.lte(rows::millis(until)));
+        let query = alert::Entity::find()
+            .filter(about)
+            .filter(lasted)
+            .filter(Condition::all().add_option(begun))
+            .order_by_desc(Column::Id)
+            .limit(limit);
         self.alerts_of(keychain, query).await
     }
 

@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     alerts::{
-        AlertRecord, Delivery, DeliveryState, Doer, Fate, Kind, Parcel, Silence, SilenceError, relevance,
+        AlertRecord, Delivery, DeliveryState, Doer, Fate, Kind, Parcel, RetryError, Scribe, Silence,
+        SilenceError, relevance,
     },
     keyring::record::Time,
     seal::{Keychain, mac_of_row},
@@ -220,6 +221,43 @@ impl Database {
         Ok(found.into_iter().filter_map(delivery_of).collect())
     }
 
+    /// Has a message told after all that was given up, with its tries counted anew. What was dropped because of it, the end of whose beginning
+    /// nobody was told, is told then too. One that is to be told already, or was told, stays as it is.
+    pub(crate) async fn retry_parcel(
+        &self,
+        scribe: &Scribe,
+        id: Uuid,
+        doer: &Doer,
+        now: Time,
+    ) -> Result<Result<Delivery, RetryError>, StoreError> {
+        let find = || alert_delivery::Entity::find_by_id(id.to_string());
+        let found = find().one(&self.connection).await?.and_then(delivery_of);
+        let Some(delivery) = found else { return Ok(Err(RetryError::NotFound)) };
+        match delivery.state {
+            DeliveryState::Pending | DeliveryState::Done => return Ok(Ok(delivery)),
+            DeliveryState::Dropped => return Ok(Err(RetryError::Dropped)),
+            DeliveryState::Dead => {}
+        }
+        if !scribe.routing.all().any(|channel| channel == delivery.channel) {
+            return Ok(Err(RetryError::NoChannel(delivery.channel)));
+        }
+        let transaction = self.connection.begin_with_options(Self::writing()).await?;
+        let this = Condition::all().add(Column::Id.eq(id.to_string()));
+        if revive(&transaction, this, DeliveryState::Dead).await? == 1 {
+            if matches!(delivery.kind, Kind::Raised | Kind::Escalated) {
+                let end = Condition::all()
+                    .add(Column::About.eq(delivery.about.to_string()))
+                    .add(Column::Channel.eq(delivery.channel.as_str()))
+                    .add(Column::Kind.eq(Kind::Cleared.as_str()));
+                revive(&transaction, end, DeliveryState::Dropped).await?;
+            }
+            alerts::on_record(&transaction, scribe.retry_record(doer, &delivery, now)).await?;
+        }
+        slow::commit(transaction).await?;
+        let left = find().one(&self.connection).await?.and_then(delivery_of);
+        Ok(left.ok_or(RetryError::NotFound))
+    }
+
     /// Silences that are in force, oldest first. Rows that somebody else wrote keep nobody quiet.
     pub(crate) async fn silences(&self, keychain: &Keychain, now: Time) -> Result<Vec<Silence>, StoreError> {
         let query = alert_silence::Entity::find()
@@ -326,6 +364,25 @@ impl Database {
         slow::commit(transaction).await?;
         Ok(escalated)
     }
+}
+
+/// Messages of a state are to be told again, from the first try on. It is due since it came up: one that was put off is another matter.
+async fn revive(
+    connection: &impl ConnectionTrait,
+    which: Condition,
+    state: DeliveryState,
+) -> Result<u64, StoreError> {
+    let revived = alert_delivery::Entity::update_many()
+        .col_expr(Column::State, Expr::value(DeliveryState::Pending.as_str()))
+        .col_expr(Column::Attempts, Expr::value(0_i64))
+        .col_expr(Column::NextAt, Expr::col(Column::MadeAt))
+        .col_expr(Column::EndedAt, Expr::value(None::<i64>))
+        .col_expr(Column::HeldUntil, Expr::value(0_i64))
+        .filter(which)
+        .filter(Column::State.eq(state.as_str()))
+        .exec(connection)
+        .await?;
+    Ok(revived.rows_affected)
 }
 
 /// Nobody tells it just now.

@@ -49,6 +49,32 @@ redis-url: CLAVIGER_REDIS__URL_FILE
 {{- end }}
 {{- end -}}
 
+{{/* Keys of the Secret of channels, with the settings that they are. */}}
+{{- define "claviger.channelKeys" -}}
+{{- range .Values.alerts.secretKeys }}
+{{- $member := regexFind "[a-z]+$" . }}
+{{- $channel := trimSuffix (printf ".%s" $member) . }}
+{{ . }}: {{ printf "CLAVIGER_CHANNELS__%s__%s_FILE" (regexReplaceAll "[.-]" $channel "_" | upper) (upper $member) }}
+{{- end }}
+{{- end -}}
+
+{{/* Ports that channels go to. Where a URL is secret, that of https. */}}
+{{- define "claviger.channelPorts" -}}
+{{- $ports := dict -}}
+{{- range $name, $channel := .Values.alerts.channels -}}
+{{- $port := "443" -}}
+{{- if eq $channel.type "email" -}}
+{{- $port = toString (default (ternary 587 465 (eq (default "tls" $channel.tls) "starttls")) $channel.port) -}}
+{{- else -}}
+{{- $port = default "443" (trimPrefix ":" (regexFind ":[0-9]+$" (urlParse (default "" $channel.url)).host)) -}}
+{{- end -}}
+{{- $_ := set $ports $port true -}}
+{{- end -}}
+{{- range keys $ports | sortAlpha }}
+- {port: {{ . }}, protocol: TCP}
+{{- end }}
+{{- end -}}
+
 {{- define "claviger.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -169,5 +195,7 @@ redis-url: {{ .redisUrl | quote }}
 {{- if and $v.gateway.enabled (not (and $v.gateway.name $v.gateway.host)) }}{{ fail "gateway.enabled is set: gateway.name and gateway.host are needed." }}{{ end -}}
 {{- if and $v.backup.enabled (not (and $v.backup.recipient $v.backup.existingClaim)) }}{{ fail "backup.enabled is set: backup.recipient and backup.existingClaim are needed." }}{{ end -}}
 {{- $own := list "CLAVIGER_SERVER__LISTEN" "CLAVIGER_SERVER__INTERNAL_LISTEN" "CLAVIGER_SERVER__DRAIN_DELAY" "CLAVIGER_SERVER__SHUTDOWN_TIMEOUT" "CLAVIGER_NODE__NAME" "CLAVIGER_DATABASE__URL" "CLAVIGER_DATABASE__MAX_CONNECTIONS" "CLAVIGER_AUDIT__DIR" "CLAVIGER_AUDIT__REQUIRED_SINKS" "CLAVIGER_AUDIT__FSYNC" "CLAVIGER_AUDIT__KEEP" "CLAVIGER_TLS__CERT" "CLAVIGER_TLS__KEY" "CLAVIGER_TLS__CLIENT_CA" "CLAVIGER_TLS__CA_FILE" "CLAVIGER_TOKENS__ISSUER" "CLAVIGER_REDIS__URL" "CLAVIGER_SEAL__MASTER_KEY" "CLAVIGER_BOOTSTRAP_TOKEN" "CLAVIGER_DATABASE__MIGRATION_URL" -}}
-{{- range $name, $_ := $v.settings }}{{ if has $name $own }}{{ fail (printf "settings.%s: the chart has a value of its own for it, and secrets belong into the Secret." $name) }}{{ end }}{{ end -}}
+{{- if and $v.alerts.secretKeys (not $v.alerts.existingSecret) }}{{ fail "alerts.secretKeys names keys of a Secret: alerts.existingSecret is missing." }}{{ end -}}
+{{- range $v.alerts.secretKeys }}{{ if not (hasKey $v.alerts.channels (trimSuffix (printf ".%s" (regexFind "[a-z]+$" .)) .)) }}{{ fail (printf "alerts.secretKeys: %s is of a channel that is not in alerts.channels." .) }}{{ end }}{{ end -}}
+{{- range $name, $_ := $v.settings }}{{ if hasPrefix "CLAVIGER_CHANNELS" $name }}{{ fail (printf "settings.%s: channels belong into alerts.channels, and secrets into alerts.existingSecret." $name) }}{{ end }}{{ if has $name $own }}{{ fail (printf "settings.%s: the chart has a value of its own for it, and secrets belong into the Secret." $name) }}{{ end }}{{ end -}}
 {{- end -}}

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Rules that there are.
-pub const ALERT_RULES: [&str; 13] = [
+pub const ALERT_RULES: [&str; 16] = [
     "verification_failures",
     "slow_operations",
     "publication_lag",
@@ -26,6 +26,9 @@ pub const ALERT_RULES: [&str; 13] = [
     "unusual_use",
     "unusual_rate",
     "decrypt_storm",
+    "standby_missing",
+    "backup_overdue",
+    "backup_failed",
 ];
 const MEMBERS: [&str; 6] = ["enabled", "raise", "clear", "hold", "calm", "severity"];
 const SETTING: &str = "alerts.rules";

@@ -9,7 +9,7 @@ mod schedule;
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
@@ -17,6 +17,7 @@ use std::{
 use actix_web::web::Bytes;
 use chrono::{DateTime, Utc};
 use claviger_actors::{
+    alerts::Scheduled,
     backup::{BackupError, Lock, Made},
     keyring::Epoch,
 };
@@ -38,6 +39,8 @@ pub struct Backups {
     lock: Option<Lock>,
     one: Arc<Semaphore>,
     tally: Arc<Tally>,
+    /// How the schedule is kept.
+    standing: Mutex<Option<Scheduled>>,
 }
 
 /// What is counted.
@@ -86,13 +89,29 @@ impl Backups {
             Some(Lock::recipients(recipients.iter().map(String::as_str))?)
         };
         let source = Source::new(settings);
-        Ok(Self { source, lock, one: Arc::new(Semaphore::new(1)), tally: Arc::default() })
+        Ok(Self {
+            source,
+            lock,
+            one: Arc::new(Semaphore::new(1)),
+            tally: Arc::default(),
+            standing: Mutex::default(),
+        })
     }
 
     /// To whom backups are encrypted unless said otherwise.
     #[must_use]
     pub const fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()
+    }
+
+    /// How the schedule is kept, as far as it is known; `None` = there is none.
+    #[must_use]
+    pub fn standing(&self) -> Option<Scheduled> {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keeps(&self, standing: Option<Scheduled>) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
 
     /// What is counted.

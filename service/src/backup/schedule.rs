@@ -9,7 +9,7 @@ use std::{
 
 use actix_web::web::Data;
 use chrono::{DateTime, Utc};
-use claviger_actors::{audit::event_of, keyring::policy};
+use claviger_actors::{alerts::Scheduled, audit::event_of, keyring::policy};
 use claviger_config::Backup;
 use serde_json::json;
 use uuid::Uuid;
@@ -27,15 +27,25 @@ const OPERATION: &str = "backup.create";
 pub(crate) async fn keep(state: Data<AppState>, settings: Backup) {
     let Some(schedule) = settings.schedule.clone() else { return };
     let mut tick = actix_web::rt::time::interval(LOOK);
-    // The moment that this node has dealt with last, one way or the other.
-    let mut done = None;
+    let began = state.clock.now();
+    // The moment that this node has dealt with last, one way or the other, and whether it could not make that backup.
+    let (mut done, mut failed) = (None, None);
     loop {
         tick.tick().await;
         if state.is_draining() {
             return;
         }
         match state.ring.last_backup().await {
-            Ok(last) => state.backups.tally.scheduled_at.store(last.unwrap_or(0), Ordering::Relaxed),
+            Ok(last) => {
+                state.backups.tally.scheduled_at.store(last.unwrap_or(0), Ordering::Relaxed);
+                let last = last.and_then(DateTime::from_timestamp_millis);
+                failed = failed.filter(|slot| last.is_none_or(|last| last < *slot));
+                // Where there was never any, nobody knows since when there is a schedule.
+                let due = policy::next_due(&schedule, last.unwrap_or(began)).ok().flatten();
+                let is_kept = state.ring.snapshot().restored().is_none();
+                let standing = due.map(|due_at| Scheduled { due_at, failed: failed.is_some() });
+                state.backups.keeps(standing.filter(|_| is_kept));
+            }
             Err(error) => {
                 tracing::warn!(%error, "the schedule of backups waits for the database");
                 continue;
@@ -50,6 +60,7 @@ pub(crate) async fn keep(state: Data<AppState>, settings: Backup) {
             Ok(true) => {
                 if let Err(error) = make(&state, &settings, slot).await {
                     tracing::error!(%error, directory = %settings.directory.display(), "the backup of the schedule was not made");
+                    failed = Some(slot);
                 }
                 done = Some(slot);
             }

@@ -14,7 +14,7 @@ use super::{
     target::Target,
 };
 
-/// Alerts: list, show, ack, silence, silences, unsilence, deliveries.
+/// Alerts: list, show, ack, silence, silences, unsilence, deliveries, retry.
 #[derive(Debug, Args)]
 pub(super) struct Alerts {
     #[command(flatten)]
@@ -78,6 +78,12 @@ enum Command {
         #[arg(long, value_name = "ID")]
         about: Option<String>,
     },
+    /// Have messages told again that were given up.
+    Retry {
+        /// Identifiers of the messages, as `deliveries` shows them.
+        #[arg(value_parser = segment, required = true)]
+        ids: Vec<String>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -136,6 +142,12 @@ impl Alerts {
                 query.extend(state.iter().map(|state| ("state", state.as_str())));
                 query.extend(about.iter().map(|about| ("about", about.as_str())));
                 output::json(&client.pages(&["v1", "alerts", "deliveries"], &query).await?)?;
+            }
+            Command::Retry { ids } => {
+                for id in &ids {
+                    let path = ["v1", "alerts", "deliveries", id, "retry"];
+                    output::json(&client.post(&path, &Value::Object(Map::new())).await?)?;
+                }
             }
         }
         Ok(ExitCode::SUCCESS)

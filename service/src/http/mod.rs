@@ -113,6 +113,7 @@ routes! {
     get "/v1/alerts/silences" => alerts::silences::list,
     delete "/v1/alerts/silences/{id}" => alerts::silences::end,
     get "/v1/alerts/deliveries" => alerts::deliveries::list,
+    post "/v1/alerts/deliveries/{id}/retry" => alerts::deliveries::retry,
     get "/v1/alerts/{id}" => alerts::show,
     post "/v1/alerts/{id}/ack" => alerts::acknowledge,
     get "/v1/report" => report::report,

@@ -2,17 +2,24 @@
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
-use claviger_actors::keyring::{Snapshot, policy, record::Key};
+use claviger_actors::{
+    alerts::Matter,
+    keyring::{Snapshot, policy, record::Key},
+};
 use claviger_entity::{HumanDuration, KeyName, KeyState, KeyType, Tier, Usage};
 use claviger_policy::{Permission, PrincipalRef, ResourceRef, Target};
 use serde::Serialize;
 
-use super::{incidents::IncidentSummary, problem::Problem, seal, slice::Slice, state::AppState};
+use super::{
+    alerts::AlertView, incidents::IncidentSummary, problem::Problem, seal, slice::Slice, state::AppState,
+};
 
 /// Principals that are listed at most.
 const PRINCIPALS_MAX: usize = 1_000;
 /// Incidents that are listed, the latest ones.
 const INCIDENTS: u64 = 100;
+/// Alerts that are listed, the latest ones.
+const ALERTS: u64 = 200;
 
 /// A deployment as auditors look at it.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -29,6 +36,8 @@ pub struct ReportAnswer {
     /// The last checkpoint of each node's audit log that the database has.
     checkpoints: Vec<ReportCheckpoint>,
     incidents: Vec<IncidentSummary>,
+    /// The latest 200 of those that are open or were within the last 90 days, newest first.
+    alerts: Vec<AlertView>,
     master: seal::MasterView,
 }
 
@@ -103,8 +112,8 @@ impl ReportKey {
     }
 }
 
-/// Puts together what an auditor asks of a deployment: keys and their cryptoperiods, who may do what, how far audit logs are known to be whole, and
-/// incidents. Whether the log of a node is whole is asked by `POST /v1/audit/verify`.
+/// Puts together what an auditor asks of a deployment: keys and their cryptoperiods, who may do what, how far audit logs are known to be whole,
+/// incidents, and alerts. Whether the log of a node is whole is asked by `POST /v1/audit/verify`.
 ///
 /// # Errors
 /// `overloaded` when the database does not answer.
@@ -117,6 +126,7 @@ pub async fn report(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let anchors = state.ring.audit_anchors().await;
     let anchors = anchors.map_err(claviger_actors::keyring::RingFailure::Storage)?;
     let incidents = state.incidents.list(None, INCIDENTS).await?;
+    let alerts = AlertView::within(&state, Matter::Any, (DateTime::UNIX_EPOCH, None), ALERTS).await?;
     let mut slice = Slice::begin();
     let snapshot = state.ring.snapshot();
     let mut keys = Vec::new();
@@ -144,6 +154,7 @@ pub async fn report(state: Data<AppState>) -> Result<HttpResponse, Problem> {
             })
             .collect(),
         incidents: incidents.iter().map(IncidentSummary::new).collect(),
+        alerts,
         master: seal::MasterView::new(&status),
     };
     Ok(HttpResponse::Ok().json(answer))

@@ -126,6 +126,12 @@ pub static ROUTES: &[Route] = &[
         Kind::Change,
     ),
     route(Method::GET, "/v1/alerts/deliveries", Permission::AlertRead, Kind::Read),
+    part(
+        Method::POST,
+        "/v1/alerts/deliveries/{id}/retry",
+        (Permission::AlertAck, "alert.retry"),
+        Kind::Change,
+    ),
     route(Method::GET, "/v1/alerts/{id}", Permission::AlertRead, Kind::Read),
     route(Method::POST, "/v1/alerts/{id}/ack", Permission::AlertAck, Kind::Change),
     route(Method::GET, "/v1/report", Permission::ReportRead, Kind::Read),

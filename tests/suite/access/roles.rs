@@ -6,7 +6,7 @@ use claviger_tests::{Client, Gate, Issuer, Node, issuer::Reply};
 use serde_json::{Value, json};
 
 use super::api_key;
-use crate::alerts::keeping::{SOON, some_alert};
+use crate::alerts::keeping::{DEAF, SOON, some_alert, some_message};
 
 const TABLE: &str = include_str!("table.txt");
 
@@ -41,6 +41,7 @@ fn p8_every_role_gets_what_the_table_says() {
     let mut environment =
         vec![("CLAVIGER_SEAL__MASTER_KEY", masters.as_str()), ("CLAVIGER_PROVIDERS", providers.as_str())];
     environment.extend(SOON);
+    environment.push(DEAF);
     let node = Node::within(folder, &environment);
     let admin = node.client();
     let gate = crate::devices::gate(&node);
@@ -143,6 +144,7 @@ fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String,
             let id = admin.post("/v1/alerts/silences", &body).expect(201)["id"].clone();
             (path.replace("{id}", id.as_str().unwrap()), None)
         }
+        ("POST", "/v1/alerts/deliveries/{id}/retry") => (path.replace("{id}", &some_message(admin)), None),
         (_, path) if path.starts_with("/v1/alerts/{id}") => {
             (path.replace("{id}", &some_alert(admin)), (method == "POST").then(|| json!({})))
         }

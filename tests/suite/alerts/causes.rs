@@ -1,7 +1,6 @@
 //! Each default rule, caused really on three nodes: told once on each of them, and cleared.
 
 use std::{
-    collections::BTreeSet,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -14,14 +13,9 @@ use claviger_tests::{
     cluster::{self, at_once},
     process,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{
-    Ears, LONG, alerts, in_state,
-    mail::MailServer,
-    quick,
-    sink::{SECRET, Sink},
-};
+use super::{Ears, LONG, alerts, in_state, quick, receivers::Receivers};
 use crate::{audit::disks::Disk, cluster::redis::status};
 
 struct Three {
@@ -34,8 +28,7 @@ struct Three {
     /// Where the certificate of the fourth is.
     folder: tempfile::TempDir,
     /// Who is told.
-    sink: Sink,
-    mail: MailServer,
+    receivers: Receivers,
     /// Three that are asked, …
     nodes: Vec<Node>,
     /// … and one behind TLS.
@@ -60,12 +53,8 @@ impl Three {
         let way = Proxy::to(postgres.address());
         let (disk, folder) = (Disk::freezable(), tempfile::tempdir().unwrap());
         certificate(folder.path(), 5);
-        let (sink, mail) = (Sink::start(), MailServer::start("plain", folder.path()));
-        let channels = json!({
-            "hook": {"type": "webhook", "url": sink.url("/"), "secret": SECRET},
-            "mail": {"type": "email", "host": "127.0.0.1", "port": mail.port, "tls": "none", "from": "us@example.com", "to": "ops@example.com"},
-        });
-        let channels = channels.to_string();
+        let receivers = Receivers::start();
+        let channels = receivers.channels();
         let (hints, audit, quick) = (redis.url(), disk.audit(), quick());
         let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
         let start = |index: usize| {
@@ -91,7 +80,7 @@ impl Three {
         for node in &nodes {
             status(node, "connected");
         }
-        Self { nodes, redis, way, disk, folder, postgres, sink, mail, _guarded: guarded }
+        Self { nodes, redis, way, disk, folder, postgres, receivers, _guarded: guarded }
     }
 
     fn client(&self, node: usize) -> Client {
@@ -125,34 +114,7 @@ fn each_default_alert_is_told_once_and_cleared() {
     let all = client.get("/v1/alerts?limit=1000").expect(200)["items"].as_array().unwrap().clone();
     assert_eq!((recorded("alert_raised"), recorded("alert_cleared")), (all.len(), all.len()));
     for alert in &all {
-        received(&three, alert);
-    }
-}
-
-/// Both receivers have got the beginning and the end of an alert, each as one message; a node that was cut off may have sent one twice.
-#[track_caller]
-fn received(three: &Three, alert: &Value) {
-    let id = alert["id"].as_str().unwrap();
-    for kind in ["alert.raised", "alert.cleared"] {
-        let hooks = || -> BTreeSet<String> {
-            let posted = three.sink.posted(kind).into_iter();
-            let about = posted.filter(|posted| posted.json()["data"]["alert"] == id);
-            about.map(|posted| posted.headers["webhook-id"].clone()).collect()
-        };
-        let mails = || -> BTreeSet<String> {
-            let all = three.mail.all().into_iter();
-            let of_kind = all.filter(|mail| mail.contains("[cleared]") == (kind == "alert.cleared"));
-            let about = of_kind.filter(|mail| mail.contains(&format!("Alert {id}")));
-            about
-                .filter_map(|mail| {
-                    mail.lines().find(|line| line.starts_with("Message-ID")).map(str::to_owned)
-                })
-                .collect()
-        };
-        let both = || (!hooks().is_empty() && !mails().is_empty()).then_some(());
-        process::until(LONG, both)
-            .unwrap_or_else(|| panic!("{kind} of {alert}: {:?} {:?}", hooks(), mails()));
-        assert_eq!((hooks().len(), mails().len()), (1, 1), "{kind} of {alert}");
+        three.receivers.got(alert);
     }
 }
 

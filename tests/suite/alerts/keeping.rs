@@ -10,6 +10,19 @@ const RULES: &str = r#"{"key_expiry": {"raise": 2592000, "clear": 2592000}}"#;
 pub(crate) const SOON: [(&str, &str); 2] =
     [("CLAVIGER_ALERTS__TICK", "1s"), ("CLAVIGER_ALERTS__RULES", RULES)];
 
+/// A channel that reaches nobody.
+pub(crate) const DEAF: (&str, &str) = (
+    "CLAVIGER_CHANNELS",
+    r#"{"deaf": {"type": "webhook", "url": "http://127.0.0.1:1", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}"#,
+);
+
+/// The id of a message that is to be told over it.
+pub(crate) fn some_message(client: &claviger_tests::Client) -> String {
+    let _alert = some_alert(client);
+    let all = client.get("/v1/alerts/deliveries").expect(200);
+    all["items"][0]["id"].as_str().unwrap().to_owned()
+}
+
 /// The id of an alert that is there, whatever becomes of it.
 pub(crate) fn some_alert(client: &claviger_tests::Client) -> String {
     let first = || client.get("/v1/alerts").expect(200)["items"][0]["id"].as_str().map(str::to_owned);

@@ -3,7 +3,9 @@
 mod causes;
 mod habits;
 pub(crate) mod keeping;
+mod lacking;
 mod mail;
+mod receivers;
 mod sink;
 mod telling;
 
@@ -22,7 +24,8 @@ fn now() -> chrono::DateTime<chrono::Utc> {
     SystemClock.now()
 }
 
-const LONG: Duration = Duration::from_secs(60);
+/// Longer than it takes until a schedule of minutes comes round.
+const LONG: Duration = Duration::from_secs(90);
 
 /// Rules that are quick to raise and to clear; limits are those that are shipped, but where a test would wait for days.
 fn quick() -> Vec<(&'static str, String)> {

@@ -119,6 +119,51 @@ fn what_is_refused_is_tried_again_or_given_up() {
     client.get("/v1/alerts/deliveries?state=lost").refused(400, "invalid_request");
 }
 
+/// Whoever has mended a receiver has what was given up told again, once, its end after its beginning.
+#[test]
+fn a_dead_letter_is_told_again() {
+    let sink = Sink::start();
+    sink.answer(410);
+    let channels = json!({"ops": hook(&sink, "/")}).to_string();
+    let cluster = Cluster::start(2, &with(&channels, &[]));
+    let client = cluster.client(0);
+    let (id, subject) = ending(&client);
+    let dead = delivered(&client, "ops", "raised", "dead");
+    delete(&client, &id);
+    in_state(&client, ("key_expiry", &subject), "cleared");
+    let dropped = delivered(&client, "ops", "cleared", "dropped");
+    let path = |one: &Value| format!("/v1/alerts/deliveries/{}/retry", one["id"].as_str().unwrap());
+    let retry = |node: usize, one: &Value| cluster.client(node).send("POST", &path(one), None, &[]);
+    retry(0, &dropped).refused(409, "key_state_conflict");
+    retry(0, &json!({"id": "00000000-0000-7000-8000-000000000000"})).refused(404, "not_found");
+    retry(0, &json!({"id": "x"})).refused(404, "not_found");
+    // It still does not want it.
+    let again = retry(1, &dead).expect(200);
+    assert_eq!((&again["id"], &again["channel"]), (&dead["id"], &json!("ops")), "{again}");
+    sink.wait("alert.raised", 2);
+    let is_dead = || (delivered(&client, "ops", "raised", "dead")["attempts"] == 1).then_some(());
+    process::until(LONG, is_dead).expect("it is given up again");
+    delivered(&client, "ops", "cleared", "dropped");
+    sink.answer(200);
+    std::thread::scope(|scope| {
+        let retry = &retry;
+        let dead = &dead;
+        for node in 0..2 {
+            scope.spawn(move || retry(node, dead).expect(200));
+        }
+    });
+    let done = delivered(&client, "ops", "raised", "done");
+    sink.wait("alert.cleared", 1);
+    delivered(&client, "ops", "cleared", "done");
+    assert_eq!(retry(0, &done).expect(200), done);
+    let ids: std::collections::BTreeSet<String> =
+        sink.posted("alert.raised").iter().map(|posted| posted.headers["webhook-id"].clone()).collect();
+    assert_eq!((ids.len(), sink.posted("").len()), (1, 4));
+    let records = client.get("/v1/audit?event=alert_told_again").expect(200)["items"].clone();
+    assert_eq!(records.as_array().unwrap().len(), 2, "{records}");
+    assert_eq!((&records[0]["delivery"], &records[0]["about"]), (&done["id"], &done["about"]));
+}
+
 /// The node that tells dies while the receiver hangs: another one tells.
 #[test]
 fn a_node_that_dies_in_the_middle_leaves_it_to_another() {
@@ -239,7 +284,10 @@ fn an_incident_is_told() {
 /// The command says what the API says.
 #[test]
 fn the_command_line() {
-    let node = Node::with(&SOON);
+    let gone = Sink::start();
+    gone.answer(410);
+    let channels = json!({"gone": hook(&gone, "/")}).to_string();
+    let node = Node::with(&with(&channels, &[]));
     let client = node.client();
     let (_, subject) = ending(&client);
     let alert = in_state(&client, ("key_expiry", &subject), "open");
@@ -257,7 +305,11 @@ fn the_command_line() {
     let silence = run(&["silence", "--rule", "key_expiry", "--for", "1h", "--reason", "renewal"]);
     assert_eq!(run(&["silences"])["items"][0]["id"], silence["id"]);
     assert_eq!(run(&["unsilence", silence["id"].as_str().unwrap()]), Value::Null);
-    assert_eq!(run(&["deliveries", "--state", "dead"])["items"], json!([]));
+    let dead = delivered(&client, "gone", "raised", "dead");
+    assert_eq!(run(&["deliveries", "--state", "dead"])["items"], json!([dead]));
+    gone.answer(200);
+    assert_eq!(run(&["retry", dead["id"].as_str().unwrap()])["id"], dead["id"]);
+    delivered(&client, "gone", "raised", "done");
 }
 
 /// The database is gone: every node says by itself that it is cut off, and that it is back.

@@ -65,8 +65,24 @@ fn options() -> Vec<Value> {
         json!({"prometheusRule": {"enabled": true}, "dashboard": {"enabled": true}}),
         json!({"backup": {"enabled": true, "recipient": "age1qqqq", "existingClaim": "backups"}}),
         json!({"settings": {"CLAVIGER_METRICS__KEYS": "50"}, "image": {"pullSecrets": ["registry"], "digest": format!("sha256:{}", "0".repeat(64))}}),
+        channels(),
         json!({"nodeSelector": {"disk": "ssd"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "high", "podAnnotations": {"a": "b"}, "persistence": {"storageClass": "fast"}}),
     ]
+}
+
+/// Each kind of channel; what is secret is in a Secret.
+fn channels() -> Value {
+    let mail = json!({"type": "email", "host": "mail.example.org", "tls": "starttls", "username": "us", "from": "us@example.org", "to": "ops@example.org"});
+    json!({"alerts": {
+        "channels": {
+            "ops.hook": {"type": "webhook", "url": "https://ops.example.org:8443/claviger"},
+            "chat": {"type": "slack"},
+            "mail": mail,
+            "boss": {"type": "sms", "url": "https://sms.example.org/send", "body": "{\"text\": \"{text}\"}", "least": "critical", "escalations_only": true},
+        },
+        "existingSecret": "channels",
+        "secretKeys": ["ops.hook.secret", "chat.url", "mail.password", "boss.authorization"],
+    }})
 }
 
 /// The development values, each option by itself, and each two of them together.
@@ -118,7 +134,8 @@ fn every_combination_renders_is_valid_and_restricted() {
             restricted(pod);
             for entry in pod["containers"][0]["env"].as_array().unwrap() {
                 let name = entry["name"].as_str().unwrap();
-                assert!(variables.contains(name) || name == "POD_NAME", "{name} is no setting");
+                let is_channel = name.starts_with("CLAVIGER_CHANNELS__") && name.ends_with("_FILE");
+                assert!(variables.contains(name) || is_channel || name == "POD_NAME", "{name} is no setting");
             }
         }
         // No secret stands anywhere but in a Secret.
@@ -132,15 +149,59 @@ fn every_combination_renders_is_valid_and_restricted() {
 /// What the development values give a node is enough for it.
 #[test]
 fn a_node_of_the_development_values_starts() {
-    let answer = &rendered(&[json!("dev")])[0];
+    starts(&rendered(&[json!("dev")])[0], tempfile::tempdir().unwrap());
+}
+
+/// A node takes the channels as the chart gives them, with what is secret from files; a policy with egress rules lets it reach them and no more.
+#[test]
+fn a_node_with_channels_starts_and_reaches_them() {
+    let mut values = json!({
+        "replicas": 1, "database": {"kind": "sqlite"}, "secrets": {"source": "generated"}, "tls": {"enabled": false},
+    });
+    merge(&mut values, &channels());
+    let peers = json!([{"ipBlock": {"cidr": "203.0.113.0/24"}}]);
+    let egress = json!([{"ports": [{"port": 5432, "protocol": "TCP"}]}]);
+    let mut narrow = with(&channels());
+    merge(&mut narrow, &json!({"networkPolicy": {"egress": egress, "channels": peers}}));
+    let answers = rendered(&[values, narrow, with(&json!({"networkPolicy": {"egress": egress}}))]);
     let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("ops.hook.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("chat.url", "https://chat.example.org/services/T0/B0/x"),
+        ("mail.password", "p"),
+        ("boss.authorization", "Bearer b"),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    starts(&answers[0], folder);
+    let rules =
+        |answer: &Value| of_kind(answer, &["NetworkPolicy"])[0]["spec"]["egress"].as_array().unwrap().clone();
+    let ports = [443, 587, 8443].map(|port| json!({"port": port, "protocol": "TCP"}));
+    assert_eq!(rules(&answers[0]), [json!({})]);
+    assert_eq!(rules(&answers[1])[2], json!({"ports": ports, "to": peers}));
+    assert_eq!(rules(&answers[2]).len(), 2);
+    let pod = &of_kind(&answers[1], &["StatefulSet"])[0]["spec"]["template"]["spec"];
+    let items: Vec<&str> = pod["volumes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|volume| volume["secret"]["secretName"] == "channels")
+        .flat_map(|volume| volume["secret"]["items"].as_array().unwrap())
+        .map(|item| item["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(items, ["ops.hook.secret", "chat.url", "mail.password", "boss.authorization"]);
+}
+
+/// A node with the environment that the chart gives it, volumes in a folder.
+#[track_caller]
+fn starts(answer: &Value, folder: tempfile::TempDir) {
     let here = folder.path().display().to_string();
     let container = &of_kind(answer, &["StatefulSet"])[0]["spec"]["template"]["spec"]["containers"][0];
     let mut environment = vec![("POD_NAME".to_owned(), "claviger-0".to_owned())];
     for entry in container["env"].as_array().unwrap() {
         if let Some(value) = entry["value"].as_str() {
-            let value =
-                value.replace("/var/lib/claviger", &here).replace(":7420", ":0").replace(":7421", ":0");
+            let value = value.replace("/var/lib/claviger", &here).replace("/run/secrets/channels", &here);
+            let value = value.replace(":7420", ":0").replace(":7421", ":0");
             environment.push((entry["name"].as_str().unwrap().to_owned(), value));
         }
     }
@@ -270,7 +331,24 @@ fn what_can_not_work_is_refused_with_a_sentence() {
         (with(&json!({"gateway": {"enabled": true}})), "gateway.name and gateway.host"),
         (with(&json!({"backup": {"enabled": true}})), "backup.recipient and backup.existingClaim"),
         (with(&json!({"settings": {"CLAVIGER_SEAL__MASTER_KEY": "x"}})), "the chart has a value of its own"),
+        (
+            with(&json!({"alerts": {"channels": {"ops": {"type": "slack"}}, "secretKeys": ["ops.url"]}})),
+            "alerts.existingSecret is missing",
+        ),
+        (
+            with(&json!({"alerts": {"existingSecret": "s", "secretKeys": ["ops.url"]}})),
+            "ops.url is of a channel that is not in alerts.channels",
+        ),
+        (
+            with(&json!({"settings": {"CLAVIGER_CHANNELS__OPS__URL": "https://x"}})),
+            "channels belong into alerts.channels",
+        ),
         // By the schema.
+        (
+            with(&json!({"alerts": {"channels": {"ops": {"type": "webhook", "secret": "whsec_x"}}}})),
+            "additional properties 'secret' not allowed",
+        ),
+        (with(&json!({"alerts": {"secretKeys": ["ops.type"]}})), "/alerts/secretKeys/0"),
         (with(&json!({"replica": 3})), "additional properties 'replica' not allowed"),
         (with(&json!({"tls": {"enable": true}})), "additional properties 'enable' not allowed"),
         (with(&json!({"replicas": "3"})), "want integer"),

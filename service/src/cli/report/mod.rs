@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{client::Client, failure::Failure, output, target::Target};
 
-/// Reports on a deployment: keys and their cryptoperiods, who may do what, the audit log, incidents.
+/// Reports on a deployment: keys and their cryptoperiods, who may do what, the audit log, incidents, alerts.
 #[derive(Debug, Args)]
 pub(super) struct Report {
     /// How it is written.

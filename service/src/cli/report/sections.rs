@@ -1,5 +1,7 @@
 //! What a report says, without how it looks.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -40,7 +42,7 @@ pub(super) struct Bar {
 
 /// All sections that the answer has something for.
 pub(super) fn of(report: &Value) -> Vec<Section> {
-    [keys(report), access(report), audit(report), incidents(report), master(report)]
+    [keys(report), access(report), audit(report), incidents(report), alerts(report), master(report)]
         .into_iter()
         .flatten()
         .collect()
@@ -233,6 +235,55 @@ fn incidents(report: &Value) -> Option<Section> {
     })
 }
 
+fn alerts(report: &Value) -> Option<Section> {
+    let alerts = list(report, "alerts");
+    report.get("alerts")?;
+    let is_open = |one: &Value| member(one, "state") == "open";
+    let is_left = |one: &Value| member(one, "acknowledged_at").is_null();
+    let open = alerts.iter().filter(|one| is_open(one)).count();
+    let left = alerts.iter().filter(|one| is_open(one) && is_left(one)).count();
+    let mut rules: BTreeMap<String, (usize, bool)> = BTreeMap::new();
+    for one in alerts {
+        let (count, is_any_open) = rules.entry(text(one, "rule")).or_default();
+        *count += 1;
+        *is_any_open |= is_open(one);
+    }
+    let all = alerts.len().max(1) as f64;
+    let mut bars: Vec<Bar> = rules
+        .into_iter()
+        .map(|(name, (count, is_bad))| Bar {
+            name,
+            share: count as f64 / all,
+            value: count.to_string(),
+            is_bad,
+        })
+        .collect();
+    bars.sort_by(|one, other| other.share.total_cmp(&one.share));
+    bars.truncate(BARS_MAX);
+    let rows = alerts.iter().map(|one| {
+        vec![
+            text(one, "rule"),
+            text(one, "subject"),
+            text(one, "severity"),
+            day(one, "raised_at"),
+            text(one, "acknowledged_by"),
+            day(one, "acknowledged_at"),
+            day(one, "cleared_at"),
+            text(one, "comment"),
+        ]
+    });
+    Some(Section {
+        title: "Alerts",
+        said: vec![format!(
+            "{} alerts within 90 days, the latest ones first; {open} are open, {left} of these nobody has taken up.",
+            alerts.len()
+        )],
+        chart: (!alerts.is_empty()).then_some(Chart { caption: "Alerts by rule", bars }),
+        columns: vec!["rule", "about", "severity", "raised", "taken up by", "at", "over", "comment"],
+        rows: rows.collect(),
+    })
+}
+
 fn master(report: &Value) -> Option<Section> {
     let master = report.get("master")?;
     let overdue =
@@ -263,11 +314,16 @@ mod tests {
             ],
             "principals": [{"kind": "api_key", "name": "p", "roles": ["admin"], "permissions": ["x", "y"], "expires_at": null}],
             "incidents": [{"id": "i", "state": "failed", "target": {"key": "a"}}],
+            "alerts": [
+                {"rule": "staleness", "subject": "n", "state": "open", "raised_at": "2026-11-28T00:00:00Z", "acknowledged_at": null},
+                {"rule": "staleness", "subject": "n", "state": "cleared", "acknowledged_by": "me", "acknowledged_at": "2026-11-28T00:00:00Z"},
+                {"rule": "key_expiry", "subject": "k", "state": "cleared"},
+            ],
         });
         let sections = of(&report);
         assert_eq!(
             sections.iter().map(|section| section.title).collect::<Vec<_>>(),
-            ["Keys and cryptoperiods", "Who may do what", "Audit log", "Incidents"]
+            ["Keys and cryptoperiods", "Who may do what", "Audit log", "Incidents", "Alerts"]
         );
         assert!(
             sections[0].said[0].starts_with("3 keys; 1 overdue for rotation, 1 without a primary, 1 with"),
@@ -279,6 +335,9 @@ mod tests {
             bars.iter().map(|bar| (bar.name.as_str(), bar.value.as_str(), bar.is_bad)).collect::<Vec<_>>(),
             [("b", "280 %", true), ("a", "50 %", false)]
         );
+        assert!(sections[4].said[0].ends_with("1 are open, 1 of these nobody has taken up."));
+        let bars = &sections[4].chart.as_ref().unwrap().bars;
+        assert_eq!((bars[0].name.as_str(), bars[0].is_bad, bars[1].is_bad), ("staleness", true, false));
         assert!(sections[1].said[0].contains("1 are administrators, 1 API keys do not expire"));
         assert!(
             sections.iter().all(|section| section.rows.iter().all(|row| row.len() == section.columns.len()))

@@ -1,16 +1,16 @@
 //! What was, or is to be, told over channels.
 
-use actix_web::{HttpResponse, web::Data};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
-use claviger_actors::alerts::{Delivery, DeliveryState};
+use claviger_actors::alerts::{Delivery, DeliveryState, RetryError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::http::{
-    body::StrictQuery,
+    body::{StrictQuery, segment},
     page::{from_cursor, limit, to_cursor},
-    problem::Problem,
-    state::AppState,
+    problem::{Code, Problem},
+    state::{AppState, Caller},
 };
 
 /// Which deliveries to list.
@@ -98,4 +98,33 @@ pub async fn list(
     let last = found.last().map(|delivery| to_cursor(&delivery.id.to_string()));
     let items = found.into_iter().map(DeliveryView::from).collect();
     Ok(HttpResponse::Ok().json(DeliveriesPage { items, next_cursor: last.filter(|_| !is_last) }))
+}
+
+/// Has a message told again that was given up (`dead`), with all its tries, and after a beginning its end too if that was dropped. One that is to be told
+/// already, or was told, stays as it is.
+///
+/// # Errors
+/// `not_found`; `key_state_conflict` when there is no use in it any more, or the channel is not configured; `overloaded` when the database does not answer.
+#[utoipa::path(post, path = "/v1/alerts/deliveries/{id}/retry", tag = "operations", params(("id" = Uuid, Path)), responses(
+    (status = 200, description = "The message", body = DeliveryView),
+))]
+pub async fn retry(
+    request: HttpRequest,
+    state: Data<AppState>,
+    caller: Caller,
+) -> Result<HttpResponse, Problem> {
+    let missing = || Problem::from(RetryError::NotFound);
+    let id = segment(&request, "id", |id| id.parse::<Uuid>().ok()).ok_or_else(missing)?;
+    let delivery = state.alerts.retry(&caller.context(), id).await?;
+    Ok(HttpResponse::Ok().json(DeliveryView::from(delivery)))
+}
+
+impl From<RetryError> for Problem {
+    fn from(error: RetryError) -> Self {
+        let code = match error {
+            RetryError::NotFound => Code::NotFound,
+            RetryError::Dropped | RetryError::NoChannel(_) => Code::KeyStateConflict,
+        };
+        Self::new(code, error.to_string())
+    }
 }

@@ -5,7 +5,7 @@ pub mod silences;
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
-use claviger_actors::alerts::{AlertError, AlertRecord, Severity, Silence, silenced_until};
+use claviger_actors::alerts::{AlertError, AlertRecord, Matter, Severity, Silence, silenced_until};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -91,6 +91,18 @@ pub struct AcknowledgeAlert {
 }
 
 impl AlertView {
+    /// Those about something that were open at some time since a moment, newest first; at most so many.
+    pub(super) async fn within(
+        state: &AppState,
+        matter: Matter,
+        span: (DateTime<Utc>, Option<DateTime<Utc>>),
+        limit: u64,
+    ) -> Result<Vec<Self>, Problem> {
+        let found = state.alerts.within(matter, span, limit).await?;
+        let silences = state.alerts.silences().await?;
+        Ok(found.into_iter().map(|alert| Self::new(state, &silences, alert)).collect())
+    }
+
     fn new(state: &AppState, silences: &[Silence], alert: AlertRecord) -> Self {
         let silenced_until = silenced_until(silences, &alert);
         let runbook_url = state.alerts.told(&alert).runbook_url;
@@ -189,6 +201,7 @@ impl From<AlertError> for Problem {
     fn from(error: AlertError) -> Self {
         match error {
             AlertError::NotFound => Self::new(Code::NotFound, error.to_string()),
+            AlertError::Retry(error) => error.into(),
             AlertError::Silence(_) => Self::new(Code::KeyStateConflict, error.to_string()),
             AlertError::Storage(ref cause) => {
                 tracing::warn!(error = %cause, "alerts could not be read or changed");

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use claviger_actors::{
+    alerts::Matter,
     incidents::{
-        Bar, Incident, Level, Principal, Target, UseLine,
+        Bar, Incident, IncidentRecord, Level, Principal, Target, UseLine,
         core::{Ended, Planned, State, Step},
     },
     store::EventFilter,
@@ -13,10 +14,12 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::prevention;
-use crate::http::{problem::Problem, state::AppState};
+use crate::http::{alerts::AlertView, problem::Problem, state::AppState};
 
 /// Events that a report shows, newest first.
 const EVENTS: u64 = 200;
+/// Alerts that it shows, newest first.
+const ALERTS: u64 = 100;
 
 /// An incident.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -112,6 +115,9 @@ pub struct ReportView {
     /// Changes and refusals from `GET /v1/audit`, newest first; at most 200. Empty where the incident is neither about a key nor about a principal.
     #[schema(value_type = Vec<Object>)]
     events: Vec<Value>,
+    /// Alerts about it that were open at some time between `since` and when it was closed, newest first; at most 100. Empty where it is about an issuer,
+    /// a device or the `sub` of tokens, which alerts do not name.
+    alerts: Vec<AlertView>,
     /// Stored rows that are still sealed under a version that is in other hands; they move by themselves.
     stored_rows_left: u64,
     /// What to do so that it does not happen again.
@@ -223,9 +229,25 @@ async fn report(state: &AppState, incident: &Incident) -> Result<ReportView, Pro
         missing,
         nodes: nodes.collect(),
         events: events(state, incident).await?,
+        alerts: alerts(state, record).await?,
         stored_rows_left,
         prevention: prevention::steps(&record.target),
     })
+}
+
+/// What was said of it before anybody opened an incident, and since.
+async fn alerts(state: &AppState, record: &IncidentRecord) -> Result<Vec<AlertView>, Problem> {
+    let matter = match &record.target {
+        Target::Key(name) => Matter::Key(name.to_string()),
+        Target::Node(name) => Matter::Node(name.clone()),
+        Target::All(_) => Matter::Any,
+        Target::Issuer(_) => return Ok(Vec::new()),
+        Target::Principal(text) => match Principal::of(text) {
+            Principal::ApiKey(id) => Matter::ApiKey(id),
+            Principal::Device(_) | Principal::Subject(_) => return Ok(Vec::new()),
+        },
+    };
+    AlertView::within(state, matter, (record.since, record.closed_at), ALERTS).await
 }
 
 /// What the database has of changes and refusals.
