@@ -45,7 +45,7 @@ use crate::{
     authorities,
     backup::{self, Backups},
     channels::Channels,
-    config::{DatabaseUrl, Limits, RedisUrl, Response, Settings},
+    config::{DatabaseUrl, Limits, RedisUrl, Response, Settings, Tls},
     connections::Connections,
     files, hardening,
     http::{
@@ -122,6 +122,8 @@ impl Application {
         let providers = providers.map_err(at("providers"))?;
         let backups = backups(&settings).map_err(at("backup"))?;
         let (alerts, channels) = alerting(&settings)?;
+        let certificate = settings.tls.clone().map(Certificate::load).transpose().map_err(at("tls.cert"))?;
+        let clients = settings.tls.as_ref().and_then(clients).transpose().map_err(at("tls.client_ca"))?;
         let redis = redis(&settings).await?;
         let folder = settings.database.folder().to_owned();
         files::private_directory(&folder).map_err(at("database.url"))?;
@@ -167,11 +169,11 @@ impl Application {
             audited?,
             (clock, issuer, (issuers, providers), spans),
             (password, backups, alerts),
+            clients,
         ));
         state.masters.keep(state.audit.clone());
         lifecycle::started(&state, &settings).await;
         tend(&state, &settings);
-        let certificate = settings.tls.clone().map(Certificate::load).transpose().map_err(at("tls.cert"))?;
         state.alerts.tell(&channels);
         state.alerts.watch(Box::new(alerts::Live::new(state.clone(), certificate.clone())));
         let server = serve(&settings, listener, state.clone(), certificate)?;
@@ -265,6 +267,7 @@ fn state(
         Spans,
     ),
     (password, backups, alerts): (Option<Password>, Backups, AlertSettings),
+    clients: Option<Arc<Clients>>,
 ) -> AppState {
     tokens.allow(settings.token_times.max_revocations);
     uses::keep(ring.clone(), Arc::clone(&clock));
@@ -328,6 +331,7 @@ fn state(
         request_timeout: settings.request_timeout,
         draining: AtomicBool::new(false),
         addresses: Addresses::new(settings.doors.trusted_proxies.clone()),
+        clients,
         limiter: Limiter::new(settings.doors.failed_attempts, attempts),
         connections: Connections::within(hardening::open_files(), settings.workers),
         quotas: QuotasHandle::start(quotas_of(&settings.limits), quotas),
@@ -406,6 +410,12 @@ fn alerting(settings: &Settings) -> Result<(AlertSettings, Arc<dyn Deliver>), St
 
 fn invalid(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text.to_owned())
+}
+
+/// Who judges certificates of clients, where they are asked for.
+fn clients(tls: &Tls) -> Option<io::Result<Arc<Clients>>> {
+    let authorities = tls.client_ca.clone()?;
+    Some(Clients::load(authorities, tls.client_crl.clone()))
 }
 
 /// Backups, as the settings say.
@@ -554,11 +564,7 @@ fn serve(
     let body_limit = settings.body_limit;
     let connections = Arc::clone(&state.connections);
     let of_a_worker = connections.of_a_worker();
-    let clients =
-        settings.tls.as_ref().and_then(|tls| Some((tls.client_ca.clone()?, tls.client_crl.clone())));
-    let clients =
-        clients.map(|(authorities, revocations)| Clients::load(authorities, revocations)).transpose();
-    let clients = clients.map_err(at("tls.client_ca"))?;
+    let clients = state.clients.clone();
     let names = settings.tls.as_ref().map(|tls| tls.client_roles.clone()).unwrap_or_default();
     let judges = clients.clone();
     let server = HttpServer::new(move || {
@@ -580,6 +586,8 @@ fn serve(
     })
     .workers(settings.workers)
     .max_connections(of_a_worker)
+    // Those who begin to shake hands and say no more hold up nobody but themselves.
+    .max_connection_rate(of_a_worker)
     .client_request_timeout(HEAD_ARRIVAL)
     // What a session says is small, and must not wait for word that what it said before has come.
     .tcp_nodelay(true)

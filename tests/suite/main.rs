@@ -15,6 +15,7 @@ mod cli;
 mod cluster;
 mod compression;
 mod configuration;
+mod crowded;
 mod crypto_ops;
 mod devices;
 mod doors;

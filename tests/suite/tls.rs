@@ -58,6 +58,9 @@ fn a_client_without_a_certificate_is_turned_away_where_one_is_asked_for() {
     let cert = folder.path().join("cert.pem");
     let (node, first) = behind_tls(folder.path(), &[("CLAVIGER_TLS__CLIENT_CA", cert.to_str().unwrap())]);
     assert_eq!(health(&node, &first), None);
+    // Clients that would show one of the named authorities only show theirs too when those have been replaced.
+    let said = handshake(&node, &[]);
+    assert!(said.contains("No client certificate CA names sent"), "{said}");
 }
 
 /// What a handshake of OpenSSL comes to, which would speak anything.
@@ -126,11 +129,14 @@ fn ask(
     Some(answer)
 }
 
-fn connect(
+/// A connection of a client.
+pub(crate) type Connection = StreamOwned<ClientConnection, TcpStream>;
+
+pub(crate) fn connect(
     address: &str,
     trusted: &[CertificateDer<'static>],
     own: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
-) -> Option<StreamOwned<ClientConnection, TcpStream>> {
+) -> Option<Connection> {
     let mut roots = RootCertStore::empty();
     for trusted in trusted {
         roots.add(trusted.clone()).unwrap();

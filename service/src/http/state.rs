@@ -45,6 +45,7 @@ use crate::{
     metrics::Metrics,
     providers::Providers,
     telemetry::{Context, Spans},
+    tls::Clients,
 };
 
 /// Shared by all workers.
@@ -119,6 +120,8 @@ pub struct AppState {
     pub doors: Doors,
     /// Where requests come from.
     pub addresses: Addresses,
+    /// Who judges certificates of clients, where they are asked for.
+    pub clients: Option<Arc<Clients>>,
     /// Who has failed too often.
     pub limiter: Limiter,
     /// Connections of the first listener.
