@@ -23,6 +23,9 @@ use tokio::sync::watch;
 
 use crate::config::Tls;
 
+/// The name of HTTP/2 in a handshake.
+pub const HTTP2: &[u8] = b"h2";
+
 /// Certificate and key as they are now, looked up at each handshake.
 #[derive(Debug)]
 pub struct Certificate {
@@ -224,7 +227,9 @@ pub fn server_config(
         Some(clients) => builder.with_client_cert_verifier(clients),
         None => builder.with_no_client_auth(),
     };
-    Ok(builder.with_cert_resolver(certificate))
+    let mut config = builder.with_cert_resolver(certificate);
+    config.alpn_protocols = Vec::from([HTTP2, b"http/1.1"].map(<[u8]>::to_vec));
+    Ok(config)
 }
 
 fn certified(files: &Tls) -> io::Result<CertifiedKey> {

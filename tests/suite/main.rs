@@ -23,6 +23,7 @@ mod events;
 mod floods;
 mod fuzz;
 mod harness;
+mod http2;
 mod idempotency;
 mod imports;
 mod incidents;

@@ -137,6 +137,16 @@ pub(crate) fn connect(
     trusted: &[CertificateDer<'static>],
     own: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
 ) -> Option<Connection> {
+    connect_for(address, trusted, own, &[])
+}
+
+/// A connection for one of these protocols.
+pub(crate) fn connect_for(
+    address: &str,
+    trusted: &[CertificateDer<'static>],
+    own: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+    protocols: &[&str],
+) -> Option<Connection> {
     let mut roots = RootCertStore::empty();
     for trusted in trusted {
         roots.add(trusted.clone()).unwrap();
@@ -144,10 +154,11 @@ pub(crate) fn connect(
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_root_certificates(roots);
-    let config = match own {
+    let mut config = match own {
         Some((certificate, key)) => config.with_client_auth_cert(vec![certificate], key).unwrap(),
         None => config.with_no_client_auth(),
     };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let connection = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
     let socket = TcpStream::connect(address).ok()?;
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

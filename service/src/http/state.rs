@@ -317,6 +317,10 @@ impl Noted {
 #[derive(Debug, Clone, Copy)]
 pub struct Internal;
 
+/// The listener speaks TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct OverTls(pub bool);
+
 /// Who calls, once the door has let them in.
 #[derive(Debug, Clone)]
 pub struct Caller {
