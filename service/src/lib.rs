@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod files;
 pub mod hardening;
 pub mod http;
+pub mod http2;
 mod internal;
 mod jammed;
 mod lifecycle;

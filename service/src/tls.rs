@@ -3,10 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -22,8 +19,12 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
+use tokio::sync::watch;
 
 use crate::config::Tls;
+
+/// The name of HTTP/2 in a handshake.
+pub const HTTP2: &[u8] = b"h2";
 
 /// Certificate and key as they are now, looked up at each handshake.
 #[derive(Debug)]
@@ -80,10 +81,8 @@ pub struct Clients {
     revocations: Option<PathBuf>,
     current: ArcSwap<Judge>,
     /// Grows with each replacement.
-    state: AtomicU64,
+    state: watch::Sender<u64>,
     seen: ArcSwap<Vec<Option<SystemTime>>>,
-    /// Whom clients are told to show certificates of, as it was at the start.
-    hints: Vec<DistinguishedName>,
 }
 
 /// One that does not change.
@@ -97,10 +96,9 @@ impl Clients {
     /// A file can't be read or says nothing that can be used.
     pub fn load(authorities: PathBuf, revocations: Option<PathBuf>) -> io::Result<Arc<Self>> {
         let judge = judge(&authorities, revocations.as_deref())?;
-        let hints = judge.0.root_hint_subjects().to_vec();
         let seen = ArcSwap::from_pointee(times(&authorities, revocations.as_deref()));
         let current = ArcSwap::from_pointee(judge);
-        Ok(Arc::new(Self { authorities, revocations, current, state: 0.into(), seen, hints }))
+        Ok(Arc::new(Self { authorities, revocations, current, state: watch::Sender::new(0), seen }))
     }
 
     /// Reads the files anew when they have changed. What can't be used is refused, and what is in use goes on.
@@ -113,7 +111,7 @@ impl Clients {
         match judge(&self.authorities, revocations) {
             Ok(judge) => {
                 self.current.store(Arc::new(judge));
-                self.state.fetch_add(1, Ordering::AcqRel);
+                self.state.send_modify(|state| *state += 1);
                 self.seen.store(Arc::new(seen));
                 tracing::info!("authorities of client certificates and their revocations reloaded");
             }
@@ -126,7 +124,13 @@ impl Clients {
     /// Which authorities and revocations it judges by.
     #[must_use]
     pub fn state(&self) -> u64 {
-        self.state.load(Ordering::Acquire)
+        *self.state.borrow()
+    }
+
+    /// Wakes whoever has let somebody in by a certificate when that may be judged otherwise.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.state.subscribe()
     }
 
     /// A chain holds now, by the authorities and revocations of now.
@@ -140,8 +144,9 @@ impl Clients {
 }
 
 impl ClientCertVerifier for Clients {
+    /// Nobody is named: many clients keep back a certificate whose authority is not, and those of tomorrow can't be named today.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.hints
+        &[]
     }
 
     fn verify_client_cert(
@@ -222,7 +227,9 @@ pub fn server_config(
         Some(clients) => builder.with_client_cert_verifier(clients),
         None => builder.with_no_client_auth(),
     };
-    Ok(builder.with_cert_resolver(certificate))
+    let mut config = builder.with_cert_resolver(certificate);
+    config.alpn_protocols = Vec::from([HTTP2, b"http/1.1"].map(<[u8]>::to_vec));
+    Ok(config)
 }
 
 fn certified(files: &Tls) -> io::Result<CertifiedKey> {

@@ -55,7 +55,9 @@ impl Authority {
         let tls = Tls { certificate: at("server.pem"), key: at("server.key"), authority: at("ca.pem") };
         let mut own = CertificateParams::new(Vec::new()).unwrap();
         own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        own.distinguished_name.push(DnType::CommonName, "An authority of the tests");
+        // Lists of revocations go by the name.
+        let name = format!("An authority of the tests {}", folder.path().display());
+        own.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(own, KeyPair::generate().unwrap()).unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();

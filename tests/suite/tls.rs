@@ -58,6 +58,9 @@ fn a_client_without_a_certificate_is_turned_away_where_one_is_asked_for() {
     let cert = folder.path().join("cert.pem");
     let (node, first) = behind_tls(folder.path(), &[("CLAVIGER_TLS__CLIENT_CA", cert.to_str().unwrap())]);
     assert_eq!(health(&node, &first), None);
+    // Clients that would show one of the named authorities only show theirs too when those have been replaced.
+    let said = handshake(&node, &[]);
+    assert!(said.contains("No client certificate CA names sent"), "{said}");
 }
 
 /// What a handshake of OpenSSL comes to, which would speak anything.
@@ -126,11 +129,24 @@ fn ask(
     Some(answer)
 }
 
-fn connect(
+/// A connection of a client.
+pub(crate) type Connection = StreamOwned<ClientConnection, TcpStream>;
+
+pub(crate) fn connect(
     address: &str,
     trusted: &[CertificateDer<'static>],
     own: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
-) -> Option<StreamOwned<ClientConnection, TcpStream>> {
+) -> Option<Connection> {
+    connect_for(address, trusted, own, &[])
+}
+
+/// A connection for one of these protocols.
+pub(crate) fn connect_for(
+    address: &str,
+    trusted: &[CertificateDer<'static>],
+    own: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+    protocols: &[&str],
+) -> Option<Connection> {
     let mut roots = RootCertStore::empty();
     for trusted in trusted {
         roots.add(trusted.clone()).unwrap();
@@ -138,10 +154,11 @@ fn connect(
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_root_certificates(roots);
-    let config = match own {
+    let mut config = match own {
         Some((certificate, key)) => config.with_client_auth_cert(vec![certificate], key).unwrap(),
         None => config.with_no_client_auth(),
     };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let connection = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
     let socket = TcpStream::connect(address).ok()?;
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

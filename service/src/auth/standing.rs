@@ -13,6 +13,8 @@ use super::{Identity, Known, Peer, Refusal, authenticate::judge};
 /// By what a session was let in. No `Debug`: it holds credentials.
 pub struct Standing {
     credential: Credential,
+    /// The certificate of its connection, which ends with that whatever else was shown.
+    connection: Option<Arc<Peer>>,
     /// The device that the session is bound to, and the scopes that it has by its approval.
     device: Option<(ActingDevice, Scopes)>,
     /// What the session was granted.
@@ -56,7 +58,19 @@ impl Standing {
     }
 
     const fn of(credential: Credential) -> Self {
-        Self { credential, device: None, granted: Scopes::NONE }
+        Self { credential, connection: None, device: None, granted: Scopes::NONE }
+    }
+
+    /// Only as long as the certificate of this connection holds, if it has one.
+    #[must_use]
+    pub fn over(self, connection: Option<Arc<Peer>>) -> Self {
+        Self { connection, ..self }
+    }
+
+    /// It came over a connection that has a certificate.
+    #[must_use]
+    pub const fn has_certificate(&self) -> bool {
+        self.connection.is_some()
     }
 
     /// Held to these scopes; before, to none.
@@ -104,9 +118,14 @@ impl Standing {
         self.credential().is_some_and(|credential| credential.contains('.'))
     }
 
-    /// When the credential of this identity ends by itself.
+    /// When the credential of this identity ends by itself, or the connection does.
     #[must_use]
     pub fn ends_at(&self, identity: &Identity) -> Option<DateTime<Utc>> {
+        let connection = self.connection.as_ref().map(|peer| peer.ends_at());
+        [connection, self.credential_ends_at(identity)].into_iter().flatten().min()
+    }
+
+    fn credential_ends_at(&self, identity: &Identity) -> Option<DateTime<Utc>> {
         match identity.api_key() {
             Some(principal) => {
                 let ends = [principal.record.expires_at, identity.replaced_until()];
@@ -125,6 +144,9 @@ impl Standing {
     /// # Errors
     /// See [`Refusal`].
     pub fn identity(&self, known: Known<'_>, now: DateTime<Utc>) -> Result<Identity, Refusal> {
+        if let Some(peer) = &self.connection {
+            peer.still(now)?;
+        }
         let devices = known.snapshot.devices();
         if let Some((device, scopes)) = &self.device {
             let grant = devices.still(device).ok_or(Refusal::Revoked)?;

@@ -36,7 +36,7 @@ use super::{
     quota,
     recognise::{issuer_away, learn, recognise, unauthorized},
     record::{self, Answered, record},
-    state::{AppState, Arrival, Caller, Internal},
+    state::{AppState, Arrival, Caller, Internal, OverTls},
     table::{self, Access, Found, Kind, Route},
 };
 use crate::{
@@ -87,7 +87,7 @@ async fn pass(
     let _named = route.map(|route| context.route.set(route.pattern));
     let span = state.spans.begin(context, route);
     let page = cors::origin_of(&state.doors, &request);
-    let is_secure = request.app_config().secure();
+    let is_secure = request.app_data::<OverTls>().is_some_and(|over_tls| over_tls.0);
 
     let nowhere = |response: HttpResponse, request: ServiceRequest| {
         state.metrics.answered(&state, None, &Subject::default(), &response, began.elapsed());

@@ -41,7 +41,7 @@ use super::{
     problem::{Code, Problem},
     state::{AppState, Caller},
 };
-use crate::auth::{self, Identity, Standing, sight};
+use crate::auth::{self, Identity, Peer, Standing, sight};
 
 /// How often a reader gets a sign of life.
 const BEAT: Duration = Duration::from_secs(15);
@@ -165,16 +165,27 @@ struct Judge {
 
 impl Judge {
     fn new(request: &HttpRequest, state: &Data<AppState>, caller: &Caller) -> Self {
-        // The door has let nobody in without one.
-        let credential = auth::credential(request.headers()).unwrap_or_default();
-        let kid = kid(credential).filter(|kid| state.ring.snapshot().consumer(kid).is_ok());
-        let standing = Standing::bearer(Zeroizing::new(credential.to_owned()));
+        let peer = request.conn_data::<Arc<Peer>>().map(Arc::clone);
+        // The door has let nobody in with neither, and a credential beside a certificate counts alone.
+        let standing = match (auth::credential(request.headers()), &peer) {
+            (None, Some(peer)) => Standing::certificate(Arc::clone(peer)),
+            (credential, _) => Standing::bearer(Zeroizing::new(credential.unwrap_or_default().to_owned())),
+        };
+        let kid = standing.credential().and_then(kid);
+        let kid = kid.filter(|kid| state.ring.snapshot().consumer(kid).is_ok());
+        let standing = standing.over(peer);
         Self { state: state.clone(), standing, identity: Arc::clone(&caller.identity), kid }
     }
 
     /// Its credential is a signed token: the signature was good and stays so, and is not to be looked at with each change of the ring.
     fn is_token(&self) -> bool {
-        matches!(*self.identity, Identity::Subject { .. })
+        self.standing.is_token()
+    }
+
+    /// Wakes whoever came over a connection with a certificate when that may not hold any more.
+    fn certificates(&self) -> Option<watch::Receiver<u64>> {
+        let clients = self.state.clients.as_ref().filter(|_| self.standing.has_certificate());
+        clients.map(|clients| clients.changes())
     }
 
     /// When the credential ends by itself; who looks later sees it with the next sign of life.
@@ -207,6 +218,11 @@ impl Judge {
             && state.is_current(snapshot.confirmed()).is_ok()
             && state.authorizer.permits_deployment(&snapshot, &identity, Permission::EventsRead)
     }
+}
+
+/// Certificates are judged by others than before; `None` at once where that is of no concern.
+async fn certified_anew(changes: Option<&mut watch::Receiver<u64>>) -> Option<bool> {
+    Some(changes?.changed().await.is_ok())
 }
 
 /// The `kid` of a signed token.
@@ -286,7 +302,7 @@ enum Woken {
     Event(Arc<Event>),
     /// The ring has changed.
     Changed,
-    /// Tokens were revoked, or this one ends.
+    /// Tokens or certificates were revoked, or this one ends.
     Revoked,
     /// It is time for a sign of life.
     Beat,
@@ -299,6 +315,7 @@ impl Reader {
     async fn follow(mut self) {
         let state = self.judge.state.clone();
         let (mut ring, mut revoked) = (state.ring.changes(), state.tokens.heard());
+        let mut certificates = self.judge.certificates();
         // What has changed since the door let them in is not told to these.
         if !self.judge.may_read() {
             return;
@@ -318,6 +335,9 @@ impl Reader {
                 changed = async { sleep_until(not_before).await; revoked.changed().await }, if self.judge.is_token() => {
                     not_before = Instant::now() + ASK_AGAIN;
                     if changed.is_ok() { Woken::Revoked } else { Woken::Over }
+                }
+                Some(changed) = certified_anew(certificates.as_mut()) => {
+                    if changed { Woken::Revoked } else { Woken::Over }
                 }
                 _ = beat.tick() => Woken::Beat,
                 () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {

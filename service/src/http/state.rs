@@ -45,6 +45,7 @@ use crate::{
     metrics::Metrics,
     providers::Providers,
     telemetry::{Context, Spans},
+    tls::Clients,
 };
 
 /// Shared by all workers.
@@ -119,6 +120,8 @@ pub struct AppState {
     pub doors: Doors,
     /// Where requests come from.
     pub addresses: Addresses,
+    /// Who judges certificates of clients, where they are asked for.
+    pub clients: Option<Arc<Clients>>,
     /// Who has failed too often.
     pub limiter: Limiter,
     /// Connections of the first listener.
@@ -313,6 +316,10 @@ impl Noted {
 /// Marks the internal listener: loopback or the network of the deployment.
 #[derive(Debug, Clone, Copy)]
 pub struct Internal;
+
+/// The listener speaks TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct OverTls(pub bool);
 
 /// Who calls, once the door has let them in.
 #[derive(Debug, Clone)]

@@ -5,10 +5,10 @@ use std::time::Duration;
 use claviger_tests::{Answer, Authority, Client, Node, node, process};
 use serde_json::json;
 
-const APP: &str = "spiffe://example.org/shop/api";
-const ROLES: &str = r#"{"uri:spiffe://example.org/shop/*": ["encrypter"], "dns:worker.example": ["verifier"], "email:ops@example.org": ["auditor"]}"#;
+pub(super) const APP: &str = "spiffe://example.org/shop/api";
+pub(super) const ROLES: &str = r#"{"uri:spiffe://example.org/shop/*": ["encrypter"], "dns:worker.example": ["verifier"], "email:ops@example.org": ["auditor"]}"#;
 /// Files are looked at every ten seconds.
-const RELOADED: Duration = Duration::from_secs(60);
+pub(super) const RELOADED: Duration = Duration::from_secs(60);
 
 struct Deployment {
     authority: Authority,
@@ -40,7 +40,7 @@ impl Deployment {
     }
 }
 
-const LONG: Duration = Duration::from_secs(86_400);
+pub(super) const LONG: Duration = Duration::from_secs(86_400);
 
 fn encrypt(client: &Client) -> Answer {
     client.post("/v1/keys/k/encrypt", &json!({"plaintext": "aGVsbG8="}))

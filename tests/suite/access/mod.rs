@@ -2,6 +2,7 @@
 
 mod abuse;
 mod certificates;
+mod certified;
 mod credentials;
 mod issuers;
 mod issuers_hostile;

@@ -28,7 +28,7 @@ fn run(name: &str, node: &Node, wanted: &[&str]) -> Vec<String> {
 }
 
 /// A script of the client, for a node.
-fn script(name: &str, node: &Node) -> Command {
+pub(crate) fn script(name: &str, node: &Node) -> Command {
     let mut command = Command::new(python());
     command.arg(folder().join(name)).env("PYTHONDONTWRITEBYTECODE", "1");
     command.env("CLAVIGER_URL", format!("http://{}", node.address())).env("CLAVIGER_TOKEN", node::TOKEN);

@@ -55,6 +55,15 @@ impl Came {
 /// # Errors
 /// What it is told.
 pub(super) async fn authorize(state: &Data<AppState>, came: &Came, auth: &Auth) -> Result<Standing, Refusal> {
+    let standing = recognise(state, came, auth).await?;
+    Ok(standing.over(came.certificate.clone()))
+}
+
+async fn recognise(state: &Data<AppState>, came: &Came, auth: &Auth) -> Result<Standing, Refusal> {
+    if let Some(peer) = &came.certificate {
+        // Whatever else is sent: it comes from where nobody is let in any more.
+        peer.still(state.clock.now()).map_err(|_| Refusal::unauthorized(AT_AN_END))?;
+    }
     if let Some(user) = &came.user {
         return Ok(Standing::named(Identity::proxied(user.clone())));
     }
@@ -66,8 +75,6 @@ pub(super) async fn authorize(state: &Data<AppState>, came: &Came, auth: &Auth) 
         return Ok(Standing::named(identity));
     }
     if let Some(peer) = &came.certificate {
-        // Whatever else is sent: it comes from where nobody is let in any more.
-        peer.still(state.clock.now()).map_err(|_| Refusal::unauthorized(AT_AN_END))?;
         let brings_none = auth.token.is_none() && auth.device_token.is_none() && auth.password.is_none();
         if brings_none && peer.identity().is_some() && !came.whence.by_proxy && !came.is_strange_page {
             return Ok(Standing::certificate(Arc::clone(peer)));

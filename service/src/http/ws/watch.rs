@@ -32,14 +32,17 @@ const LOOK: Duration = Duration::from_millis(200);
 const ENDS: u32 = 5;
 /// Sessions that are judged without a pause.
 const STRETCH: usize = 256;
+/// The same where each may have a chain of signatures to be verified.
+const STRETCH_OF_CHAINS: usize = 16;
 
 /// Looks at every ring and every revocation.
 pub async fn watch(state: Data<AppState>) {
     let (mut changes, mut revocations) = (state.ring.changes(), state.tokens.heard());
+    let mut certificates = state.clients.as_ref().map(|clients| clients.changes());
     let mut look = time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut revision = state.ring.snapshot().access_revision();
-    let (mut is_revoked, mut looks) = (false, 0_u32);
+    let (mut is_revoked, mut is_certified_anew, mut looks) = (false, false, 0_u32);
     loop {
         let is_changed = tokio::select! {
             changed = changes.changed() => {
@@ -55,15 +58,21 @@ pub async fn watch(state: Data<AppState>) {
         if is_revoked {
             revocations.mark_unchanged();
         }
+        if let Some(certificates) = &mut certificates
+            && certificates.has_changed().unwrap_or(false)
+        {
+            certificates.mark_unchanged();
+            is_certified_anew = true;
+        }
         looks = looks.wrapping_add(1);
-        let is_due = is_changed || is_revoked || looks % ENDS == 0;
+        let is_due = is_changed || is_revoked || is_certified_anew || looks % ENDS == 0;
         if !is_due || state.sessions.is_empty() {
             continue;
         }
         let now = state.ring.snapshot().access_revision();
-        let why = Why { is_changed, is_revoked, is_decided_anew: now != revision };
+        let why = Why { is_changed, is_revoked, is_certified_anew, is_decided_anew: now != revision };
         revision = now;
-        is_revoked = false;
+        (is_revoked, is_certified_anew) = (false, false);
         look_at_all(&state, why).await;
     }
 }
@@ -74,13 +83,16 @@ struct Why {
     is_changed: bool,
     /// Tokens were revoked.
     is_revoked: bool,
+    /// There are other authorities of certificates, or other revocations of theirs.
+    is_certified_anew: bool,
     /// Policies may judge otherwise.
     is_decided_anew: bool,
 }
 
 async fn look_at_all(state: &Data<AppState>, why: Why) {
+    let stretch = if why.is_certified_anew { STRETCH_OF_CHAINS } else { STRETCH };
     for (count, entry) in state.sessions.entries().into_iter().enumerate() {
-        if count % STRETCH == STRETCH - 1 {
+        if count % stretch == stretch - 1 {
             tokio::task::yield_now().await;
         }
         if let Some(known) = entry.known.get()
@@ -102,13 +114,15 @@ fn holds(state: &AppState, known: &Known, why: Why) -> bool {
     if ends(*known.until.lock().unwrap_or_else(PoisonError::into_inner)) {
         return false;
     }
-    let asks = why.is_changed || why.is_revoked && known.standing.is_token();
+    let is_certified_anew = why.is_certified_anew && known.standing.has_certificate();
+    let asks = why.is_changed || why.is_revoked && known.standing.is_token() || is_certified_anew;
     if !asks {
         return true;
     }
     let snapshot = state.ring.snapshot();
     if let Some(before) = &known.principal
         && !why.is_decided_anew
+        && !is_certified_anew
         && !known.standing.is_bound()
         && snapshot.access().api_key(before.record.id).is_some_and(|after| Arc::ptr_eq(before, after))
     {
