@@ -324,7 +324,8 @@ pub fn is_not_now(outcome: &Outcome) -> bool {
 
 /// Its record was not written in time, by the clock of a node that was stopped meanwhile.
 fn is_late(event: &Event, outages: &[Outage]) -> bool {
-    let is_late = matches!(&event.outcome, Outcome::Refused { status: 503, code } if code == "audit_unavailable");
+    let is_late =
+        matches!(&event.outcome, Outcome::Refused { status: 503, code } if code == "audit_unavailable");
     is_late && outages.iter().any(|outage| outage.stopped && outage.hits(event))
 }
 

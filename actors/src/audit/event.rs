@@ -126,6 +126,7 @@ fn event_of_seal(operation: &str) -> &'static str {
 fn event_of_backup(operation: &str) -> &'static str {
     match operation {
         "backup.create" => "backup_created",
+        "backup.check" => "backup_tested",
         "restore.restored" => "deployment_restored",
         "restore.release" | "restore.released" => "deployment_released",
         _ => OTHER,

@@ -29,6 +29,6 @@ pub mod verify;
 pub use event::{event_of, event_of_outcome};
 pub use floods::{Flood, Floods};
 pub use handle::{AuditHandle, AuditUnavailable, Figures, Start};
-pub use record::{AuditRecord, RevocationSubject, SessionSubject, StoredSubject, Subject};
+pub use record::{AuditRecord, BackupSubject, RevocationSubject, SessionSubject, StoredSubject, Subject};
 pub use resume::chain_in;
 pub use sink::{Sink, Sinks};

@@ -84,6 +84,9 @@ pub struct Subject {
     /// What a session was granted.
     #[serde(flatten)]
     pub session: Option<Box<SessionSubject>>,
+    /// A backup that was tested.
+    #[serde(flatten)]
+    pub backup: Option<Box<BackupSubject>>,
     /// Token id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
@@ -117,6 +120,15 @@ pub struct Subject {
     /// A revocation of tokens, so that it is in force again after an older backup was restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<Box<RevocationSubject>>,
+}
+
+/// Which backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupSubject {
+    /// Epoch at which it was made.
+    pub backup_epoch: u64,
+    /// When.
+    pub backup_made_at: DateTime<Utc>,
 }
 
 /// What is kept of a revocation. The mark is a keyed hash: it says nothing of what was revoked.

@@ -79,6 +79,11 @@ struct Given {
     /// Only look whether the backup is whole and opens with the master key.
     #[arg(long)]
     check: bool,
+    /// Put on record at a server of its deployment that it was tested, for the report.
+    #[arg(long, requires = "check")]
+    record: bool,
+    #[command(flatten)]
+    target: Target,
 }
 
 /// What opens it.
@@ -137,10 +142,19 @@ impl Given {
         let judged = judged.map_err(refused)?;
         let replay = self.replay(&judged)?;
         if self.check {
-            return output::event(&said(&judged, &replay, None));
+            output::event(&said(&judged, &replay, None))?;
+            return if self.record { self.put_on_record(&judged).await } else { Ok(()) };
         }
         let (written, completed) = self.write(&settings, (path, &opening), (&judged, &replay), given).await?;
         output::event(&said(&judged, &replay, Some((written, completed))))
+    }
+
+    async fn put_on_record(&self, judged: &Judged) -> Result<(), Failure> {
+        let header = &judged.header;
+        let which =
+            json!({ "deployment": header.deployment, "epoch": header.epoch, "made_at": header.made_at });
+        Client::authenticated(&self.target)?.post(&["v1", "backups", "checks"], &which).await?;
+        Ok(())
     }
 
     /// What the audit logs know that the backup does not.

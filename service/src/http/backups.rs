@@ -1,16 +1,22 @@
-//! `POST /v1/backups`: everything, encrypted to a recipient, as a stream.
+//! `POST /v1/backups`: everything, encrypted to a recipient, as a stream. `POST /v1/backups/checks`: one was tested.
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     http::header,
     web::{Bytes, Data},
 };
-use claviger_actors::backup::{BackupError, Lock};
+use chrono::{DateTime, Utc};
+use claviger_actors::{
+    audit::{BackupSubject, Subject},
+    backup::{BackupError, Lock},
+};
 use futures_util::stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{
     body::StrictJson,
+    keys::note,
     problem::{Code, Problem},
     state::AppState,
 };
@@ -75,6 +81,52 @@ pub async fn create(
         .insert_header((header::CONTENT_DISPOSITION, name))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .streaming(Box::pin(all)))
+}
+
+/// A backup that was read to its end with the master key, elsewhere.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupCheckRequest {
+    /// The deployment that it is of.
+    deployment: Uuid,
+    /// Epoch at which it was made.
+    epoch: u64,
+    /// When it was made.
+    made_at: DateTime<Utc>,
+}
+
+/// That was put on record.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct BackupCheckAnswer {
+    epoch: u64,
+    made_at: DateTime<Utc>,
+    checked_at: DateTime<Utc>,
+}
+
+/// Puts on record that a backup was tested: whoever asks has read it to its end, as `claviger restore --check` does. The report lists these.
+///
+/// # Errors
+/// `invalid_request` when it is of another deployment, or of a time to come.
+#[utoipa::path(post, path = "/v1/backups/checks", tag = "operations", request_body = BackupCheckRequest, responses(
+    (status = 201, description = "It is on record", body = BackupCheckAnswer),
+))]
+pub async fn check(
+    request: HttpRequest,
+    state: Data<AppState>,
+    StrictJson(given): StrictJson<BackupCheckRequest>,
+) -> Result<HttpResponse, Problem> {
+    let snapshot = state.ring.snapshot();
+    let BackupCheckRequest { deployment, epoch, made_at } = given;
+    if deployment != snapshot.keychain().deployment() {
+        return Err(Problem::invalid("the backup is of another deployment; name a server of its own"));
+    }
+    let now = state.clock.now();
+    if epoch > snapshot.epoch.0 || made_at > now {
+        return Err(Problem::invalid("the backup is of a time to come; ask a node that is not behind"));
+    }
+    let backup = BackupSubject { backup_epoch: epoch, backup_made_at: made_at };
+    note(&request, Subject { backup: Some(Box::new(backup)), ..Subject::default() });
+    Ok(HttpResponse::Created().json(BackupCheckAnswer { epoch, made_at, checked_at: now }))
 }
 
 fn refused(error: BackupError) -> Problem {

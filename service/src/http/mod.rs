@@ -97,6 +97,7 @@ routes! {
     get "/v1/seal" => seal::show,
     post "/v1/seal/rotate" => seal::rotate,
     post "/v1/backups" => backups::create,
+    post "/v1/backups/checks" => backups::check,
     post "/v1/restore/release" => restore::release,
     get "/v1/audit" => audit::list::list,
     get "/v1/audit/keys" => audit::keys::keys,

@@ -46,7 +46,7 @@ use super::{
         alerts::list, alerts::show, alerts::acknowledge,
         alerts::silences::make, alerts::silences::list, alerts::silences::end, alerts::deliveries::list,
         alerts::deliveries::retry,
-        report::report, scan::scan, scan::fingerprints, cluster::show, events::stream, seal::show, seal::rotate, backups::create, restore::release, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
+        report::report, scan::scan, scan::fingerprints, cluster::show, events::stream, seal::show, seal::rotate, backups::create, backups::check, restore::release, audit::list::list, audit::keys::keys, audit::checkpoints::checkpoints, audit::verify::verify, audit::hash::hash,
     ),
     components(schemas(super::problem::ProblemBody)),
     modifiers(&Bearer, &Flattened, &OptionalBodies, &Answers),

@@ -4,11 +4,13 @@ use actix_web::{HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
 use claviger_actors::{
     alerts::Matter,
-    keyring::{Snapshot, policy, record::Key},
+    audit::BackupSubject,
+    keyring::{RingFailure, Snapshot, policy, record::Key},
+    store::EventFilter,
 };
 use claviger_entity::{HumanDuration, KeyName, KeyState, KeyType, Tier, Usage};
 use claviger_policy::{Permission, PrincipalRef, ResourceRef, Target};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     alerts::AlertView, incidents::IncidentSummary, problem::Problem, seal, slice::Slice, state::AppState,
@@ -20,6 +22,8 @@ const PRINCIPALS_MAX: usize = 1_000;
 const INCIDENTS: u64 = 100;
 /// Alerts that are listed, the latest ones.
 const ALERTS: u64 = 200;
+/// Backups that are listed, and tests of some: the latest ones.
+const BACKUPS: u64 = 20;
 
 /// A deployment as auditors look at it.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -38,7 +42,79 @@ pub struct ReportAnswer {
     incidents: Vec<IncidentSummary>,
     /// The latest 200 of those that are open or were within the last 90 days, newest first.
     alerts: Vec<AlertView>,
+    backups: ReportBackups,
     master: seal::MasterView,
+}
+
+/// Whether what is lost would come back.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ReportBackups {
+    /// When the schedule's next one is due, or was; null = there is no schedule on this node, or it is not known yet.
+    due_at: Option<DateTime<Utc>>,
+    /// That has passed.
+    overdue: bool,
+    /// When the last one of the schedule was finished.
+    scheduled_at: Option<DateTime<Utc>>,
+    /// The latest 20 of which the events of 90 days tell.
+    made: Vec<ReportBackup>,
+    /// The latest 20 that were put on record (`claviger restore --check --record`).
+    tested: Vec<ReportBackupTest>,
+}
+
+/// A backup was made.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ReportBackup {
+    at: DateTime<Utc>,
+    by: String,
+}
+
+/// A backup was read to its end.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ReportBackupTest {
+    at: DateTime<Utc>,
+    by: String,
+    /// Epoch at which that backup was made.
+    epoch: u64,
+    /// When that backup was made.
+    made_at: DateTime<Utc>,
+}
+
+/// An event about backups, as it is on record.
+#[derive(Deserialize)]
+struct OfBackup {
+    ts: DateTime<Utc>,
+    #[serde(default)]
+    actor: String,
+    #[serde(flatten)]
+    which: Option<BackupSubject>,
+}
+
+impl ReportBackups {
+    async fn of(state: &AppState, now: DateTime<Utc>) -> Result<Self, Problem> {
+        let due_at = state.backups.standing().map(|standing| standing.due_at);
+        let last = state.ring.last_backup().await.map_err(RingFailure::Storage)?;
+        let made = Self::events(state, "backup_created").await?;
+        let made = made.into_iter().map(|one| ReportBackup { at: one.ts, by: one.actor });
+        let tested = Self::events(state, "backup_tested").await?;
+        let tested = tested.into_iter().filter_map(|one| {
+            let BackupSubject { backup_epoch: epoch, backup_made_at: made_at } = one.which?;
+            Some(ReportBackupTest { at: one.ts, by: one.actor, epoch, made_at })
+        });
+        Ok(Self {
+            due_at,
+            overdue: due_at.is_some_and(|due| due < now),
+            scheduled_at: last.and_then(DateTime::from_timestamp_millis),
+            made: made.collect(),
+            tested: tested.collect(),
+        })
+    }
+
+    async fn events(state: &AppState, event: &str) -> Result<Vec<OfBackup>, Problem> {
+        let (event, outcome) = (Some(event.to_owned()), Some("ok".to_owned()));
+        let filter = EventFilter { event, outcome, ..EventFilter::default() };
+        let found = state.ring.audit_events(&filter, None, BACKUPS).await.map_err(RingFailure::Storage)?;
+        Ok(found.iter().filter_map(|row| serde_json::from_str(row.record()).ok()).collect())
+    }
 }
 
 /// A key and its cryptoperiod.
@@ -113,7 +189,7 @@ impl ReportKey {
 }
 
 /// Puts together what an auditor asks of a deployment: keys and their cryptoperiods, who may do what, how far audit logs are known to be whole,
-/// incidents, and alerts. Whether the log of a node is whole is asked by `POST /v1/audit/verify`.
+/// incidents, alerts, and backups. Whether the log of a node is whole is asked by `POST /v1/audit/verify`.
 ///
 /// # Errors
 /// `overloaded` when the database does not answer.
@@ -124,9 +200,10 @@ pub async fn report(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let now = state.clock.now();
     let status = seal::status(&state).await?;
     let anchors = state.ring.audit_anchors().await;
-    let anchors = anchors.map_err(claviger_actors::keyring::RingFailure::Storage)?;
+    let anchors = anchors.map_err(RingFailure::Storage)?;
     let incidents = state.incidents.list(None, INCIDENTS).await?;
     let alerts = AlertView::within(&state, Matter::Any, (DateTime::UNIX_EPOCH, None), ALERTS).await?;
+    let backups = ReportBackups::of(&state, now).await?;
     let mut slice = Slice::begin();
     let snapshot = state.ring.snapshot();
     let mut keys = Vec::new();
@@ -155,6 +232,7 @@ pub async fn report(state: Data<AppState>) -> Result<HttpResponse, Problem> {
             .collect(),
         incidents: incidents.iter().map(IncidentSummary::new).collect(),
         alerts,
+        backups,
         master: seal::MasterView::new(&status),
     };
     Ok(HttpResponse::Ok().json(answer))

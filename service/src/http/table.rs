@@ -105,6 +105,7 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/v1/seal", Permission::SealRead, Kind::Read),
     route(Method::POST, "/v1/seal/rotate", Permission::SealRotate, Kind::Change),
     route(Method::POST, "/v1/backups", Permission::BackupCreate, Kind::Use),
+    part(Method::POST, "/v1/backups/checks", (Permission::BackupCreate, "backup.check"), Kind::Use),
     route(Method::POST, "/v1/restore/release", Permission::RestoreRelease, Kind::Change),
     route(Method::GET, "/v1/audit", Permission::AuditRead, Kind::Read),
     route(Method::GET, "/v1/audit/keys", Permission::AuditRead, Kind::Read),

@@ -2,7 +2,9 @@
 
 use std::{fs, time::Duration};
 
-use claviger_tests::{Cluster, process};
+use claviger_tests::{Cluster, node, process};
+use serde_json::json;
+use uuid::Uuid;
 
 use super::{MASTER, Safe};
 use crate::cli::run;
@@ -35,8 +37,25 @@ fn one_node_of_a_cluster_makes_the_backup_of_a_moment() {
     assert_eq!(files.len(), 1, "{files:?}");
     let folder = tempfile::tempdir().unwrap();
     let (file, identity) = (files[0].display().to_string(), safe.file("identity"));
-    run(folder.path(), &["restore", "--check", "--input", &file, "--identity", &identity], b"", &[MASTER])
-        .json();
+    let url = format!("http://{}", cluster.nodes[1].address());
+    let check = ["restore", "--check", "--record", "--url", &url, "--input", &file, "--identity", &identity];
+    let whole = run(folder.path(), &check, b"", &[MASTER, ("CLAVIGER_TOKEN", node::TOKEN)]).json();
+    // The report has both, on every node, and the tale of another deployment's backup is not taken down.
+    let told = || {
+        let backups = cluster.client(2).get("/v1/report").expect(200)["backups"].clone();
+        (backups["tested"][0]["epoch"] == whole["backup_epoch"] && backups["made"].is_array())
+            .then_some(backups)
+    };
+    let backups = process::until(LONG, told).expect("that it was tested is on record");
+    assert_eq!((&backups["tested"][0]["made_at"], &backups["overdue"]), (&whole["made_at"], &json!(false)));
+    assert!(backups["scheduled_at"].is_string() && backups["due_at"].is_string(), "{backups}");
+    assert_eq!(backups["made"].as_array().unwrap().len(), 1, "{backups}");
+    let mut strange = json!({"deployment": Uuid::nil(), "epoch": 1, "made_at": "2026-01-01T00:00:00Z"});
+    cluster.client(0).post("/v1/backups/checks", &strange).refused(400, "invalid_request");
+    strange["deployment"] = whole["deployment"].clone();
+    cluster.client(0).post("/v1/backups/checks", &strange).expect(201);
+    strange["epoch"] = json!(u64::MAX);
+    cluster.client(0).post("/v1/backups/checks", &strange).refused(400, "invalid_request");
     // A node that comes later finds it made.
     let late = cluster.join(9, &environment);
     let knows = || {

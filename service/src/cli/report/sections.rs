@@ -42,10 +42,18 @@ pub(super) struct Bar {
 
 /// All sections that the answer has something for.
 pub(super) fn of(report: &Value) -> Vec<Section> {
-    [keys(report), access(report), audit(report), incidents(report), alerts(report), master(report)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        keys(report),
+        access(report),
+        audit(report),
+        incidents(report),
+        alerts(report),
+        backups(report),
+        master(report),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn list<'a>(value: &'a Value, member: &str) -> &'a [Value] {
@@ -284,6 +292,31 @@ fn alerts(report: &Value) -> Option<Section> {
     })
 }
 
+fn backups(report: &Value) -> Option<Section> {
+    let backups = report.get("backups")?;
+    let (made, tested) = (list(backups, "made"), list(backups, "tested"));
+    let schedule = match (member(backups, "due_at").is_null(), member(backups, "overdue") == true) {
+        (true, _) => "There is no schedule of backups on this node.".to_owned(),
+        (false, true) => format!("The backup that was due at {} is overdue.", day(backups, "due_at")),
+        (false, false) => format!("The next backup of the schedule is due at {}.", day(backups, "due_at")),
+    };
+    let last_tested = tested.first().map_or_else(
+        || "No backup is known to have been tested.".to_owned(),
+        |one| format!("The last test was at {}, of the backup of {}.", day(one, "at"), day(one, "made_at")),
+    );
+    let row = |what: &str, one: &Value| {
+        vec![what.to_owned(), day(one, "at"), text(one, "by"), day(one, "made_at"), text(one, "epoch")]
+    };
+    let rows = made.iter().map(|one| row("made", one)).chain(tested.iter().map(|one| row("tested", one)));
+    Some(Section {
+        title: "Backups",
+        said: vec![schedule, last_tested],
+        chart: None,
+        columns: vec!["what", "at", "by", "backup of", "epoch"],
+        rows: rows.collect(),
+    })
+}
+
 fn master(report: &Value) -> Option<Section> {
     let master = report.get("master")?;
     let overdue =
@@ -319,11 +352,22 @@ mod tests {
                 {"rule": "staleness", "subject": "n", "state": "cleared", "acknowledged_by": "me", "acknowledged_at": "2026-11-28T00:00:00Z"},
                 {"rule": "key_expiry", "subject": "k", "state": "cleared"},
             ],
+            "backups": {
+                "due_at": "2026-11-28T00:00:00Z", "overdue": true, "scheduled_at": null,
+                "made": [{"at": "2026-11-27T00:00:00Z", "by": "cron"}],
+                "tested": [{"at": "2026-11-27T10:00:00Z", "by": "me", "epoch": 7, "made_at": "2026-11-27T00:00:00Z"}],
+            },
         });
         let sections = of(&report);
         assert_eq!(
             sections.iter().map(|section| section.title).collect::<Vec<_>>(),
-            ["Keys and cryptoperiods", "Who may do what", "Audit log", "Incidents", "Alerts"]
+            ["Keys and cryptoperiods", "Who may do what", "Audit log", "Incidents", "Alerts", "Backups"]
+        );
+        assert!(sections[5].said[0].ends_with("is overdue.") && sections[5].rows.len() == 2);
+        assert!(
+            sections[5].said[1].starts_with("The last test was at 2026-11-27 10:00"),
+            "{:?}",
+            sections[5].said
         );
         assert!(
             sections[0].said[0].starts_with("3 keys; 1 overdue for rotation, 1 without a primary, 1 with"),
