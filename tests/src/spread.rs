@@ -39,7 +39,7 @@ impl Spread {
     /// Starts nodes and makes keys to rotate.
     #[must_use]
     pub fn start(nodes: usize, keys: usize) -> Self {
-        let (postgres, redis) = (Postgres::start(), Redis::start());
+        let (postgres, redis) = (Postgres::durable(), Redis::start());
         let (url, hints) = (postgres.url(), redis.url());
         let nodes = at_once(nodes, |index| cluster::node(&url, index, &[("CLAVIGER_REDIS__URL", &hints)]));
         let clients: Vec<Client> = nodes.iter().map(Node::client).collect();

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use claviger_tests::{Node, process, spread::Times};
+use claviger_tests::{Node, node, process, spread::Times};
 use serde_json::json;
 
 const TRICKLES: usize = 1_000;
@@ -79,6 +79,43 @@ fn p10_trickling_heads_are_cut_off_and_hold_up_nobody() {
     assert!(meanwhile <= bound, "{meanwhile:?}, alone {alone:?}");
     let after = node.resident_kib();
     assert!(after < before + GROWTH_KIB, "{before} KiB, then {after} KiB");
+}
+
+/// P10: bodies that do not come take room from each other, and from nobody whose body comes.
+#[test]
+fn p10_bodies_that_are_held_back_have_bounded_room() {
+    let node = Node::settled(&[]);
+    node.client().post("/v1/keys", &json!({"name": "k", "type": "aes256-gcm"})).expect(201);
+    let held_back = |length: usize| {
+        let mut socket = TcpStream::connect(node.address()).unwrap();
+        let head = format!(
+            "POST /v1/keys/k/encrypt HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Length: {length}\r\n\r\n{{",
+            node::TOKEN
+        );
+        socket.write_all(head.as_bytes()).unwrap();
+        socket
+    };
+    // Each may be two megabytes, and there is room for 128.
+    let mut sockets: Vec<TcpStream> = (0..64).map(|_| held_back(2 << 20)).collect();
+    let mut answer = [0; 1_024];
+    let refused = process::until(Duration::from_secs(8), || {
+        let mut one = held_back(2 << 20);
+        one.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let length = one.read(&mut answer).ok().filter(|length| *length > 0)?;
+        Some(String::from_utf8_lossy(&answer[..length]).into_owned())
+    });
+    let refused = refused.expect("there is no room for another");
+    assert!(
+        refused.starts_with("HTTP/1.1 503 ") && refused.to_lowercase().contains("retry-after"),
+        "{refused}"
+    );
+    let client = node.client();
+    let whole = json!({"plaintext": "aGVs".repeat(100_000)});
+    client.post("/v1/keys/k/encrypt", &json!({"plaintext": "aGVsbG8="})).expect(200);
+    client.post("/v1/keys/k/encrypt", &whole).refused(503, "overloaded");
+    sockets.clear();
+    let served = || (client.try_post("/v1/keys/k/encrypt", &whole)?.status == 200).then_some(());
+    process::until(Duration::from_secs(15), served).expect("there is room again");
 }
 
 /// P9: a head of any size and number of members is refused, and costs no memory.

@@ -20,6 +20,7 @@ use claviger_entity::{KeyName, VersionNumber};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::{
@@ -32,6 +33,23 @@ use super::{
 const MAX_DEPTH: usize = 32;
 /// Longest time for a body to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
+/// Most bytes of bodies of a node that are waited for at a time, or else so many bodies of the greatest length. What comes with its head counts
+/// for nothing.
+const AWAITED_MAX_BYTES: usize = 128 << 20;
+const AWAITED_AT_LEAST: usize = 8;
+
+/// Room for bodies that are waited for.
+pub struct Awaited(Semaphore);
+
+impl Awaited {
+    /// Where a body has at most so many bytes.
+    #[must_use]
+    pub fn of(limit: usize) -> Self {
+        Self(Semaphore::new(
+            limit.saturating_mul(AWAITED_AT_LEAST).clamp(AWAITED_MAX_BYTES, Semaphore::MAX_PERMITS),
+        ))
+    }
+}
 
 /// A JSON body, whatever its `Content-Type`; an absent one counts as `{}`.
 pub struct StrictJson<T>(pub T);
@@ -65,9 +83,9 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads a whole body, within the limits of size and time.
+/// Reads a whole body, within the limits of size and time, and of what all that are waited for may be together.
 pub(super) async fn read(
-    limit: usize,
+    (limit, awaited): (usize, &Awaited),
     declared: Option<usize>,
     payload: &mut Payload,
 ) -> Result<Bytes, Problem> {
@@ -102,6 +120,13 @@ pub(super) async fn read(
     if let Some(body) = arrival.as_mut().now_or_never() {
         return body;
     }
+    // One that says nothing of its length may become as long as any.
+    let room = u32::try_from(declared.unwrap_or(limit)).unwrap_or(u32::MAX);
+    let crowded = |_| {
+        let detail = "the node waits for too many request bodies; try again, or another node";
+        Problem::new(Code::Overloaded, detail).retry_after(Duration::from_secs(1))
+    };
+    let _room = awaited.0.try_acquire_many(room).map_err(crowded)?;
     let late = |_| Problem::invalid("the request body did not arrive within 10 s");
     actix_web::rt::time::timeout(ARRIVAL, arrival).await.map_err(late)?
 }

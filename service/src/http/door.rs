@@ -241,7 +241,7 @@ async fn enter(
         return Ok(Some(Entered { caller, confirmed, body: Bytes::new() }));
     }
     let declared = body::declared_length(request.headers());
-    let body = body::read(state.body_limit, declared, &mut request.take_payload()).await;
+    let body = body::read((state.body_limit, &state.awaited), declared, &mut request.take_payload()).await;
     let body = body.map_err(|problem| Box::new((Some(caller.clone()), problem)))?;
     // Only the position was kept: a body that comes slowly must not hold up whoever waits until nobody works on this ring.
     let is_fresh = began.elapsed() < AT_ONCE && position == state.ring.position();

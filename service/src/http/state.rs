@@ -31,6 +31,7 @@ use claviger_entity::{HumanDuration, KeyName};
 use tokio::sync::Semaphore;
 
 use super::{
+    body::Awaited,
     door::unsure,
     problem::{Code, Problem},
     quota::Rates,
@@ -126,6 +127,8 @@ pub struct AppState {
     pub limiter: Limiter,
     /// Connections of the first listener.
     pub connections: Arc<Connections>,
+    /// Room for bodies that do not come with their heads.
+    pub awaited: Awaited,
     /// How much may be asked for.
     pub quotas: QuotasHandle,
     /// A mesh that knows its members.

@@ -111,7 +111,7 @@ pub(crate) fn idle(binary: &Path, lines: &mut Lines, judge: &mut Judge) {
 /// How soon all who listen on one node are told of what was done on another.
 pub(crate) fn events(lines: &mut Lines, judge: &mut Judge) {
     proc::many_files();
-    let (postgres, redis) = (Postgres::start(), Redis::start());
+    let (postgres, redis) = (Postgres::durable(), Redis::start());
     let (url, hints) = (postgres.url(), redis.url());
     let environment = [("CLAVIGER_REDIS__URL", hints.as_str()), MANY];
     let nodes = cluster::at_once(2, |index| cluster::node(&url, index, &environment));

@@ -23,7 +23,7 @@ const CONNECTIONS: [u16; 2] = [16, 64];
 
 /// Reads of one secret, by turns.
 pub(crate) fn measure(settings: &Settings, binary: &Path, lines: &mut Lines, judge: &mut Judge) {
-    let postgres = Postgres::start();
+    let postgres = Postgres::durable();
     let claviger = claviger(&postgres, binary, settings);
     let bare = bare(&postgres, settings);
     let request = Request::get("/v1/secrets/bench/s");
