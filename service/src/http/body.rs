@@ -20,7 +20,7 @@ use claviger_entity::{KeyName, VersionNumber};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
 use super::{
@@ -33,12 +33,13 @@ use super::{
 const MAX_DEPTH: usize = 32;
 /// Longest time for a body to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
-/// Most bytes of bodies of a node that are waited for at a time, or else so many bodies of the greatest length. What comes with its head counts
-/// for nothing.
+/// Most bytes of a node's bodies that have come in part, or else so many bodies of the greatest length.
 const AWAITED_MAX_BYTES: usize = 128 << 20;
 const AWAITED_AT_LEAST: usize = 8;
+/// What each may be without counting: whoever fills the room with large ones must not stand in the way of small ones.
+const AWAITED_FREE: usize = 64 << 10;
 
-/// Room for bodies that are waited for.
+/// Room for bodies that have come in part.
 pub struct Awaited(Semaphore);
 
 impl Awaited {
@@ -83,7 +84,7 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads a whole body, within the limits of size and time, and of what all that are waited for may be together.
+/// Reads a whole body, within the limits of size and time, and of what all that have come in part may be together.
 pub(super) async fn read(
     (limit, awaited): (usize, &Awaited),
     declared: Option<usize>,
@@ -94,8 +95,13 @@ pub(super) async fn read(
     if declared.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
+    let crowded = |_| {
+        let detail = "too many large request bodies have come in part; try again, or another node";
+        Problem::new(Code::Overloaded, detail).retry_after(Duration::from_secs(1))
+    };
     let arrival = async {
         let (mut first, mut more) = (Bytes::new(), BytesMut::new());
+        let mut room: Option<SemaphorePermit<'_>> = None;
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| {
                 if matches!(error, PayloadError::Overflow) {
@@ -104,8 +110,17 @@ pub(super) async fn read(
                     Problem::invalid("the request body did not arrive whole")
                 }
             })?;
-            if first.len() + more.len() + chunk.len() > limit {
+            let length = first.len() + more.len() + chunk.len();
+            if length > limit {
                 return Err(too_large());
+            }
+            let counts = length.saturating_sub(AWAITED_FREE).min(chunk.len());
+            if let Ok(counts @ 1..) = u32::try_from(counts) {
+                let further = awaited.0.try_acquire_many(counts).map_err(crowded)?;
+                match &mut room {
+                    Some(room) => room.merge(further),
+                    None => room = Some(further),
+                }
             }
             if first.is_empty() {
                 first = chunk;
@@ -120,13 +135,6 @@ pub(super) async fn read(
     if let Some(body) = arrival.as_mut().now_or_never() {
         return body;
     }
-    // One that says nothing of its length may become as long as any.
-    let room = u32::try_from(declared.unwrap_or(limit)).unwrap_or(u32::MAX);
-    let crowded = |_| {
-        let detail = "the node waits for too many request bodies; try again, or another node";
-        Problem::new(Code::Overloaded, detail).retry_after(Duration::from_secs(1))
-    };
-    let _room = awaited.0.try_acquire_many(room).map_err(crowded)?;
     let late = |_| Problem::invalid("the request body did not arrive within 10 s");
     actix_web::rt::time::timeout(ARRIVAL, arrival).await.map_err(late)?
 }

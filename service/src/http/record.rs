@@ -71,7 +71,7 @@ pub(super) async fn record(
     if let (Kind::Use, true, Some(caller)) = (route.kind, status.is_success(), caller) {
         arrival.noted().look(|subject| used(state, route, caller, (subject, address)));
     }
-    let is_notable = route.kind == Kind::Change || !status.is_success();
+    let is_notable = route.kind == Kind::Change || route.is_told() || !status.is_success();
     if state.audit_level == AuditLevel::Control && !is_notable {
         state.tally.count(route);
         return None;
@@ -101,7 +101,7 @@ pub(super) async fn record(
             duration_us: micros(began.elapsed()),
             times: None,
         };
-        if !status.is_success() {
+        if !status.is_success() || route.is_told() {
             // A change that was made has its record in its own transaction.
             keep(state, &record);
         }

@@ -11,6 +11,7 @@ use claviger_actors::{
 use claviger_entity::{HumanDuration, KeyName, KeyState, KeyType, Tier, Usage};
 use claviger_policy::{Permission, PrincipalRef, ResourceRef, Target};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{
     alerts::AlertView, incidents::IncidentSummary, problem::Problem, seal, slice::Slice, state::AppState,
@@ -31,6 +32,8 @@ const BACKUPS: u64 = 20;
 pub struct ReportAnswer {
     generated_at: DateTime<Utc>,
     node: String,
+    /// Which deployment it is, whatever it is called: backups are of one.
+    deployment: Uuid,
     issuer: String,
     epoch: u64,
     keys: Vec<ReportKey>,
@@ -216,6 +219,7 @@ pub async fn report(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let answer = ReportAnswer {
         generated_at: now,
         node: state.node.clone(),
+        deployment: snapshot.keychain().deployment(),
         issuer: state.issuer().to_owned(),
         epoch: snapshot.epoch.0,
         keys,

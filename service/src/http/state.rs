@@ -127,7 +127,7 @@ pub struct AppState {
     pub limiter: Limiter,
     /// Connections of the first listener.
     pub connections: Arc<Connections>,
-    /// Room for bodies that do not come with their heads.
+    /// Room for bodies that have come in part.
     pub awaited: Awaited,
     /// How much may be asked for.
     pub quotas: QuotasHandle,

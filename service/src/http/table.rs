@@ -271,6 +271,12 @@ impl Route {
         self.method == Method::POST && self.kind != Kind::Read && !asks_about_now
     }
 
+    /// It changes nothing, and an event of the control plane all the same.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.access == Access::Needs(Permission::BackupCreate)
+    }
+
     /// The answer itself is kept for a retry. Of a batch over what is stored only the outcome of its changes is: what it reads is a
     /// question about now.
     #[must_use]

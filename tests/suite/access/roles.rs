@@ -136,6 +136,11 @@ fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String,
             let recipient = age::x25519::Identity::generate().to_public().to_string();
             (path.to_owned(), Some(json!({"recipient": recipient})))
         }
+        ("POST", "/v1/backups/checks") => {
+            let deployment = admin.get("/v1/report").expect(200)["deployment"].clone();
+            let made_at = "2026-01-01T00:00:00Z";
+            (path.to_owned(), Some(json!({"deployment": deployment, "epoch": 1, "made_at": made_at})))
+        }
         ("POST", "/v1/alerts/silences") => {
             (path.to_owned(), Some(json!({"subject": key, "for": "1h", "reason": "drill"})))
         }
