@@ -273,7 +273,7 @@ mod tests {
         /// As many as were written, however the block is cut into frames and pieces.
         #[test]
         fn each_representation_is_one(
-            written in proptest::collection::vec((0..5_u8, prop_oneof![Just(0), 0..400_u64, 0..1 << 28_u64], 0..300_usize, 0..300_usize), 0..FIELDS_MAX),
+            written in proptest::collection::vec((0..5_u8, prop_oneof![Just(0), 0..400_u64, 0..(1_u64 << 28)], 0..300_usize, 0..300_usize), 0..FIELDS_MAX),
             cuts in proptest::collection::vec(1..700_usize, 1..20),
         ) {
             let block: Vec<u8> = written.iter().flat_map(|(kind, index, name, value)| representation(*kind, *index, *name, *value)).collect();
