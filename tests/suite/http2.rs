@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use claviger_tests::{Authority, Node, proc};
@@ -12,6 +12,7 @@ use crate::tls::{Connection, connect_for};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
@@ -123,6 +124,7 @@ fn a_connection_is_told_how_much_it_may_have_and_has_it() {
     let (kind, flags, _, settings) = session.next().unwrap();
     assert_eq!((kind, flags), (SETTINGS, 0));
     assert!(settings.chunks(6).any(|setting| setting == [0, 3, 0, 0, 0, 100]), "{settings:?}");
+    assert!(settings.chunks(6).any(|setting| setting == [0, 6, 0, 1, 0, 0]), "{settings:?}");
     // One after the other, far more than at a time.
     let mut stream = 1;
     for _ in 0..600 {
@@ -189,4 +191,68 @@ fn p10_requests_without_end_are_hung_up_on() {
     all.is_well();
     let after = proc::peak(all.node.pid());
     assert!(after < before + GROWTH, "{before} MiB, then {after} MiB");
+}
+
+/// P10: what costs a client nearly nothing, and is no request that is open.
+#[test]
+fn p10_what_is_cheap_to_ask_for_is_hung_up_on() {
+    let all = Deployment::start();
+    // As large a table as browsers ask for, and a larger one.
+    let mut session = all.connect(&[0, 1, 0, 1, 0, 0]);
+    session.0.write_all(&get(1, "/healthz")).unwrap();
+    assert_eq!(session.answer(1), Some(200));
+    assert!(all.connect(&[0, 1, 0, 1, 0, 1]).is_over());
+    // Frames with nothing in them.
+    let mut session = all.connect(&[]);
+    let mut frames = frame(HEADERS, END_HEADERS, 1, &fields("/healthz"));
+    frames.extend(frame(DATA, 0, 1, &[]).repeat(5_000));
+    let _cut_off = session.0.write_all(&frames);
+    assert!(session.is_over());
+    // Requests that are taken back at once.
+    let mut session = all.connect(&[]);
+    let pairs = (0..5_000).map(|number| 2 * number + 1);
+    let pairs =
+        pairs.flat_map(|stream| [get(stream, "/openapi.json"), frame(RESET, 0, stream, &[0, 0, 0, 8])]);
+    let _cut_off = session.0.write_all(&pairs.flatten().collect::<Vec<u8>>());
+    assert!(session.is_over());
+    // One field after the other that was sent before.
+    let mut session = all.connect(&[]);
+    let mut block = fields("/healthz");
+    block.extend([0xbe; 300]);
+    session.0.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block)).unwrap();
+    assert!(session.is_over());
+    all.is_well();
+}
+
+/// A head that is as long as HTTP/1.1 would take it ends nobody's connection.
+#[test]
+fn a_long_head_is_taken() {
+    let all = Deployment::start();
+    let mut session = all.connect(&[]);
+    let mut block = fields("/healthz");
+    // 40,000 bytes of x.
+    block.extend(b"\x00\x01a\x7f\xc1\xb7\x02");
+    block.extend([b'x'; 40_000]);
+    let parts = block.chunks(16_000);
+    let last = parts.len() - 1;
+    for (number, part) in parts.enumerate() {
+        let (kind, flags) = if number == 0 { (HEADERS, END_STREAM) } else { (CONTINUATION, 0) };
+        let flags = flags | if number == last { END_HEADERS } else { 0 };
+        session.0.write_all(&frame(kind, flags, 1, part)).unwrap();
+    }
+    assert_eq!(session.answer(1), Some(200));
+    session.0.write_all(&get(3, "/healthz")).unwrap();
+    assert_eq!(session.answer(3), Some(200));
+}
+
+#[test]
+fn a_connection_without_requests_does_not_hold_up_a_stop() {
+    let mut all = Deployment::start();
+    let mut session = all.connect(&[]);
+    session.0.write_all(&get(1, "/healthz")).unwrap();
+    assert_eq!(session.answer(1), Some(200));
+    let since = Instant::now();
+    assert!(all.node.terminate().success());
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    assert!(session.is_over());
 }

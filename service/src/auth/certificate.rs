@@ -39,19 +39,14 @@ impl Peer {
     pub fn new(chain: &[CertificateDer<'_>], names: &ClientNames, clients: Arc<Clients>) -> Self {
         let chain: Vec<_> = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
         let parsed = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
-        let (identity, ends_at) = match &parsed {
-            Some((_, leaf)) => {
-                let ends_at = leaf.validity().not_after.timestamp();
-                (identity(leaf, names).map(Arc::new), DateTime::from_timestamp(ends_at, 0))
-            }
-            // What can't be read has never been valid.
-            None => (None, None),
-        };
+        let identity = parsed.and_then(|(_, leaf)| identity(&leaf, names)).map(Arc::new);
+        // What can't be read has never been valid.
+        let ends_at = chain.iter().map(ends_at).min().flatten();
         // TLS has just judged it, by this state or the one before it; it is judged anew with the first request.
         Self { chain, identity, ends_at: ends_at.unwrap_or_default(), clients, judged: u64::MAX.into() }
     }
 
-    /// When it ends.
+    /// When it ends: the certificate, or one that was shown with it.
     #[must_use]
     pub const fn ends_at(&self) -> DateTime<Utc> {
         self.ends_at
@@ -80,6 +75,11 @@ impl Peer {
     pub fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.as_ref()
     }
+}
+
+fn ends_at(certificate: &CertificateDer<'_>) -> Option<DateTime<Utc>> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)
 }
 
 /// A page of somebody else asks: a browser shows certificates with whatever any page asks for, so they say nothing of who wants it.

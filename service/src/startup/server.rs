@@ -135,6 +135,7 @@ where
     let stopping = server.graceful_shutdown_signal();
     let server = server.listen("claviger", listener, move || {
         let (stopping, welcome) = (stopping.clone(), welcome.clone());
+        let of_connections = stopping.clone();
         let app = app().into_factory().map_err(|error: Error| error.error_response());
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -149,16 +150,20 @@ where
             .finish(map_config(app, |()| AppConfig::default()));
         Acceptor::new(config.clone())
             .map_err(TlsError::into_service_error)
-            .and_then(|stream: TlsStream<TcpStream>| async move {
-                let (socket, session) = stream.get_ref();
-                // What a session says is small, and must not wait for word that what it said before has come.
-                if let Err(error) = socket.set_nodelay(true) {
-                    tracing::debug!(%error, "a connection was gone already");
+            .and_then(move |stream: TlsStream<TcpStream>| {
+                let stopping = of_connections.clone();
+                async move {
+                    let (socket, session) = stream.get_ref();
+                    // What a session says is small, and must not wait for word that what it said before has come.
+                    if let Err(error) = socket.set_nodelay(true) {
+                        tracing::debug!(%error, "a connection was gone already");
+                    }
+                    let peer = socket.peer_addr().ok();
+                    let is_http2 = session.alpn_protocol() == Some(tls::HTTP2);
+                    let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
+                    let stopping = async move { stopping.notified().await };
+                    Ok((Guarded::new(stream, is_http2, stopping), protocol, peer))
                 }
-                let peer = socket.peer_addr().ok();
-                let is_http2 = session.alpn_protocol() == Some(tls::HTTP2);
-                let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
-                Ok((Guarded::new(stream, is_http2), protocol, peer))
             })
             .and_then(http.map_err(TlsError::Service))
     })?;

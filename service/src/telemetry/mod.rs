@@ -23,7 +23,9 @@ pub fn start(settings: &Settings) -> Result<(), ConfigError> {
     let invalid =
         || ConfigError { setting: "log.filter".to_owned(), rule: "must be a filter such as info".to_owned() };
     // Statements carry their values, so the database driver is never allowed below warnings. The exporter of spans talks much.
-    let quiet = "sqlx=warn,sea_orm=warn,opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry-otlp=warn";
+    // Anybody can have HTTP/2 warn, with a frame of 17 bytes.
+    let quiet =
+        "sqlx=warn,sea_orm=warn,opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry-otlp=warn,h2=error";
     let filter = EnvFilter::try_new(format!("{},{quiet}", settings.watching.log_filter));
     let filter = filter.map_err(|_| invalid())?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
