@@ -76,8 +76,9 @@ impl Session {
         loop {
             let (kind, flags, stream, payload) = self.next()?;
             if kind == HEADERS && stream == wanted {
-                // 200 has a byte of its own.
-                status = Some(if payload[0] == 0x88 { 200 } else { 0 });
+                // 200 has a byte of its own, perhaps behind the size of the table, which takes few.
+                let table = if payload[0] & 0xe0 == 0x20 { 6 } else { 1 };
+                status = Some(if payload[..table].contains(&0x88) { 200 } else { 0 });
             }
             if stream == wanted && matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0 {
                 return status;
@@ -253,6 +254,7 @@ fn a_connection_without_requests_does_not_hold_up_a_stop() {
     assert_eq!(session.answer(1), Some(200));
     let since = Instant::now();
     assert!(all.node.terminate().success());
-    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    // Otherwise it would wait for ten.
+    assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
     assert!(session.is_over());
 }

@@ -178,7 +178,7 @@ mod tests {
     }
 
     fn representation(kind: u8, index: u64, name: usize, value: usize) -> Vec<u8> {
-        let coded = if name % 2 == 0 { 0x80 } else { 0 };
+        let coded = if name.is_multiple_of(2) { 0x80 } else { 0 };
         let (first, prefix) =
             [(0x80, 0x7f), (0x40, 0x3f), (0x20, 0x1f), (0x10, 0x0f), (0, 0x0f)][usize::from(kind)];
         let mut bytes = number(index, first, prefix);

@@ -45,7 +45,6 @@ pub(super) fn state(
 ) -> AppState {
     tokens.allow(settings.token_times.max_revocations);
     uses::keep(ring.clone(), Arc::clone(&clock));
-    let mesh = settings.doors.mesh.clone();
     let stores = StoresHandle::start(ring.clone(), Arc::clone(&clock), &settings.node, given::pace(settings));
     let alerts = AlertsHandle::new(
         (ring.clone(), cluster.clone()),
@@ -109,7 +108,7 @@ pub(super) fn state(
         connections: Connections::within(hardening::open_files(), settings.workers),
         awaited: Awaited::of(settings.body_limit),
         quotas: QuotasHandle::start(given::quotas_of(&settings.limits), quotas),
-        mesh: mesh.map(|mesh| Box::new(Tailscale::new(mesh)) as Box<dyn MeshIdentity>),
+        mesh: settings.doors.mesh.clone().map(|mesh| Box::new(Tailscale::new(mesh)) as Box<dyn MeshIdentity>),
         password,
         sessions: ws::Sessions::default(),
         doors: settings.doors.clone(),

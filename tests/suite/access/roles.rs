@@ -117,6 +117,11 @@ fn with_a_device(admin: &Client, gate: &Gate, rest: &str, path: &str, number: us
     path.replace("{id}", device["id"].as_str().unwrap()).replace("{role}", "operator")
 }
 
+fn tested_backup(admin: &Client) -> Value {
+    let deployment = admin.get("/v1/report").expect(200)["deployment"].clone();
+    json!({"deployment": deployment, "epoch": 1, "made_at": "2026-01-01T00:00:00Z"})
+}
+
 /// Objects for one request, made by the administrator; the path and body that use them.
 fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String, Option<Value>) {
     let key = format!("k{number}");
@@ -136,11 +141,7 @@ fn prepared(admin: &Client, method: &str, path: &str, number: usize) -> (String,
             let recipient = age::x25519::Identity::generate().to_public().to_string();
             (path.to_owned(), Some(json!({"recipient": recipient})))
         }
-        ("POST", "/v1/backups/checks") => {
-            let deployment = admin.get("/v1/report").expect(200)["deployment"].clone();
-            let made_at = "2026-01-01T00:00:00Z";
-            (path.to_owned(), Some(json!({"deployment": deployment, "epoch": 1, "made_at": made_at})))
-        }
+        ("POST", "/v1/backups/checks") => (path.to_owned(), Some(tested_backup(admin))),
         ("POST", "/v1/alerts/silences") => {
             (path.to_owned(), Some(json!({"subject": key, "for": "1h", "reason": "drill"})))
         }
