@@ -3,7 +3,7 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -77,6 +77,44 @@ fn p10_trickling_heads_are_cut_off_and_hold_up_nobody() {
     assert_eq!(ended, TRICKLES);
     let bound = (alone * SLOWER).max(FLOOR);
     assert!(meanwhile <= bound, "{meanwhile:?}, alone {alone:?}");
+    let after = node.resident_kib();
+    assert!(after < before + GROWTH_KIB, "{before} KiB, then {after} KiB");
+}
+
+/// P10: strangers who ask as fast as they are answered cost whoever has a credential little, from the same address too.
+#[test]
+#[expect(clippy::print_stderr, reason = "the figures are of interest, and the runner keeps them")]
+fn p10_a_flood_of_strangers_slows_nobody_much() {
+    let node = Node::settled(&[]);
+    node.client().post("/v1/keys", &json!({"name": "k", "type": "aes256-gcm"})).expect(201);
+    let alone = work(&node, |done| done == 300).quantile(0.99);
+    let before = node.resident_kib();
+    let (is_over, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let ask = b"GET /v1/keys HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer clvr_x_y\r\n\r\n";
+    let flood = || {
+        let (mut socket, mut answer) = (TcpStream::connect(node.address()).unwrap(), [0; 4_096]);
+        while !is_over.load(Ordering::Relaxed) {
+            socket.write_all(ask).unwrap();
+            let length = socket.read(&mut answer).unwrap();
+            let status = answer[..length].get(9..12).unwrap_or_default();
+            assert!(status == b"401" || status == b"429", "{}", String::from_utf8_lossy(&answer[..length]));
+            refused.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let meanwhile = thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(flood);
+        }
+        let began = Instant::now();
+        let times = work(&node, |done| done >= 300 && began.elapsed() > Duration::from_secs(5));
+        is_over.store(true, Ordering::Relaxed);
+        times.quantile(0.99)
+    });
+    let refused = refused.into_inner();
+    eprintln!("p99 {alone:?} alone, {meanwhile:?} beside {refused} refusals");
+    assert!(refused > 1_000, "{refused} were no flood");
+    let bound = (alone * SLOWER).max(FLOOR);
+    assert!(meanwhile <= bound, "{meanwhile:?}, alone {alone:?}, beside {refused} others");
     let after = node.resident_kib();
     assert!(after < before + GROWTH_KIB, "{before} KiB, then {after} KiB");
 }

@@ -68,7 +68,9 @@ fn postgres_keeps_what_was_committed() {
     let dump = postgres.dump();
     assert!(dump.contains(r"INSERT INTO public.kept VALUES (1, '\x616263')"), "{dump}");
     assert_eq!(dump, postgres.dump());
-    assert_eq!(postgres.psql("SHOW fsync; SHOW synchronous_commit; SHOW max_connections"), "on\non\n300");
+    let settings = "SHOW fsync; SHOW synchronous_commit; SHOW max_connections";
+    assert_eq!(postgres.psql(settings), "off\non\n300");
+    assert_eq!(Postgres::durable().psql(settings), "on\non\n300");
     assert_eq!(postgres.admin("SELECT rolsuper FROM pg_roles WHERE rolname = 'claviger'"), "f");
     let error = postgres.try_psql("SELECT 1/0").unwrap_err();
     assert!(error.contains("division by zero"), "{error}");

@@ -162,17 +162,24 @@ impl<C: RingCommand> Message for Apply<C> {
 }
 
 pub(super) struct KeyRing {
-    pub(super) writer: Arc<Writer>,
-    pub(super) published: Arc<ArcSwap<Snapshot>>,
-    pub(super) changed: watch::Sender<Epoch>,
+    pub(super) board: Arc<Board>,
     /// Changes that this node has made itself.
     pub(super) made: watch::Sender<Epoch>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) tally: Arc<Tally>,
+}
+
+/// Where the ring hangs for everybody to see. A change of this node may stand in line at the database for seconds, behind those of a slow node;
+/// what others have done meanwhile is taken in beside it, or the node would know less than it may not know.
+pub(super) struct Board {
+    pub(super) writer: Writer,
+    pub(super) published: Arc<ArcSwap<Snapshot>>,
+    pub(super) changed: watch::Sender<Epoch>,
     /// Rings that requests may still work on.
     pub(super) older: Arc<Older>,
-    pub(super) tally: Arc<Tally>,
     /// The database has lost what the snapshot has.
     pub(super) rewound: Arc<AtomicBool>,
+    pub(super) exchanging: Mutex<()>,
 }
 
 /// A change was not confirmed; find out.
@@ -184,9 +191,10 @@ impl Handler<Look> for KeyRing {
     type Result = ();
 
     fn handle(&mut self, _: Look, context: &mut Self::Context) {
-        let seen = context.address().send(CatchUp);
+        let board = Arc::clone(&self.board);
+        let seen = async move { board.catch_up().await };
         context.spawn(seen.into_actor(self).map(|seen, _, context| {
-            if matches!(seen, Ok(Err(RingFailure::Storage(_)))) {
+            if matches!(seen, Err(RingFailure::Storage(_))) {
                 context.notify_later(Look, LOOK_AGAIN);
             }
         }));
@@ -212,11 +220,6 @@ impl Older {
     }
 }
 
-/// Look whether the database has gone on.
-#[derive(Message)]
-#[rtype(result = "Result<(), RingFailure>")]
-pub(super) struct CatchUp;
-
 impl Actor for KeyRing {
     type Context = Context<Self>;
 }
@@ -235,35 +238,16 @@ impl<C: RingCommand> Handler<Apply<C>> for KeyRing {
 
     fn handle(&mut self, message: Apply<C>, _: &mut Self::Context) -> Self::Result {
         self.tally.waits.observe(message.asked.elapsed());
-        let (writer, clock) = (Arc::clone(&self.writer), Arc::clone(&self.clock));
-        let base = self.published.load_full();
+        let (board, clock) = (Arc::clone(&self.board), Arc::clone(&self.clock));
+        let base = board.published.load_full();
         let work = async move {
-            let written = writer.write(&base, message.command, &message.context, &*clock);
+            let written = board.writer.write(&base, message.command, &message.context, &*clock);
             let late = |_| RingFailure::Storage(StoreError::Late);
             tokio::time::timeout(WRITE_MAX, written).await.map_err(late)?
         };
         AtomicResponse::new(Box::pin(
             work.into_actor(self).map(|outcome, ring, context| ring.finish(outcome, context)),
         ))
-    }
-}
-
-impl Handler<CatchUp> for KeyRing {
-    type Result = AtomicResponse<Self, Result<(), RingFailure>>;
-
-    fn handle(&mut self, _: CatchUp, _: &mut Self::Context) -> Self::Result {
-        let (writer, base) = (Arc::clone(&self.writer), self.published.load_full());
-        let work = async move {
-            let late = |_| RingFailure::Storage(StoreError::Late);
-            tokio::time::timeout(WRITE_MAX, writer.catch_up(&base)).await.map_err(late)?
-        };
-        AtomicResponse::new(Box::pin(work.into_actor(self).map(|found, ring, _| {
-            let found = ring.judged(found)?;
-            if let Some(snapshot) = found {
-                ring.publish(snapshot);
-            }
-            Ok(())
-        })))
     }
 }
 
@@ -277,13 +261,13 @@ impl KeyRing {
             // Cut off in the middle: the database may have the change after all.
             context.notify(Look);
         }
-        let Round { found, written } = self.judged(outcome)?;
+        let Round { found, written } = self.board.judged(outcome)?;
         if let Some(snapshot) = found {
-            self.publish(snapshot);
+            self.board.publish(snapshot);
         }
         match written {
             Ok(Written::Changed(snapshot, applied)) => {
-                self.publish(snapshot);
+                self.board.publish(snapshot);
                 self.made.send_replace(applied.epoch);
                 Ok(applied)
             }
@@ -296,6 +280,22 @@ impl KeyRing {
                 Err(failure)
             }
         }
+    }
+}
+
+impl Board {
+    /// Looks whether the database has gone on, and takes that in. It goes on whether or not anybody waits for it.
+    pub(super) async fn catch_up(self: &Arc<Self>) -> Result<(), RingFailure> {
+        let board = Arc::clone(self);
+        let look = async move |_| {
+            let base = board.published.load_full();
+            let found = tokio::time::timeout(WRITE_MAX, board.writer.catch_up(&base)).await;
+            let found = found.unwrap_or(Err(RingFailure::Storage(StoreError::Late)));
+            Ok(board
+                .judged(found)
+                .map(|found| found.into_iter().for_each(|snapshot| board.publish(snapshot))))
+        };
+        self.writer.database.at_home(look).await.map_err(RingFailure::Storage)?
     }
 
     /// Takes down whether the database still is the one that is known here.
@@ -319,6 +319,11 @@ impl KeyRing {
 
     fn publish(&self, snapshot: Arc<Snapshot>) {
         let epoch = snapshot.epoch;
+        let _one = self.exchanging.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever looked first may be done last.
+        if epoch < self.published.load().epoch {
+            return;
+        }
         // First it counts as older, then it is: nobody may think that all work on the new one while somebody takes up this one.
         self.older.push(&self.published.load_full());
         self.published.store(snapshot);

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use claviger_entity::{HumanDuration, KeyName, VersionNumber};
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    actor::{Applied, Apply, CatchUp, ChangeContext, KeyRing, Older, RingFailure},
+    actor::{Applied, Apply, Board, ChangeContext, KeyRing, Older, RingFailure},
     command::{Release, RingCommand},
     core::{Command, CreateKey, ImportKey, Imported, RingError, Rotate, Transition, UpdateKey, Use},
     figures::Tally,
@@ -42,6 +42,7 @@ const WAITING_REQUESTS: usize = 8;
 #[derive(Clone)]
 pub struct KeyRingHandle {
     actor: Addr<KeyRing>,
+    board: Arc<Board>,
     published: Arc<ArcSwap<Snapshot>>,
     changed: watch::Receiver<Epoch>,
     made: watch::Receiver<Epoch>,
@@ -66,16 +67,15 @@ impl KeyRingHandle {
         let (database, node) = (writer.database.clone(), writer.node.as_str().into());
         let (rewound, older) = (Arc::new(AtomicBool::new(false)), Arc::<Older>::default());
         let tally = Arc::<Tally>::default();
-        let ring = KeyRing {
-            tally: Arc::clone(&tally),
-            rewound: Arc::clone(&rewound),
-            older: Arc::clone(&older),
-            writer: Arc::new(writer),
+        let board = Arc::new(Board {
+            writer,
             published: Arc::clone(&published),
             changed: sender,
-            made: making,
-            clock,
-        };
+            older: Arc::clone(&older),
+            rewound: Arc::clone(&rewound),
+            exchanging: Mutex::default(),
+        });
+        let ring = KeyRing { board: Arc::clone(&board), made: making, clock, tally: Arc::clone(&tally) };
         let actor = KeyRing::start_in_arbiter(&Arbiter::new().handle(), |context| {
             context.set_mailbox_capacity(WAITING_CHANGES);
             ring
@@ -83,6 +83,7 @@ impl KeyRingHandle {
         let permits = Arc::new(Semaphore::new(WAITING_CHANGES));
         Self {
             actor,
+            board,
             published,
             changed,
             made,
@@ -326,7 +327,7 @@ impl KeyRingHandle {
     /// # Errors
     /// The database failed, or was rewound.
     pub async fn catch_up(&self) -> Result<(), RingFailure> {
-        self.actor.send(CatchUp).await.map_err(|_| RingFailure::Stopped)?
+        self.board.catch_up().await
     }
 
     /// The epoch that no request of this node is behind.
