@@ -1,7 +1,7 @@
 //! The key ring: every key of the deployment, one writer, free readers.
 //!
 //! [`core`] decides, [`writer`](self) persists, the [`KeyRing`](actor) actor orders the writers one behind the other and swaps
-//! the [`Snapshot`] that everybody reads. [`KeyRingHandle`] is the only door.
+//! the [`Snapshot`] that everybody reads; what other nodes have done is taken in beside it. [`KeyRingHandle`] is the only door.
 
 mod access;
 mod actor;
