@@ -173,12 +173,12 @@ pub(super) struct KeyRing {
 /// what others have done meanwhile is taken in beside it, or the node would know less than it may not know.
 pub(super) struct Board {
     pub(super) writer: Writer,
-    pub(super) published: Arc<ArcSwap<Snapshot>>,
+    pub(super) published: ArcSwap<Snapshot>,
     pub(super) changed: watch::Sender<Epoch>,
     /// Rings that requests may still work on.
-    pub(super) older: Arc<Older>,
+    pub(super) older: Older,
     /// The database has lost what the snapshot has.
-    pub(super) rewound: Arc<AtomicBool>,
+    pub(super) rewound: AtomicBool,
     pub(super) exchanging: Mutex<()>,
 }
 

@@ -43,7 +43,6 @@ const WAITING_REQUESTS: usize = 8;
 pub struct KeyRingHandle {
     actor: Addr<KeyRing>,
     board: Arc<Board>,
-    published: Arc<ArcSwap<Snapshot>>,
     changed: watch::Receiver<Epoch>,
     made: watch::Receiver<Epoch>,
     pub(super) permits: Arc<Semaphore>,
@@ -53,8 +52,6 @@ pub struct KeyRingHandle {
     pub(super) tally: Arc<Tally>,
     forge: Forge,
     database: Database,
-    rewound: Arc<AtomicBool>,
-    older: Arc<Older>,
 }
 
 impl KeyRingHandle {
@@ -63,16 +60,14 @@ impl KeyRingHandle {
         use actix::{Actor as _, Arbiter};
         let (sender, changed) = watch::channel(snapshot.epoch);
         let (making, made) = watch::channel(snapshot.epoch);
-        let published = Arc::new(ArcSwap::new(snapshot));
         let (database, node) = (writer.database.clone(), writer.node.as_str().into());
-        let (rewound, older) = (Arc::new(AtomicBool::new(false)), Arc::<Older>::default());
         let tally = Arc::<Tally>::default();
         let board = Arc::new(Board {
             writer,
-            published: Arc::clone(&published),
+            published: ArcSwap::new(snapshot),
             changed: sender,
-            older: Arc::clone(&older),
-            rewound: Arc::clone(&rewound),
+            older: Older::default(),
+            rewound: AtomicBool::new(false),
             exchanging: Mutex::default(),
         });
         let ring = KeyRing { board: Arc::clone(&board), made: making, clock, tally: Arc::clone(&tally) };
@@ -84,7 +79,6 @@ impl KeyRingHandle {
         Self {
             actor,
             board,
-            published,
             changed,
             made,
             permits,
@@ -93,27 +87,25 @@ impl KeyRingHandle {
             tally,
             forge: Forge::new(),
             database,
-            rewound,
-            older,
         }
     }
 
     /// The ring as it is now. Load it once per request.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.published.load_full()
+        self.board.published.load_full()
     }
 
     /// Where in history the ring is now; for a look that holds nothing.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.published.load().position()
+        self.board.published.load().position()
     }
 
     /// An incident shuts out a node of this name; for a look that holds nothing.
     #[must_use]
     pub fn shuts_out(&self, node: &str) -> bool {
-        self.published.load().standing().bars_node(node)
+        self.board.published.load().standing().bars_node(node)
     }
 
     /// Tells whenever the ring has changed.
@@ -335,13 +327,13 @@ impl KeyRingHandle {
     pub fn settled(&self) -> Epoch {
         // In this order: what is swapped in between counts as older.
         let now = self.snapshot().epoch;
-        self.older.oldest().map_or(now, |oldest| oldest.min(now))
+        self.board.older.oldest().map_or(now, |oldest| oldest.min(now))
     }
 
     /// The database has lost the history that this node knows; nothing may be served from either.
     #[must_use]
     pub fn is_rewound(&self) -> bool {
-        self.rewound.load(Ordering::Acquire)
+        self.board.rewound.load(Ordering::Acquire)
     }
 
     /// The answer that was given under an `Idempotency-Key`.
