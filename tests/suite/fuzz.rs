@@ -89,6 +89,8 @@ fn build() -> PathBuf {
 
 fn cargo_fuzz(target: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Optimised across crates, a target would take longer to link than to fuzz.
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     command.env("RUST_BACKTRACE", "0").args(["fuzz", "run", "-s", "none", "--fuzz-dir"]).arg(home());
     command.arg("--target-dir").arg(build()).arg(target);
     command
