@@ -4,9 +4,53 @@
 //! that were true a moment ago, each by itself.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
+
+use crossbeam_utils::CachePadded;
+
+/// Places for threads that count; where there are more threads, they share.
+pub const PLACES: usize = 8;
+
+/// The place of this thread, below [`PLACES`].
+#[must_use]
+pub fn place() -> usize {
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static PLACE: usize = TAKEN.fetch_add(1, Ordering::Relaxed) % PLACES;
+    }
+    PLACE.with(|place| *place)
+}
+
+/// A number that many threads change with every request. Each does so in a place of its own: a processor that wants what another one has
+/// just touched waits for it longer than for anything else that counting costs.
+#[derive(Debug, Default)]
+pub struct Spread([CachePadded<AtomicU64>; PLACES]);
+
+impl Spread {
+    /// Adds one; answers with what this thread, and those that share its place, had before.
+    pub fn enter(&self) -> u64 {
+        self.here().map_or(0, |here| here.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Takes one away, on the thread that has added it.
+    pub fn leave(&self) {
+        if let Some(here) = self.here() {
+            here.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// All of them together.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.0.iter().map(|here| here.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+    }
+
+    fn here(&self) -> Option<&AtomicU64> {
+        self.0.get(place()).map(|padded| &**padded)
+    }
+}
 
 /// Upper bounds of the buckets, in microseconds: from what a signature takes to what nobody waits for.
 pub const BOUNDS_US: [u64; 17] = [
@@ -56,6 +100,14 @@ impl Timings {
 }
 
 impl Reading {
+    /// Together with what was counted elsewhere.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.cumulative.iter_mut().zip(&other.cumulative).for_each(|(all, more)| *all += more);
+        self.sum += other.sum;
+        self
+    }
+
     /// How many there were.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -68,6 +120,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whatever_is_counted_by_many_threads_comes_together() {
+        let spread = Spread::default();
+        std::thread::scope(|scope| {
+            for _ in 0..2 * PLACES {
+                scope.spawn(|| {
+                    for _ in 0..1_000 {
+                        spread.enter();
+                    }
+                    for _ in 0..999 {
+                        spread.leave();
+                    }
+                });
+            }
+        });
+        assert_eq!(spread.sum(), 2 * PLACES as u64);
+        assert!(place() < PLACES && place() == place());
+    }
+
+    #[test]
     fn times_go_into_their_buckets() {
         let timings = Timings::default();
         for us in [0, 50, 51, 10_000_000, 10_000_001] {
@@ -77,5 +148,7 @@ mod tests {
         assert_eq!(reading.cumulative[..3], [2, 3, 3]);
         assert_eq!(reading.cumulative[15..], [3, 4, 5]);
         assert_eq!((reading.count(), reading.sum), (5, Duration::from_micros(20_000_102)));
+        let both = reading.clone().and(&reading);
+        assert_eq!((both.cumulative[0], both.count(), both.sum), (4, 10, 2 * reading.sum));
     }
 }

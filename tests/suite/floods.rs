@@ -17,8 +17,6 @@ const CUT_OFF_WITHIN: Duration = Duration::from_secs(25);
 /// Others may take three times as long as they do alone, and machines are noisy.
 const SLOWER: u32 = 3 * 5;
 const FLOOR: Duration = Duration::from_millis(20);
-/// The same behind 32 others on the few cores that the generator has too.
-const IN_LINE: Duration = Duration::from_millis(100);
 const GROWTH_KIB: u64 = 64 << 10;
 
 /// How long work takes, for as long as it is wanted.
@@ -114,8 +112,9 @@ fn p10_a_flood_of_strangers_slows_nobody_much() {
     });
     let refused = refused.into_inner();
     eprintln!("p99 {alone:?} alone, {meanwhile:?} beside {refused} refusals");
-    assert!(refused > 1_000, "{refused} were no flood");
-    let bound = (alone * SLOWER).max(IN_LINE);
+    // Beyond those that are refused at once, each waits a while: they would be tens of thousands otherwise.
+    assert!((200..10_000).contains(&refused), "{refused}");
+    let bound = (alone * SLOWER).max(FLOOR);
     assert!(meanwhile <= bound, "{meanwhile:?}, alone {alone:?}, beside {refused} others");
     let after = node.resident_kib();
     assert!(after < before + GROWTH_KIB, "{before} KiB, then {after} KiB");

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// A text that is not accepted as JSON.
@@ -53,6 +53,27 @@ pub fn parse_object(bytes: &[u8], max_depth: usize) -> Result<Map<String, Value>
         Value::Object(map) => Ok(map),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Err(JsonError::NotAnObject)
+        }
+    }
+}
+
+/// For a member of any form, read as strictly as by [`parse`]; absent and `null` are the same.
+///
+/// # Errors
+/// An object names a member twice, or what the format says.
+pub fn strict<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Strict.deserialize(deserializer).map(|value| Some(value).filter(|value| !value.is_null()))
+}
+
+/// For a member that is an object, read as strictly.
+///
+/// # Errors
+/// It is none, or as [`strict`].
+pub fn strict_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    match Strict.deserialize(deserializer)? {
+        Value::Object(map) => Ok(map),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(D::Error::invalid_type(Unexpected::Other("something else"), &"a map"))
         }
     }
 }

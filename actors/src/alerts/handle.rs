@@ -19,6 +19,7 @@ use super::{
     habits::{Habits, KeyUse},
     quiet::{Delivery, DeliveryState, RetryError, Silence, SilenceError},
     record::{AlertRecord, Doer, Matter, Scribe, Told},
+    repeats,
     routing::{Kind, Routing},
     rule::{Rule, Rules, Severity},
 };
@@ -285,7 +286,10 @@ impl AlertsHandle {
 
     /// A key was used. It takes no time, and nobody waits.
     pub fn used(&self, used: KeyUse<'_>) {
-        self.0.habits.note(used, uptime());
+        let now = uptime();
+        if let Some(items) = repeats::due(Arc::as_ptr(&self.0).addr(), &used, now) {
+            self.0.habits.note(KeyUse { items, ..used }, now);
+        }
     }
 
     /// An alert, as it is told.

@@ -16,6 +16,7 @@ mod habits;
 mod handle;
 mod quiet;
 mod record;
+mod repeats;
 mod routing;
 mod rule;
 

@@ -1,11 +1,12 @@
 //! The actor that owns the log. It has a thread of its own: a slow disk holds up nobody but those who wait for it.
 //!
-//! Group commit comes from the mailbox: a group that arrives is put aside and a flush is queued behind whatever waits already, so
-//! everything that came in the meantime is written together.
+//! Group commit comes by itself: whatever has come while a group was written is the next one. Between two of them it looks around for a
+//! moment rather than sleep at once (see [`super::inbox`]).
 
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,32 +22,35 @@ use super::{
     log::Log,
     security::SecurityLog,
     sink::Copies,
+    voucher::Voucher,
 };
 
-/// Records that are written together at most.
-const GROUP_MAX: usize = 1_024;
+/// How long it looks around for more before it sleeps.
+const LINGER: Duration = Duration::from_micros(50);
+/// How long it goes on until everything else has its turn.
+const TURN: Duration = Duration::from_millis(5);
 /// How often it looks whether a checkpoint is due, and whether it can write again.
 const TICK: Duration = Duration::from_secs(1);
 
 pub(super) struct AuditLogger {
     start: Start,
     shared: Arc<Shared>,
-    anchors: watch::Sender<Option<Anchor>>,
+    anchors: Arc<watch::Sender<Option<Anchor>>>,
+    /// Without one, the log waits for the disk itself.
+    voucher: Option<Voucher>,
     log: Option<Log>,
     copies: Copies,
     security: SecurityLog,
-    groups: Vec<Group>,
-    gathered: usize,
     /// Since when nothing could be written, and how many records that nobody was answered for were left out.
     failing: Option<(DateTime<Utc>, usize)>,
     /// The file has it already; it is a sink that fails.
     is_noted: bool,
 }
 
-/// A group and whoever waits for it.
+/// There is something in the inbox.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Append(pub(super) Group);
+pub(super) struct Wake;
 
 /// A line that segments are going to be removed.
 #[derive(Message)]
@@ -58,40 +62,42 @@ pub(super) struct Prune(pub(super) Prunable);
 #[rtype(result = "()")]
 pub(super) struct Close;
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Flush;
-
 impl AuditLogger {
     pub(super) fn new(mut start: Start, shared: Arc<Shared>, anchors: watch::Sender<Option<Anchor>>) -> Self {
         let security = SecurityLog::new(start.options.directory.clone());
+        let anchors = Arc::new(anchors);
+        let voucher = Voucher::start(start.options.directory.clone(), Arc::clone(&anchors));
+        if let Err(error) = &voucher {
+            tracing::warn!(%error, "the audit log waits for the disk itself");
+        }
         let copies = Copies::start(std::mem::take(&mut start.sinks), &shared.not_copied);
         Self {
             start,
             shared,
             anchors,
+            voucher: voucher.ok(),
             log: None,
             copies,
             security,
-            groups: Vec::new(),
-            gathered: 0,
             failing: None,
             is_noted: false,
         }
     }
 
-    fn flush(&mut self) {
-        if self.groups.is_empty() {
-            return;
-        }
-        self.gathered = 0;
-        let (groups, late): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.groups).into_iter().partition(|group| !group.written.is_closed());
+    /// Writes what has come, if anything.
+    fn flush(&mut self) -> bool {
+        let mut groups = self.shared.inbox.take();
+        let has_come = !groups.is_empty();
         // Whoever waited has answered that nothing was done, so nothing was.
+        let late: Vec<_> = groups.extract_if(.., |group| group.written.is_closed()).collect();
         self.leave_out(&late);
-        if groups.is_empty() {
-            return;
+        if !groups.is_empty() {
+            self.write_down(groups);
         }
+        has_come
+    }
+
+    fn write_down(&mut self, groups: Vec<Group>) {
         let began = Instant::now();
         let written =
             self.write(|log, now| log.append(groups.iter().flat_map(|group| group.records.iter()), now));
@@ -162,12 +168,21 @@ impl AuditLogger {
         }
     }
 
+    /// Waits until what is signed is on the disk.
+    fn settle(&self) -> io::Result<()> {
+        self.voucher.as_ref().map_or(Ok(()), Voucher::settle)
+    }
+
     fn opened(&mut self, now: DateTime<Utc>) -> io::Result<&mut Log> {
         let log = match self.log.take() {
             Some(log) => log,
             None => {
                 let Start { options, signer, known, .. } = &self.start;
-                Log::open(options.clone(), Arc::clone(signer), known.clone(), now)?
+                let log = Log::open(options.clone(), Arc::clone(signer), known.clone(), now)?;
+                match &self.voucher {
+                    Some(voucher) => log.vouched_for_by(voucher.clone()),
+                    None => log,
+                }
             }
         };
         let log = self.log.insert(log);
@@ -178,6 +193,13 @@ impl AuditLogger {
             log.note_instead(about::RESUMED, members);
         }
         Ok(log)
+    }
+}
+
+impl Drop for AuditLogger {
+    fn drop(&mut self) {
+        // However it ended, nobody is to wait for it.
+        self.shared.inbox.give_up();
     }
 }
 
@@ -209,25 +231,26 @@ impl Actor for AuditLogger {
     }
 }
 
-impl Handler<Append> for AuditLogger {
+impl Handler<Wake> for AuditLogger {
     type Result = ();
 
-    fn handle(&mut self, Append(group): Append, context: &mut Self::Context) {
-        self.gathered += group.records.len();
-        self.groups.push(group);
-        if self.gathered >= GROUP_MAX {
-            self.flush();
-        } else if self.groups.len() == 1 {
-            context.notify(Flush);
+    fn handle(&mut self, _: Wake, context: &mut Self::Context) {
+        let (began, mut idle_since) = (Instant::now(), None::<Instant>);
+        loop {
+            if self.flush() {
+                idle_since = None;
+            }
+            let now = Instant::now();
+            if now - began > TURN {
+                // Ticks and the rest of the mailbox; it stays awake.
+                return context.notify(Wake);
+            }
+            if now - *idle_since.get_or_insert(now) < LINGER {
+                thread::yield_now();
+            } else if self.shared.inbox.leave() {
+                return;
+            }
         }
-    }
-}
-
-impl Handler<Flush> for AuditLogger {
-    type Result = ();
-
-    fn handle(&mut self, _: Flush, _: &mut Self::Context) {
-        self.flush();
     }
 }
 
@@ -236,7 +259,9 @@ impl Handler<Prune> for AuditLogger {
 
     fn handle(&mut self, Prune(prunable): Prune, _: &mut Self::Context) -> Self::Result {
         self.flush();
-        self.write(|log, now| log.prune(&prunable, now))
+        self.write(|log, now| log.prune(&prunable, now))?;
+        // Nothing is removed before it is said for good.
+        self.settle()
     }
 }
 
@@ -245,6 +270,7 @@ impl Handler<Close> for AuditLogger {
 
     fn handle(&mut self, _: Close, _: &mut Self::Context) {
         self.flush();
-        let _told = self.write(Log::checkpoint);
+        // Whatever fails has been told already.
+        let _told = self.write(Log::checkpoint).and_then(|()| self.settle());
     }
 }

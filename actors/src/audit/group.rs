@@ -18,6 +18,11 @@ pub(super) struct Records {
 }
 
 impl Records {
+    /// With room for as many as mostly come together.
+    pub(super) fn with_room() -> Self {
+        Self { bytes: Vec::with_capacity(4_096), ends: Vec::with_capacity(8) }
+    }
+
     /// How many there are.
     pub(super) const fn len(&self) -> usize {
         self.ends.len()

@@ -10,7 +10,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -23,8 +23,9 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     about::{Anchor, Prunable},
-    actor::{Append, AuditLogger, Close, Prune},
+    actor::{AuditLogger, Close, Prune, Wake},
     group::{Group, Records},
+    inbox::Inbox,
     keeper,
     log::Options,
     record::RECORD_MAX,
@@ -33,11 +34,11 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    figures::{Reading, Timings},
+    figures::{Reading, Spread, Timings},
 };
 
-/// Records that may wait to be written; beyond it operations are refused.
-const WAITING_RECORDS: usize = 4_096;
+/// Records of a thread that may wait to be written; beyond it operations are refused.
+const WAITING_RECORDS: u64 = 4_096;
 /// Longest time to wait for the last checkpoint at the end.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
@@ -68,7 +69,8 @@ pub struct Start {
 
 /// What both sides know.
 pub(super) struct Shared {
-    waiting: AtomicUsize,
+    pub(super) inbox: Inbox,
+    waiting: Spread,
     /// A write has not come back within its time.
     pub(super) stuck: AtomicBool,
     pub(super) writable: AtomicBool,
@@ -128,7 +130,8 @@ impl AuditHandle {
     #[must_use]
     pub fn start(start: Start) -> Self {
         let shared = Arc::new(Shared {
-            waiting: 0.into(),
+            inbox: Inbox::default(),
+            waiting: Spread::default(),
             stuck: false.into(),
             writable: true.into(),
             records: 0.into(),
@@ -140,10 +143,7 @@ impl AuditHandle {
         let (anchored, anchors) = watch::channel(start.known.clone());
         let deadline = start.deadline;
         let logger = AuditLogger::new(start, Arc::clone(&shared), anchored);
-        let actor = AuditLogger::start_in_arbiter(&Arbiter::new().handle(), |context| {
-            context.set_mailbox_capacity(WAITING_RECORDS);
-            logger
-        });
+        let actor = AuditLogger::start_in_arbiter(&Arbiter::new().handle(), |_| logger);
         Self { actor, shared, anchors, deadline }
     }
 
@@ -182,7 +182,7 @@ impl AuditHandle {
             groups: read(&self.shared.groups),
             failures: read(&self.shared.failures),
             writes: self.shared.writes.read(),
-            waiting: self.shared.waiting.load(Ordering::Relaxed),
+            waiting: usize::try_from(self.shared.waiting.sum()).unwrap_or(usize::MAX),
             not_copied: read(&self.shared.not_copied),
         }
     }
@@ -242,10 +242,9 @@ async fn send(handle: AuditHandle, log: usize) {
     let Some(Gathered { records, notable, outcome, .. }) = gathered else { return };
     let (written, answer) = oneshot::channel();
     let group = Group { records, notable, written };
-    let result = match handle.actor.try_send(Append(group)) {
-        Err(actix::dev::SendError::Full(_)) => Err(AuditUnavailable::Overloaded),
-        Err(actix::dev::SendError::Closed(_)) => Err(AuditUnavailable::Unwritable),
-        Ok(()) => match tokio::time::timeout(handle.deadline, answer).await {
+    let is_coming = !handle.shared.inbox.put(group) || handle.actor.try_send(Wake).is_ok();
+    let result = if is_coming {
+        match tokio::time::timeout(handle.deadline, answer).await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false) | Err(_)) => Err(AuditUnavailable::Unwritable),
             Err(_late) => {
@@ -256,7 +255,10 @@ async fn send(handle: AuditHandle, log: usize) {
                 }
                 Err(AuditUnavailable::Late)
             }
-        },
+        }
+    } else {
+        handle.shared.inbox.give_up();
+        Err(AuditUnavailable::Unwritable)
     };
     outcome.tell(result);
 }
@@ -267,7 +269,7 @@ struct Place<'a>(&'a Shared);
 impl<'a> Place<'a> {
     fn take(shared: &'a Shared) -> Result<Self, AuditUnavailable> {
         let place = Self(shared);
-        if shared.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_RECORDS {
+        if shared.waiting.enter() < WAITING_RECORDS {
             return Ok(place);
         }
         Err(AuditUnavailable::Overloaded)
@@ -276,7 +278,7 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.leave();
     }
 }
 
@@ -294,7 +296,7 @@ struct Gathered {
 
 impl Gathered {
     fn new(log: usize) -> Self {
-        Self { log, records: Records::default(), notable: Records::default(), outcome: Rc::default() }
+        Self { log, records: Records::with_room(), notable: Records::default(), outcome: Rc::default() }
     }
 }
 

@@ -22,7 +22,11 @@ use super::{
     directory,
     line::{self, Head},
     signed::{Signer, Signing},
+    voucher::{self, Voucher},
 };
+
+/// Room for lines that is kept, in bytes.
+const ROOM_MAX: usize = 64 << 10;
 
 /// How the log is kept.
 #[derive(Debug, Clone)]
@@ -89,6 +93,10 @@ pub struct Log {
     pub(super) notes: Vec<Note>,
     /// Lines written since they were asked for last, where somebody asks.
     pub(super) copy: Option<Vec<u8>>,
+    /// Who waits for the disk in its place.
+    pub(super) voucher: Option<Voucher>,
+    /// Room for the next lines.
+    pub(super) room: Vec<u8>,
 }
 
 /// What the log has to say of itself.
@@ -164,7 +172,7 @@ impl Log {
         now: DateTime<Utc>,
     ) -> io::Result<Option<Anchor>> {
         let signing = self.stand(now)?;
-        let mut draft = Draft::after(self.tail);
+        let mut draft = Draft { bytes: std::mem::take(&mut self.room), ..Draft::after(self.tail) };
         for object in records {
             draft.record(object);
         }
@@ -251,8 +259,17 @@ impl Log {
         self.note(event, members);
     }
 
+    /// From now on, somebody else waits until checkpoints are on the disk, and tells of them.
+    #[must_use]
+    pub(super) fn vouched_for_by(self, voucher: Voucher) -> Self {
+        Self { voucher: Some(voucher), ..self }
+    }
+
     /// Makes sure that there is a file that ends where the chain does, under the present key.
     fn stand(&mut self, now: DateTime<Utc>) -> io::Result<Signing> {
+        if let Some(voucher) = &self.voucher {
+            voucher.judge()?;
+        }
         let signing = self.signer.signing().ok_or_else(|| io::Error::other("the audit key is missing"))?;
         if let Some(current) = &mut self.current {
             if current.torn {
@@ -361,13 +378,13 @@ impl Log {
     }
 
     /// Writes a draft. Only once it is where it belongs does it count.
-    fn commit(&mut self, draft: Draft, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
+    fn commit(&mut self, mut draft: Draft, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
         let Some(current) = &mut self.current else { return Err(gone()) };
         current.torn = true;
-        let is_vouched_for = self.options.sync || draft.anchor.is_some();
-        let written = current.file.write_all(&draft.bytes);
         // What is vouched for elsewhere must be here after a loss of power.
-        let written = written.and_then(|()| if is_vouched_for { current.file.sync_data() } else { Ok(()) });
+        let is_synced = self.options.sync || draft.anchor.is_some() && self.voucher.is_none();
+        let written = current.file.write_all(&draft.bytes);
+        let written = written.and_then(|()| if is_synced { current.file.sync_data() } else { Ok(()) });
         if let Err(error) = written {
             // Half of it may be there. If even that can't be mended now, it is before the next line.
             current.torn = current.file.set_len(current.length).is_err();
@@ -382,14 +399,20 @@ impl Log {
         self.tail = draft.tail;
         self.keep_copy(&draft.bytes);
         self.unsigned += draft.lines;
-        if let Some(anchor) = &draft.anchor {
-            self.unsigned = 0;
-            self.checkpoint_at = now;
-            if let Err(error) = directory::put_anchor(&self.options.directory, anchor) {
-                tracing::warn!(%error, "the last checkpoint of the audit log could not be put beside it");
-            }
+        (self.room, draft.bytes) = (draft.bytes, Vec::new());
+        self.room.clear();
+        self.room.shrink_to(ROOM_MAX);
+        let Some(anchor) = draft.anchor else { return Ok(None) };
+        self.unsigned = 0;
+        self.checkpoint_at = now;
+        let (Some(voucher), Some(current)) = (&self.voucher, &self.current) else {
+            voucher::tell(&self.options.directory, &anchor);
+            return Ok(Some(anchor));
+        };
+        if let Err(error) = current.file.try_clone().and_then(|file| voucher.vouch(file, anchor)) {
+            tracing::warn!(%error, "nobody vouches for a checkpoint of the audit log; the next one stands for it");
         }
-        Ok(draft.anchor)
+        Ok(None)
     }
 
     /// The file was deleted, replaced or edited under us. What it held is lost, and the chain goes on in the next one, so that it shows.

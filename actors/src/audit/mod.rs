@@ -13,6 +13,7 @@ mod group;
 mod handle;
 #[cfg(test)]
 mod handle_tests;
+mod inbox;
 pub mod keeper;
 pub mod line;
 pub mod log;
@@ -25,6 +26,7 @@ mod security;
 pub mod signed;
 mod sink;
 pub mod verify;
+mod voucher;
 
 pub use event::{event_of, event_of_outcome};
 pub use floods::{Flood, Floods};

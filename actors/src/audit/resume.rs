@@ -75,6 +75,8 @@ impl Log {
             checkpoint_at: now,
             notes: Vec::new(),
             copy: None,
+            voucher: None,
+            room: Vec::new(),
         };
         match scanned {
             None => {

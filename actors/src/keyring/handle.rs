@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix::Addr;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use claviger_crypto::material::Material;
 use claviger_entity::{HumanDuration, KeyName, VersionNumber};
 use tokio::sync::{Semaphore, watch};
@@ -94,6 +94,12 @@ impl KeyRingHandle {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.board.published.load_full()
+    }
+
+    /// The same, for a look that does not wait: nothing that other threads touch too is written to for it.
+    #[must_use]
+    pub fn look(&self) -> Guard<Arc<Snapshot>> {
+        self.board.published.load()
     }
 
     /// Where in history the ring is now; for a look that holds nothing.

@@ -8,13 +8,13 @@ use claviger_actors::{
 use claviger_crypto::digest;
 use claviger_entity::{Owner, PolicyName};
 use claviger_policy::{KeyFacts, Permission, ResourceRef, Target};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use uuid::Uuid;
 
 use super::Identity;
 
-/// Decisions that are kept at most; the least used go first.
-const REMEMBERED: u64 = 100_000;
+/// Decisions of a worker that are kept at most; the least used go first.
+const REMEMBERED: usize = 20_000;
 
 /// A decision is a pure function of these: what a policy may ask of principal and resource changes only with the revision.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,6 +29,8 @@ struct Question {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Resource {
     Deployment,
+    /// Anything at all.
+    Any,
     Key(Uuid),
     ApiKey(Uuid),
     Policy(PolicyName),
@@ -36,7 +38,7 @@ enum Resource {
     Stored([u8; 32]),
 }
 
-/// Asks the policies, once a question.
+/// Asks the policies, once a question. Every worker has its own: what all of them write to with every request is dear.
 pub struct Authorizer {
     decisions: Cache<Question, bool>,
 }
@@ -58,7 +60,7 @@ impl Authorizer {
         key: &KeyRecord,
     ) -> bool {
         self.remembered(snapshot, identity, permission, Resource::Key(key.id), &|| {
-            ResourceRef::Key(facts(key))
+            self.permits(snapshot, identity, permission, &ResourceRef::Key(facts(key)))
         })
     }
 
@@ -79,7 +81,9 @@ impl Authorizer {
         identity: &Identity,
         permission: Permission,
     ) -> bool {
-        self.remembered(snapshot, identity, permission, Resource::Deployment, &|| ResourceRef::Deployment)
+        self.remembered(snapshot, identity, permission, Resource::Deployment, &|| {
+            self.permits(snapshot, identity, permission, &ResourceRef::Deployment)
+        })
     }
 
     /// The caller may do this to the API key.
@@ -92,7 +96,9 @@ impl Authorizer {
         record: &PrincipalRecord,
     ) -> bool {
         let resource = ResourceRef::ApiKey { id: record.id, name: &record.name, roles: &record.roles };
-        self.remembered(snapshot, identity, permission, Resource::ApiKey(record.id), &|| resource)
+        self.remembered(snapshot, identity, permission, Resource::ApiKey(record.id), &|| {
+            self.permits(snapshot, identity, permission, &resource)
+        })
     }
 
     /// The caller may do this to the policy of this name, which need not exist.
@@ -105,7 +111,9 @@ impl Authorizer {
         name: &PolicyName,
     ) -> bool {
         let resource = ResourceRef::Policy(name);
-        self.remembered(snapshot, identity, permission, Resource::Policy(name.clone()), &|| resource)
+        self.remembered(snapshot, identity, permission, Resource::Policy(name.clone()), &|| {
+            self.permits(snapshot, identity, permission, &resource)
+        })
     }
 
     /// The caller may do this to what is stored at a place, which need not exist.
@@ -125,7 +133,9 @@ impl Authorizer {
             Store::OfflineTokens => ResourceRef::OfflineToken { owner },
         };
         let asked = Resource::Stored(digest::sha256(parts.as_bytes()));
-        self.remembered(snapshot, identity, permission, asked, &|| resource)
+        self.remembered(snapshot, identity, permission, asked, &|| {
+            self.permits(snapshot, identity, permission, &resource)
+        })
     }
 
     /// As asked, without remembering: for what is not there yet.
@@ -143,23 +153,25 @@ impl Authorizer {
     /// There may be something to which the caller may do this.
     #[must_use]
     pub fn might(&self, snapshot: &Snapshot, identity: &Identity, permission: Permission) -> bool {
-        snapshot.access().engine().might(&identity.as_policy_ref(), permission)
+        self.remembered(snapshot, identity, permission, Resource::Any, &|| {
+            snapshot.access().engine().might(&identity.as_policy_ref(), permission)
+        })
     }
 
-    fn remembered<'a>(
+    fn remembered(
         &self,
         snapshot: &Snapshot,
         identity: &Identity,
         permission: Permission,
         resource: Resource,
-        resource_ref: &dyn Fn() -> ResourceRef<'a>,
+        decide: &dyn Fn() -> bool,
     ) -> bool {
         let revision = snapshot.access_revision();
         let question = Question { revision, principal: identity.id(), permission, resource };
         if let Some(decision) = self.decisions.get(&question) {
             return decision;
         }
-        let decision = self.permits(snapshot, identity, permission, &resource_ref());
+        let decision = decide();
         self.decisions.insert(question, decision);
         decision
     }

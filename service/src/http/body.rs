@@ -66,6 +66,32 @@ impl<T: DeserializeOwned> FromRequest for StrictJson<T> {
     }
 }
 
+/// What can be read from a body in one go: none of its members is read as bare JSON, where two members of one name would not show (see
+/// [`json::strict`]), and it knows no others.
+pub trait Direct: DeserializeOwned {}
+
+/// As [`StrictJson`], without a detour for bodies that are as they should be.
+pub struct DirectJson<T>(pub T);
+
+impl<T: Direct> FromRequest for DirectJson<T> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let extensions = request.extensions();
+        let body = extensions.get::<Arrival>().and_then(Arrival::body).map_or(&[][..], |body| body);
+        ready(direct(body).map_or_else(|| value(body).and_then(typed), Ok).map(Self))
+    }
+}
+
+/// Reads a body in one go. `None`: it is not as it should be, or can't be read like this; whoever reads it slowly learns which.
+pub fn direct<T: Direct>(body: &[u8]) -> Option<T> {
+    // serde would take an array for a struct, its members by their place.
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    let is_bounded = is_object && json::depth_within(body, MAX_DEPTH);
+    if is_bounded { serde_json::from_slice(body).ok() } else { None }
+}
+
 /// A body as it came.
 pub struct Whole(pub Bytes);
 
@@ -282,4 +308,88 @@ pub(super) fn if_match(
         Problem::new(Code::PreconditionFailed, detail)
     };
     current.filter(is_named).map(Some).ok_or_else(stale)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[serde(default)]
+        a: Option<String>,
+        #[serde(default)]
+        n: u32,
+        #[serde(default, deserialize_with = "json::strict")]
+        any: Option<Value>,
+        #[serde(default, deserialize_with = "json::strict_object")]
+        map: serde_json::Map<String, Value>,
+    }
+
+    impl Direct for Sample {}
+
+    fn slowly(body: &[u8]) -> Result<Sample, Problem> {
+        value(body).and_then(typed)
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_differently_is_not_read_in_one_go() {
+        for body in [
+            r#"{"a":"x","a":"y"}"#,
+            r#"{"any":{"b":1,"b":2}}"#,
+            r#"{"map":{"b":[{"c":1,"c":2}]}}"#,
+            r#"{"any":{"b":1,"\u0062":2}}"#,
+            r#"{"b":1}"#,
+            r#"{"a":"x"} {}"#,
+            r#"["x",1]"#,
+            r#"{"map":[]}"#,
+            r#"{"n":-1}"#,
+            "",
+            "{",
+        ] {
+            assert_eq!(direct::<Sample>(body.as_bytes()), None, "{body}");
+        }
+        let deep = format!(r#"{{"any":{}1{}}}"#, "[".repeat(32), "]".repeat(32));
+        assert_eq!(direct::<Sample>(deep.as_bytes()), None);
+        assert!(direct::<Sample>(br#" {"a":null,"any":null,"map":{"b":[1.5]},"n":7} "#).is_some());
+        let refused = |body: &str| {
+            let problem = slowly(body.as_bytes()).unwrap_err();
+            serde_json::to_value(problem.body(None)).unwrap()["detail"].clone()
+        };
+        assert_eq!(refused(r#"{"map":[]}"#), "the body has a member of the wrong form; expected a map");
+        assert_eq!(refused(r#"{"any":{"b":1,"b":2}}"#), "an object in the body has a duplicate member");
+    }
+
+    fn any_value() -> impl Strategy<Value = String> {
+        let leaf =
+            prop_oneof![Just("null"), Just("1"), Just("-2.5"), Just("\"x\""), Just("true"), Just("1e400")];
+        leaf.prop_map(str::to_owned).prop_recursive(3, 12, 3, |inner| {
+            let member = ("[bc]", inner.clone()).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+            prop_oneof![
+                proptest::collection::vec(inner, 0..3).prop_map(|items| format!("[{}]", items.join(","))),
+                proptest::collection::vec(member, 0..3)
+                    .prop_map(|members| format!("{{{}}}", members.join(","))),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whichever way a body is read, it is the same, and what one refuses the other refuses.
+        #[test]
+        fn both_ways_agree(
+            members in proptest::collection::vec(("(a|n|any|map|x)", any_value()), 0..5),
+            cut in 0..400_usize,
+        ) {
+            let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
+            let body = format!("{{{}}}", members.join(", "));
+            for body in [body.as_bytes(), body.as_bytes().get(..cut).unwrap_or(body.as_bytes())] {
+                let (direct, slowly) = (direct::<Sample>(body), slowly(body).ok());
+                // An empty body stands for an empty object.
+                prop_assert!(body.is_empty() || direct == slowly, "{direct:?} {slowly:?}");
+            }
+        }
+    }
 }

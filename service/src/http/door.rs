@@ -32,6 +32,7 @@ use super::{
     body, cors,
     dispatch::Handlers,
     idempotency::{self, Replay},
+    patience::Stranger,
     problem::{Code, Problem},
     quota,
     recognise::{issuer_away, learn, recognise, unauthorized},
@@ -67,7 +68,7 @@ pub(super) async fn door(
         return Ok(request.into_response(response));
     };
     let traceparent = request.headers().get(TRACEPARENT).and_then(|given| given.to_str().ok());
-    let context = Context::new(request_id(&request), traceparent);
+    let context = Context::new(request_id(&state, &request), traceparent);
     within(Rc::clone(&context), pass(state, &context, request, handlers)).await
 }
 
@@ -79,7 +80,7 @@ async fn pass(
     handlers: Rc<Handlers>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let began = Instant::now();
-    let _here = state.metrics.enter();
+    let here = state.metrics.enter();
     // As the router would split it: what is encoded and need not be is taken for what it stands for.
     let found = table::find(request.method(), request.match_info().as_str());
     let found = if request.app_data::<Internal>().is_some() { found.internally() } else { found };
@@ -89,7 +90,10 @@ async fn pass(
     let page = cors::origin_of(&state.doors, &request);
     let is_secure = request.app_data::<OverTls>().is_some_and(|over_tls| over_tls.0);
 
-    let nowhere = |response: HttpResponse, request: ServiceRequest| {
+    let nowhere = |mut response: HttpResponse, request: ServiceRequest| {
+        if auth::credential(request.headers()).is_none_or(str::is_empty) {
+            response.extensions_mut().insert(Stranger);
+        }
         state.metrics.answered(&state, None, &Subject::default(), &response, began.elapsed());
         (response, Some(request.into_parts().0))
     };
@@ -111,6 +115,14 @@ async fn pass(
     cors::mark(&state.doors, page.as_deref(), response.headers_mut());
     span.end(&mut response);
     tracing::debug!(status = response.status().as_u16(), took = ?began.elapsed(), "answered");
+    drop(here);
+    if response.status().is_client_error()
+        && response.extensions_mut().remove::<Stranger>().is_some()
+        && !state.is_draining()
+    {
+        // Rare, and large: not to be carried about with every request.
+        Box::pin(state.patience.hold()).await;
+    }
     match request {
         Some(request) => Ok(ServiceResponse::new(request, response)),
         None => Err(InternalError::from_response("answered", response).into()),
@@ -134,8 +146,15 @@ async fn serve(
         Ok(entered) => Box::pin(run(state, request, handlers, &arrival, entered)).await,
         Err(refused) => {
             let (caller, problem) = *refused;
-            caller.into_iter().for_each(|caller| arrival.enter(caller, Bytes::new()));
-            (problem.response(Some(arrival.id())), Some(request.into_parts().0))
+            let mut response = problem.response(Some(arrival.id()));
+            match caller {
+                Some(caller) => arrival.enter(caller, Bytes::new()),
+                None if matches!(problem.code, Code::Unauthorized | Code::RateLimited) => {
+                    _ = response.extensions_mut().insert(Stranger);
+                }
+                None => {}
+            }
+            (response, Some(request.into_parts().0))
         }
     };
     let answered = Answered { arrival: &arrival, address, began };
@@ -163,14 +182,15 @@ fn other_method(pattern: &str, id: &str) -> HttpResponse {
 }
 
 /// Accepts the caller's id when it can't do harm in a log line.
-fn request_id(request: &ServiceRequest) -> Rc<str> {
+fn request_id(state: &AppState, request: &ServiceRequest) -> Rc<str> {
     let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let harmless = |id: &&str| {
         (1..=64).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
     };
     given.filter(harmless).map_or_else(
-        || Rc::from(&*Uuid::now_v7().hyphenated().encode_lower(&mut Uuid::encode_buffer())),
+        // Those of the library come in order even within a millisecond, for which all threads stand in line.
+        || Rc::from(&*state.tokens.new_id().hyphenated().encode_lower(&mut Uuid::encode_buffer())),
         Rc::from,
     )
 }
@@ -309,7 +329,7 @@ fn admit(
     permission: Permission,
 ) -> Admitted {
     let route = arrival.route();
-    let snapshot = state.ring.snapshot();
+    let snapshot = state.ring.look();
     // Before anybody is recognised: their credential may have been taken from them.
     state.is_current(snapshot.confirmed()).map_err(|problem| Box::new((None, problem)))?;
     let identity = recognise(state, state.known(&snapshot), request, state.clock.now());
@@ -366,8 +386,9 @@ async fn run(
 ) -> (HttpResponse, Option<HttpRequest>) {
     let (route, id) = (arrival.route(), arrival.id());
     let mut ticket = None;
-    let confirmed = entered.as_ref().map(|entered| Arc::clone(&entered.confirmed));
-    if let Some(Entered { mut caller, body, .. }) = entered {
+    let mut confirmed = None;
+    if let Some(Entered { mut caller, confirmed: of_ring, body }) = entered {
+        confirmed = Some(of_ring);
         if route.is_retried() && request.headers().contains_key(IDEMPOTENCY_KEY) {
             // Rare, and large: not to be carried about with every request.
             match Box::pin(retried(state, &request, arrival, &caller, &body)).await {

@@ -26,6 +26,7 @@ pub mod keys;
 pub mod metrics;
 pub mod openapi;
 mod page;
+pub mod patience;
 pub mod policies;
 pub mod problem;
 pub mod quota;

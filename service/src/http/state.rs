@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    ops::Deref,
     path::PathBuf,
     rc::Rc,
     sync::{
@@ -33,6 +34,7 @@ use tokio::sync::Semaphore;
 use super::{
     body::Awaited,
     door::unsure,
+    patience::Patience,
     problem::{Code, Problem},
     quota::Rates,
     record::Tally,
@@ -49,8 +51,24 @@ use crate::{
     tls::Clients,
 };
 
-/// Shared by all workers.
+/// What a worker reaches, and through it what all of them share. Each has one of its own: whatever counts who holds it is touched with
+/// every request, and two processors that touch the same wait for each other.
 pub struct AppState {
+    shared: Arc<Shared>,
+    /// Who may do what.
+    pub authorizer: Authorizer,
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+/// Shared by all workers.
+pub struct Shared {
     /// The key ring.
     pub ring: KeyRingHandle,
     /// Masters.
@@ -65,8 +83,6 @@ pub struct AppState {
     pub events: EventsHandle,
     /// Longest time without word from the database for which this node goes on.
     pub max_staleness: std::time::Duration,
-    /// Who may do what.
-    pub authorizer: Authorizer,
     /// Issuers elsewhere whose tokens are credentials.
     pub issuers: Issuers,
     /// Incidents.
@@ -125,6 +141,8 @@ pub struct AppState {
     pub clients: Option<Arc<Clients>>,
     /// Who has failed too often.
     pub limiter: Limiter,
+    /// Strangers who wait for their refusals.
+    pub patience: Patience,
     /// Connections of the first listener.
     pub connections: Arc<Connections>,
     /// Room for bodies that have come in part.
@@ -140,6 +158,18 @@ pub struct AppState {
 }
 
 impl AppState {
+    /// For the first who reaches it.
+    #[must_use]
+    pub fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), authorizer: Authorizer::default() }
+    }
+
+    /// For another worker.
+    #[must_use]
+    pub fn of_another_worker(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), authorizer: Authorizer::default() }
+    }
+
     /// `iss` of tokens.
     #[must_use]
     pub fn issuer(&self) -> &str {

@@ -23,6 +23,11 @@ pub(super) fn write(page: &mut Page, state: &AppState) {
         "Connections that were closed at once, since there were too many.",
         refused as f64,
     );
+    page.gauge(
+        "claviger_refusals_waiting",
+        "Strangers who wait for their refusal, since there are many of them.",
+        state.patience.waiting() as f64,
+    );
     let refused: Vec<_> = state.quotas.refused().collect();
     page.counters(
         "claviger_quota_refused_total",

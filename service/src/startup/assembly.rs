@@ -17,12 +17,18 @@ use tokio::sync::Semaphore;
 
 use super::given;
 use crate::{
-    auth::{Addresses, Authorizer, Issuers, Limiter, MeshIdentity, Password, Tailscale},
+    auth::{Addresses, Issuers, Limiter, MeshIdentity, Password, Tailscale},
     backup::Backups,
     config::Settings,
     connections::Connections,
     hardening,
-    http::{body::Awaited, record::Tally, state::AppState, ws},
+    http::{
+        body::Awaited,
+        patience::Patience,
+        record::Tally,
+        state::{AppState, Shared},
+        ws,
+    },
     metrics::Metrics,
     providers::{Book, ConfiguredProviders},
     telemetry::Spans,
@@ -46,13 +52,14 @@ pub(super) fn state(
     tokens.allow(settings.token_times.max_revocations);
     uses::keep(ring.clone(), Arc::clone(&clock));
     let stores = StoresHandle::start(ring.clone(), Arc::clone(&clock), &settings.node, given::pace(settings));
+    let book = Book { audit: audit.clone(), ring: ring.clone(), node: settings.node.clone() };
     let alerts = AlertsHandle::new(
         (ring.clone(), cluster.clone()),
         (events.clone(), audit.clone()),
         Arc::clone(&clock),
         alerts,
     );
-    AppState {
+    AppState::new(Shared {
         rotation: RotationHandle::start(
             ring.clone(),
             audit.clone(),
@@ -60,11 +67,7 @@ pub(super) fn state(
             Arc::clone(&clock),
             settings.rotation_tick,
         ),
-        providers: providers.start(
-            stores.clone(),
-            Arc::clone(&clock),
-            Book { audit: audit.clone(), ring: ring.clone(), node: settings.node.clone() },
-        ),
+        providers: providers.start(stores.clone(), Arc::clone(&clock), book),
         incidents: IncidentsHandle::start(
             (ring.clone(), tokens.clone(), cluster.clone()),
             (events.clone(), audit.clone()),
@@ -75,7 +78,6 @@ pub(super) fn state(
         alerts,
         stores,
         backups: Arc::new(backups),
-        authorizer: Authorizer::default(),
         issuers,
         spans,
         metrics: Metrics::new(settings.watching.metrics_keys),
@@ -105,6 +107,7 @@ pub(super) fn state(
         addresses: Addresses::new(settings.doors.trusted_proxies.clone()),
         clients,
         limiter: Limiter::new(settings.doors.failed_attempts, attempts),
+        patience: Patience::default(),
         connections: Connections::within(hardening::open_files(), settings.workers),
         awaited: Awaited::of(settings.body_limit),
         quotas: QuotasHandle::start(given::quotas_of(&settings.limits), quotas),
@@ -112,5 +115,5 @@ pub(super) fn state(
         password,
         sessions: ws::Sessions::default(),
         doors: settings.doors.clone(),
-    }
+    })
 }

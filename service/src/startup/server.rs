@@ -68,7 +68,7 @@ pub(super) fn serve(
     let is_secure = certificate.is_some();
     let app = move || {
         App::new()
-            .app_data(state.clone())
+            .app_data(Data::new(state.of_another_worker()))
             .app_data(document.clone())
             .app_data(PayloadConfig::new(body_limit))
             .app_data(ws::Inside::default())

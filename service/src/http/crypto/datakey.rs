@@ -4,12 +4,11 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_crypto::{ciphertext, random};
 use claviger_entity::{KeyName, KeyType, Kid, Usage};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use utoipa::openapi::Object;
 
 use super::operation::{Done, OneOrBatch, OneOrBatchAnswer, Operation};
 use crate::http::{
-    body::{Base64, PathName, StrictJson, StrictQuery},
+    body::{Base64, Direct, PathName, StrictQuery, Whole},
     openapi::schemas::one_of,
     problem::{Code, Problem},
     state::{AppState, Caller},
@@ -24,6 +23,8 @@ pub struct DatakeyRequest {
     #[schema(schema_with = data_key_bits)]
     bits: u32,
 }
+
+impl Direct for DatakeyRequest {}
 
 fn data_key_bits() -> Object {
     one_of(&[128, 192, 256, 512])
@@ -67,7 +68,7 @@ pub async fn datakey(
     caller: Caller,
     PathName(name): PathName,
     StrictQuery(query): StrictQuery<DatakeyQuery>,
-    body: StrictJson<Map<String, Value>>,
+    body: Whole,
 ) -> Result<HttpResponse, Problem> {
     let one = async |operation: &Operation, given| datakey_one(operation, given, query.wrapped_only).await;
     Operation::run(request, state, caller, name, body, one).await

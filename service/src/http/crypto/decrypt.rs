@@ -6,11 +6,11 @@ use claviger_crypto::{ciphertext, json, secret::SecretBytes};
 use claviger_entity::{KeyName, KeyState, KeyType, Kid, Usage};
 use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::operation::{Done, OneOrBatch, OneOrBatchAnswer, Operation};
 use crate::http::{
-    body::{Base64, PathName, StrictJson},
+    body::{Base64, Direct, PathName, Whole},
     problem::{Code, Problem},
     state::{AppState, Caller},
 };
@@ -33,6 +33,8 @@ pub struct DecryptRequest {
     #[serde(default, rename = "as")]
     form: Option<Form>,
 }
+
+impl Direct for DecryptRequest {}
 
 /// How to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
@@ -62,6 +64,8 @@ pub struct RewrapRequest {
     context: Option<String>,
 }
 
+impl Direct for RewrapRequest {}
+
 /// The same plaintext under the primary.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct RewrapAnswer {
@@ -82,7 +86,7 @@ pub async fn decrypt(
     state: Data<AppState>,
     caller: Caller,
     PathName(name): PathName,
-    body: StrictJson<Map<String, Value>>,
+    body: Whole,
 ) -> Result<HttpResponse, Problem> {
     Operation::run(request, state, caller, name, body, decrypt_one).await
 }
@@ -100,7 +104,7 @@ pub async fn rewrap(
     state: Data<AppState>,
     caller: Caller,
     PathName(name): PathName,
-    body: StrictJson<Map<String, Value>>,
+    body: Whole,
 ) -> Result<HttpResponse, Problem> {
     Operation::run(request, state, caller, name, body, rewrap_one).await
 }

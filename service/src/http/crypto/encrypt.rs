@@ -1,14 +1,14 @@
 //! `encrypt`: under the primary.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use claviger_crypto::{ciphertext, fernet};
+use claviger_crypto::{ciphertext, fernet, json};
 use claviger_entity::{KeyName, KeyType, Kid, Usage};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::operation::{Done, OneOrBatch, OneOrBatchAnswer, Operation};
 use crate::http::{
-    body::{Base64, PathName, StrictJson},
+    body::{Base64, Direct, PathName, Whole},
     problem::{Code, Problem},
     state::{AppState, Caller},
 };
@@ -20,12 +20,14 @@ pub struct EncryptRequest {
     #[serde(default)]
     plaintext: Option<Base64>,
     /// A JSON payload, for fernet keys.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::strict")]
     json: Option<Value>,
     /// Text that decryption must name again (associated data).
     #[serde(default)]
     context: Option<String>,
 }
+
+impl Direct for EncryptRequest {}
 
 /// A ciphertext.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -50,7 +52,7 @@ pub async fn encrypt(
     state: Data<AppState>,
     caller: Caller,
     PathName(name): PathName,
-    body: StrictJson<Map<String, Value>>,
+    body: Whole,
 ) -> Result<HttpResponse, Problem> {
     Operation::run(request, state, caller, name, body, encrypt_one).await
 }

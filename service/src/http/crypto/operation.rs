@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::http::{
     authority,
-    body::{StrictJson, typed},
+    body::{Direct, Whole, direct, typed, value},
     door::unsure,
     keys::note,
     problem::{Code, Problem},
@@ -74,6 +74,24 @@ pub struct Batch {
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct BatchAnswer {
     batch: Vec<Value>,
+}
+
+/// What is to be done.
+enum Given<I> {
+    One(I),
+    Batch(Batch),
+}
+
+impl<I: Direct> Given<I> {
+    fn read(body: &[u8]) -> Result<Self, Problem> {
+        if let Some(one) = direct(body) {
+            return Ok(Self::One(one));
+        }
+        let body: Map<String, Value> = typed(value(body)?)?;
+        let is_batch = body.contains_key("batch");
+        let body = Value::Object(body);
+        if is_batch { typed(body).map(Self::Batch) } else { typed(body).map(Self::One) }
+    }
 }
 
 /// A request to use a key.
@@ -174,12 +192,12 @@ impl Operation {
     ///
     /// # Errors
     /// Those of `work`; in a batch each item has its own.
-    pub async fn run<I: DeserializeOwned, O: Serialize>(
+    pub async fn run<I: Direct, O: Serialize>(
         request: HttpRequest,
         state: Data<AppState>,
         caller: Caller,
         name: KeyName,
-        body: StrictJson<Map<String, Value>>,
+        body: Whole,
         work: impl AsyncFn(&Self, I) -> Result<Done<O>, Problem>,
     ) -> Result<HttpResponse, Problem> {
         Self::run_in_turn(request, state, caller, name, body, |_| None, work).await
@@ -189,12 +207,12 @@ impl Operation {
     ///
     /// # Errors
     /// As there; `overloaded`.
-    pub async fn run_in_turn<I: DeserializeOwned, O: Serialize>(
+    pub async fn run_in_turn<I: Direct, O: Serialize>(
         request: HttpRequest,
         state: Data<AppState>,
         caller: Caller,
         name: KeyName,
-        StrictJson(mut body): StrictJson<Map<String, Value>>,
+        Whole(body): Whole,
         cost: impl Fn(&KeyRecord) -> Option<Duration>,
         work: impl AsyncFn(&Self, I) -> Result<Done<O>, Problem>,
     ) -> Result<HttpResponse, Problem> {
@@ -203,28 +221,27 @@ impl Operation {
         let mut subject = Subject { key: Some(operation.name.to_string()), ..Subject::default() };
         // A key that is not there is not there, whatever is asked of it.
         let cost = cost(&operation.snapshot.key(&operation.name)?.record);
-        note(&request, subject.clone());
-        if body.contains_key("batch") {
-            let batch: Batch = typed(Value::Object(std::mem::take(&mut body)))?;
-            let answer = operation.batch(batch, cost, &mut subject, &work).await?;
-            note(&request, subject);
-            return Ok(HttpResponse::Ok().json(answer));
-        }
-        let body = Value::Object(body);
-        // Only where others may have changed the ring meanwhile is a *no* asked for twice.
-        let again = operation.state.cluster.is_shared().then(|| body.clone());
-        let body = typed(body)?;
+        let given = match Given::<I>::read(&body)? {
+            Given::One(given) => given,
+            Given::Batch(batch) => {
+                let answer = operation.batch(batch, cost, &mut subject, &work).await?;
+                note(&request, subject);
+                return Ok(HttpResponse::Ok().json(answer));
+            }
+        };
         let mut turn = None;
         if let Some(cost) = cost {
             operation.place = Some(Place::take(cost)?);
             (operation, turn) = operation.in_turn().await?;
         }
-        let mut done = work(&operation, body).await;
+        let mut done = work(&operation, given).await;
         drop(turn);
-        if let (true, Some(body)) = (is_no(&done), again)
+        // Only where others may have changed the ring meanwhile is a *no* asked for twice.
+        if is_no(&done)
             && operation.refresh().await?
+            && let Given::One(given) = Given::read(&body)?
         {
-            done = work(&operation, typed(body)?).await;
+            done = work(&operation, given).await;
         }
         let done = done?;
         subject.permission = operation.further.take().map(|permission| permission.as_str().to_owned());

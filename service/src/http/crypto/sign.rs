@@ -4,11 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use claviger_crypto::prepared::SignatureEncoding;
 use claviger_entity::{Algorithm, KeyName, Kid, Usage};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::operation::{Done, OneOrBatch, OneOrBatchAnswer, Operation};
 use crate::http::{
-    body::{Base64, PathName, StrictJson},
+    body::{Base64, Direct, PathName, Whole},
     problem::Problem,
     state::{AppState, Caller},
     turn,
@@ -28,6 +27,8 @@ pub struct SignRequest {
     encoding: SignatureEncoding,
 }
 
+impl Direct for SignRequest {}
+
 /// A signature.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct SignAnswer {
@@ -42,6 +43,8 @@ pub struct SignAnswer {
 pub struct HmacRequest {
     input: Base64,
 }
+
+impl Direct for HmacRequest {}
 
 /// A message authentication code.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -63,7 +66,7 @@ pub async fn sign(
     state: Data<AppState>,
     caller: Caller,
     PathName(name): PathName,
-    body: StrictJson<Map<String, Value>>,
+    body: Whole,
 ) -> Result<HttpResponse, Problem> {
     Operation::run_in_turn(request, state, caller, name, body, turn::cost, sign_one).await
 }
@@ -81,7 +84,7 @@ pub async fn hmac(
     state: Data<AppState>,
     caller: Caller,
     PathName(name): PathName,
-    body: StrictJson<Map<String, Value>>,
+    body: Whole,
 ) -> Result<HttpResponse, Problem> {
     Operation::run(request, state, caller, name, body, hmac_one).await
 }

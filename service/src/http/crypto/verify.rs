@@ -5,11 +5,10 @@ use claviger_actors::keyring::{Unusable, Usable, core::Use};
 use claviger_crypto::prepared::SignatureEncoding;
 use claviger_entity::{KeyName, Kid, Usage};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::operation::{Done, OneOrBatch, OneOrBatchAnswer, Operation};
 use crate::http::{
-    body::{Base64, PathName, StrictJson},
+    body::{Base64, Direct, PathName, Whole},
     problem::Problem,
     state::{AppState, Caller},
 };
@@ -38,6 +37,8 @@ pub struct VerifyRequest {
     encoding: SignatureEncoding,
 }
 
+impl Direct for VerifyRequest {}
+
 /// The verdict.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct VerifyAnswer {
@@ -59,7 +60,7 @@ pub async fn verify(
     state: Data<AppState>,
     caller: Caller,
     PathName(name): PathName,
-    body: StrictJson<Map<String, Value>>,
+    body: Whole,
 ) -> Result<HttpResponse, Problem> {
     Operation::run(request, state, caller, name, body, verify_one).await
 }

@@ -8,7 +8,7 @@ use claviger_actors::{
     audit::Subject,
     keyring::{Snapshot, core::Use, record::KeyRecord},
 };
-use claviger_crypto::{jwe, jws, token::MAX_TOKEN_BYTES};
+use claviger_crypto::{json, jwe, jws, token::MAX_TOKEN_BYTES};
 use claviger_entity::{HumanDuration, KeyName, KeyType, Kid, Usage};
 use claviger_policy::Permission;
 use serde::{Deserialize, Serialize};
@@ -23,8 +23,8 @@ use super::{
 };
 use crate::http::{
     authority,
-    body::StrictJson,
-    keys::{note, note_key},
+    body::{Direct, DirectJson},
+    keys::note,
     problem::{Code, Problem},
     quota,
     state::{AppState, Caller},
@@ -65,7 +65,7 @@ pub struct IssueRequest {
     #[serde(default)]
     format: Option<Format>,
     /// Claims; `iss`, `iat`, `exp`, `jti` and `fid` are always the service's own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::strict_object")]
     #[schema(value_type = Object)]
     claims: Map<String, Value>,
     /// Lifetime; `tokens.access_ttl` (1 h) unless given, at most the key's `claims.max_ttl`.
@@ -81,6 +81,8 @@ pub struct IssueRequest {
     #[serde(default)]
     refresh: bool,
 }
+
+impl Direct for IssueRequest {}
 
 /// An issued token.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
@@ -123,7 +125,7 @@ pub async fn issue(
     request: HttpRequest,
     state: Data<AppState>,
     caller: Caller,
-    StrictJson(mut given): StrictJson<IssueRequest>,
+    DirectJson(mut given): DirectJson<IssueRequest>,
 ) -> Result<HttpResponse, Problem> {
     let name = given.key.take().unwrap_or_else(|| match given.format {
         Some(Format::Jwe) => state.encryption_key.clone(),
@@ -199,7 +201,9 @@ async fn in_turn(
     format: Option<Format>,
 ) -> Result<(Arc<Snapshot>, Option<(Turn, Place)>), Problem> {
     let snapshot = state.snapshot_with(name).await?;
-    note_key(request, state, name);
+    if snapshot.key(name).is_ok() {
+        note(request, Subject { key: Some(name.to_string()), ..Subject::default() });
+    }
     // Whoever may not, or can't, does not stand in line.
     let record = &authority::key(state, &snapshot, caller, Permission::TokenIssue, name)?.record;
     let Some(cost) = turn::cost(record) else { return Ok((snapshot, None)) };

@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 use super::facts::is_revoked;
 use crate::http::{
     authority,
-    body::StrictJson,
+    body::{Direct, DirectJson},
     door::unsure,
     keys::note,
     problem::{Code, Problem},
@@ -52,6 +52,8 @@ pub struct TokenVerifyRequest {
     #[serde(default)]
     key: Option<KeyName>,
 }
+
+impl Direct for TokenVerifyRequest {}
 
 /// The verdict.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -119,23 +121,32 @@ pub async fn verify(
     request: HttpRequest,
     state: Data<AppState>,
     caller: Caller,
-    StrictJson(given): StrictJson<TokenVerifyRequest>,
+    DirectJson(given): DirectJson<TokenVerifyRequest>,
 ) -> Result<HttpResponse, Problem> {
     let mut subject = Subject { valid: Some(false), ..Subject::default() };
     // Whether the caller may verify is a question about the key that the token names; one that names none tells nothing.
     caller.decided();
     let mut denied = 0;
+    let mut snapshot = state.ring.snapshot();
+    let mut judged = judge(&state, &snapshot, &caller, &given, &mut denied);
     // Another node may have made the key, or taken it back into use, a moment ago. The ring is let go of before that is asked.
-    let doubtful =
-        state.cluster.is_shared() && is_no(&judge(&state, &state.ring.snapshot(), &caller, &given, &mut 0));
-    if doubtful && !state.cluster.refresh().await {
-        return Err(unsure());
+    if state.cluster.is_shared() && is_no(&judged) {
+        drop(judged);
+        drop(snapshot);
+        if !state.cluster.refresh().await {
+            return Err(unsure());
+        }
+        (snapshot, denied) = (state.ring.snapshot(), 0);
+        judged = judge(&state, &snapshot, &caller, &given, &mut denied);
     }
-    let snapshot = state.ring.snapshot();
-    let judged = judge(&state, &snapshot, &caller, &given, &mut denied);
     subject.forbidden = (denied > 0).then_some(denied);
-    note(&request, subject.clone());
-    let judged = judged?;
+    let judged = match judged {
+        Ok(judged) => judged,
+        Err(problem) => {
+            note(&request, subject);
+            return Err(problem);
+        }
+    };
     state.metrics.verified(Verification::Token, 1);
     let verified = match judged {
         Ok((claims, usable)) => {
