@@ -83,39 +83,59 @@ fn p10_trickling_heads_are_cut_off_and_hold_up_nobody() {
 
 /// P10: strangers who ask as fast as they are answered cost whoever has a credential little, from the same address too.
 #[test]
-#[expect(clippy::print_stderr, reason = "the figures are of interest, and the runner keeps them")]
 fn p10_a_flood_of_strangers_slows_nobody_much() {
+    flood("/v1/keys", Some("clvr_x_y"), &["401", "429"], 10_000);
+}
+
+/// P10: nor do those who show none.
+#[test]
+fn p10_a_flood_without_credentials_slows_nobody_much() {
+    flood("/v1/keys", None, &["401"], 10_000);
+    flood("/nothing", None, &["404"], 10_000);
+}
+
+/// P10: what is public is there for everybody, and not in place of the others.
+#[test]
+fn p10_a_flood_of_looks_slows_nobody_much() {
+    flood("/healthz", None, &["200"], 20_000);
+    flood("/.well-known/jwks.json", None, &["200"], 20_000);
+}
+
+/// Others ask for the same all the time while somebody works, and are answered at most so often.
+#[expect(clippy::print_stderr, reason = "the figures are of interest, and the runner keeps them")]
+fn flood(path: &str, credential: Option<&str>, statuses: &[&str], most: usize) {
     let node = Node::settled(&[]);
     node.client().post("/v1/keys", &json!({"name": "k", "type": "aes256-gcm"})).expect(201);
     let alone = work(&node, |done| done == 300).quantile(0.99);
     let before = node.resident_kib();
-    let (is_over, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let ask = b"GET /v1/keys HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer clvr_x_y\r\n\r\n";
-    let flood = || {
-        let (mut socket, mut answer) = (TcpStream::connect(node.address()).unwrap(), [0; 4_096]);
+    let (is_over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let credential = credential.map(|it| format!("Authorization: Bearer {it}\r\n")).unwrap_or_default();
+    let ask = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{credential}\r\n");
+    let ask_on = || {
+        let (mut socket, mut answer) = (TcpStream::connect(node.address()).unwrap(), [0; 16 << 10]);
         while !is_over.load(Ordering::Relaxed) {
-            socket.write_all(ask).unwrap();
+            socket.write_all(ask.as_bytes()).unwrap();
             let length = socket.read(&mut answer).unwrap();
-            let status = answer[..length].get(9..12).unwrap_or_default();
-            assert!(status == b"401" || status == b"429", "{}", String::from_utf8_lossy(&answer[..length]));
-            refused.fetch_add(1, Ordering::Relaxed);
+            let text = String::from_utf8_lossy(&answer[..length]);
+            assert!(statuses.contains(&text.get(9..12).unwrap_or_default()), "{text}");
+            answered.fetch_add(1, Ordering::Relaxed);
         }
     };
     let meanwhile = thread::scope(|scope| {
         for _ in 0..32 {
-            scope.spawn(flood);
+            scope.spawn(ask_on);
         }
         let began = Instant::now();
         let times = work(&node, |done| done >= 300 && began.elapsed() > Duration::from_secs(5));
         is_over.store(true, Ordering::Relaxed);
         times.quantile(0.99)
     });
-    let refused = refused.into_inner();
-    eprintln!("p99 {alone:?} alone, {meanwhile:?} beside {refused} refusals");
-    // Beyond those that are refused at once, each waits a while: they would be tens of thousands otherwise.
-    assert!((200..10_000).contains(&refused), "{refused}");
+    let answered = answered.into_inner();
+    eprintln!("{path}: p99 {alone:?} alone, {meanwhile:?} beside {answered} others");
+    // Beyond those that are answered at once, each waits a while: they would be many more otherwise.
+    assert!((200..most).contains(&answered), "{answered}");
     let bound = (alone * SLOWER).max(FLOOR);
-    assert!(meanwhile <= bound, "{meanwhile:?}, alone {alone:?}, beside {refused} others");
+    assert!(meanwhile <= bound, "{path}: {meanwhile:?}, alone {alone:?}, beside {answered} others");
     let after = node.resident_kib();
     assert!(after < before + GROWTH_KIB, "{before} KiB, then {after} KiB");
 }

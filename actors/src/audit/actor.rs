@@ -26,7 +26,7 @@ use super::{
 };
 
 /// How long it looks around for more before it sleeps.
-const LINGER: Duration = Duration::from_micros(50);
+const LINGER: Duration = Duration::from_micros(20);
 /// How long it goes on until everything else has its turn.
 const TURN: Duration = Duration::from_millis(5);
 /// How often it looks whether a checkpoint is due, and whether it can write again.

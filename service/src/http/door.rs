@@ -69,21 +69,30 @@ pub(super) async fn door(
     };
     let traceparent = request.headers().get(TRACEPARENT).and_then(|given| given.to_str().ok());
     let context = Context::new(request_id(&state, &request), traceparent);
-    within(Rc::clone(&context), pass(state, &context, request, handlers)).await
+    let (answer, waits) = within(Rc::clone(&context), pass(&state, &context, request, handlers)).await;
+    if let Some(stranger) = waits
+        && !state.patience.is_due(stranger)
+        && !state.is_draining()
+    {
+        // Rare, and large: not to be carried about with every request.
+        Box::pin(state.patience.hold(stranger)).await;
+    }
+    answer
 }
 
-/// The same, for a request that is known by its id.
+/// The same, for a request that is known by its id; and as what it may have to wait for its answer.
 async fn pass(
-    state: Data<AppState>,
+    state: &Data<AppState>,
     context: &Context,
     request: ServiceRequest,
     handlers: Rc<Handlers>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
+) -> (Result<ServiceResponse<BoxBody>, Error>, Option<Stranger>) {
     let began = Instant::now();
-    let here = state.metrics.enter();
+    let _here = state.metrics.enter();
     // As the router would split it: what is encoded and need not be is taken for what it stands for.
     let found = table::find(request.method(), request.match_info().as_str());
-    let found = if request.app_data::<Internal>().is_some() { found.internally() } else { found };
+    let is_internal = request.app_data::<Internal>().is_some();
+    let found = if is_internal { found.internally() } else { found };
     let route = if let Found::Route(route) = found { Some(route) } else { None };
     let _named = route.map(|route| context.route.set(route.pattern));
     let span = state.spans.begin(context, route);
@@ -92,9 +101,9 @@ async fn pass(
 
     let nowhere = |mut response: HttpResponse, request: ServiceRequest| {
         if auth::credential(request.headers()).is_none_or(str::is_empty) {
-            response.extensions_mut().insert(Stranger);
+            response.extensions_mut().insert(Stranger::Refused);
         }
-        state.metrics.answered(&state, None, &Subject::default(), &response, began.elapsed());
+        state.metrics.answered(state, None, &Subject::default(), &response, began.elapsed());
         (response, Some(request.into_parts().0))
     };
     let (mut response, request) = if let Some(answer) = cors::preflight(&state.doors, &request, &context.id) {
@@ -107,26 +116,24 @@ async fn pass(
             }
             Found::OtherMethod(pattern) => nowhere(other_method(pattern, &context.id), request),
             Found::Route(route) => {
-                serve(&state, request, &handlers, Arrival::new(route, context), began).await
+                serve(state, request, &handlers, Arrival::new(route, context), began).await
             }
         }
     };
-    finish(&state, &mut response, &context.id, is_secure);
+    finish(state, &mut response, &context.id, is_secure);
     cors::mark(&state.doors, page.as_deref(), response.headers_mut());
     span.end(&mut response);
     tracing::debug!(status = response.status().as_u16(), took = ?began.elapsed(), "answered");
-    drop(here);
-    if response.status().is_client_error()
-        && response.extensions_mut().remove::<Stranger>().is_some()
-        && !state.is_draining()
-    {
-        // Rare, and large: not to be carried about with every request.
-        Box::pin(state.patience.hold()).await;
-    }
-    match request {
+    let stranger = match route {
+        Some(route) if route.is_look() => (!is_internal).then_some(Stranger::Looked),
+        _ if response.status().is_client_error() => response.extensions().get::<Stranger>().copied(),
+        _ => None,
+    };
+    let answer = match request {
         Some(request) => Ok(ServiceResponse::new(request, response)),
         None => Err(InternalError::from_response("answered", response).into()),
-    }
+    };
+    (answer, stranger)
 }
 
 /// Answers at a route, and puts it on record.
@@ -150,7 +157,7 @@ async fn serve(
             match caller {
                 Some(caller) => arrival.enter(caller, Bytes::new()),
                 None if matches!(problem.code, Code::Unauthorized | Code::RateLimited) => {
-                    _ = response.extensions_mut().insert(Stranger);
+                    _ = response.extensions_mut().insert(Stranger::Refused);
                 }
                 None => {}
             }
@@ -251,6 +258,7 @@ async fn enter(
         admitted = Box::pin(count_attempt(state, request, admitted)).await;
     }
     let (caller, confirmed, position) = admitted?;
+    state.patience.work();
     if state.quotas.limits_uses() {
         match quota::admit(state, route, request, &caller) {
             Ok(rates) => rates.into_iter().for_each(|rates| arrival.rate(rates)),

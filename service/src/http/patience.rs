@@ -2,11 +2,13 @@
 //!
 //! A refusal costs a node about as much as a small piece of work, so that whoever asks for nothing else takes its processors from those who
 //! have a credential. A node gives some refusals a second at once and the others after a while, the longer the more are waiting: however
-//! many connections they come from, there are few hundred of them a second. Nobody who is recognised ever waits here.
+//! many connections they come from, there are few hundred of them a second. What is public (keys, health) is there for everybody, and as
+//! fast as the node can; only while somebody who is recognised works here too, those beyond a thousand a second let them go first.
+//! Nobody who is recognised ever waits here.
 
 use std::{
     num::NonZeroU32,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -22,12 +24,26 @@ const STEP: Duration = Duration::from_millis(5);
 /// No client gives up that soon, and no stop waits for long.
 const MOST: Duration = Duration::from_secs(2);
 
+/// Public answers of a second that are given at once, by a node on which somebody works.
+const PUBLIC_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
+/// How long one beyond them waits: no probe of health gives up that soon.
+const PUBLIC: Duration = Duration::from_millis(100);
+
 /// Marks an answer as one to somebody whom nobody knows.
-pub(super) struct Stranger;
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stranger {
+    /// Who was refused.
+    Refused,
+    /// Who has looked at what is public.
+    Looked,
+}
 
 /// Those who wait.
 pub struct Patience {
-    at_once: DefaultDirectRateLimiter,
+    refusals: DefaultDirectRateLimiter,
+    looks: DefaultDirectRateLimiter,
+    /// Somebody who is recognised has worked here of late.
+    is_busy: AtomicBool,
     waiting: AtomicUsize,
 }
 
@@ -42,18 +58,43 @@ impl Drop for Place<'_> {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { at_once: RateLimiter::direct(Quota::per_second(AT_ONCE)), waiting: 0.into() }
+        let [refusals, looks] =
+            [AT_ONCE, PUBLIC_AT_ONCE].map(|at_once| RateLimiter::direct(Quota::per_second(at_once)));
+        Self { refusals, looks, is_busy: false.into(), waiting: 0.into() }
     }
 }
 
 impl Patience {
-    /// Until a refusal may be given.
-    pub(super) async fn hold(&self) {
-        if self.at_once.check().is_err() {
-            let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
-            let _place = Place(&self.waiting);
-            sleep(pause(ahead)).await;
+    /// Somebody who is recognised works here.
+    pub(super) fn work(&self) {
+        // Written to once a second: what all threads only read is cheap.
+        if !self.is_busy.load(Ordering::Relaxed) {
+            self.is_busy.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Nobody does until the next one comes. To be called every second.
+    pub(super) fn rest(&self) {
+        self.is_busy.store(false, Ordering::Relaxed);
+    }
+
+    /// It need not wait.
+    pub(super) fn is_due(&self, stranger: Stranger) -> bool {
+        match stranger {
+            Stranger::Refused => self.refusals.check().is_ok(),
+            Stranger::Looked => !self.is_busy.load(Ordering::Relaxed) || self.looks.check().is_ok(),
+        }
+    }
+
+    /// Waits until an answer that is not due may be given.
+    pub(super) async fn hold(&self, stranger: Stranger) {
+        let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _place = Place(&self.waiting);
+        sleep(match stranger {
+            Stranger::Refused => pause(ahead),
+            Stranger::Looked => PUBLIC,
+        })
+        .await;
     }
 
     /// Those who wait now.
@@ -90,11 +131,11 @@ mod tests {
     #[actix_web::test]
     async fn some_are_told_at_once_and_whoever_hangs_up_waits_no_more() {
         let patience = Patience::default();
-        let told = (0..500).take_while(|_| patience.hold().now_or_never().is_some()).count();
+        let told = (0..500).take_while(|_| patience.is_due(Stranger::Refused)).count();
         assert!((100..500).contains(&told), "{told}");
         assert_eq!(patience.waiting(), 0);
         let began = Instant::now();
-        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(patience.hold())).collect();
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(patience.hold(Stranger::Refused))).collect();
         for one in &mut waiting {
             assert!(one.as_mut().now_or_never().is_none());
         }
@@ -105,5 +146,17 @@ mod tests {
         last.unwrap().await;
         assert!(began.elapsed() >= LEAST);
         assert_eq!(patience.waiting(), 0);
+    }
+
+    #[test]
+    fn what_is_public_waits_only_for_those_who_work() {
+        let patience = Patience::default();
+        let looks = |most: usize| (0..most).take_while(|_| patience.is_due(Stranger::Looked)).count();
+        assert_eq!(looks(5_000), 5_000);
+        patience.work();
+        let at_once = looks(5_000);
+        assert!((1_000..5_000).contains(&at_once), "{at_once}");
+        patience.rest();
+        assert_eq!(looks(5_000), 5_000);
     }
 }

@@ -254,6 +254,11 @@ const SECRETS: &str = "/v1/secrets/{owner}";
 const SECRETS_BATCH: &str = "/v1/secrets/{owner}:batch";
 
 impl Route {
+    /// It shows what everybody may see, and nothing comes of it.
+    pub(super) fn is_look(&self) -> bool {
+        self.access == Access::Public && self.event != "session.upgrade"
+    }
+
     /// An `Idempotency-Key` is honoured.
     #[must_use]
     pub fn is_retried(&self) -> bool {
