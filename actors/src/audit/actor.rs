@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     about::{self, Anchor, Prunable},
-    group::{Group, Records},
+    group::{Group, Records, Returned},
     handle::{Shared, Start},
     log::Log,
     security::SecurityLog,
@@ -116,7 +116,7 @@ impl AuditLogger {
         }
         for group in groups {
             // Whoever waited may have given up; the lines are written all the same.
-            let _gone = group.written.send(written.is_ok());
+            let _gone = group.written.send(Returned { is_written: written.is_ok(), room: group.records });
         }
     }
 

@@ -2,12 +2,23 @@
 
 use tokio::sync::oneshot;
 
+/// Room that is kept, in bytes.
+const ROOM_MAX: usize = 64 << 10;
+
 /// What one thread hands over at once: everything that came up in one turn of its loop.
 pub(super) struct Group {
     pub(super) records: Records,
     /// Those of them that people should see: changes and refusals.
     pub(super) notable: Records,
-    pub(super) written: oneshot::Sender<bool>,
+    pub(super) written: oneshot::Sender<Returned>,
+}
+
+/// What became of a group.
+pub(super) struct Returned {
+    /// Its records are in the log.
+    pub(super) is_written: bool,
+    /// Room for others: whoever gave it away wants it back, rather than have another thread return it to the allocator.
+    pub(super) room: Records,
 }
 
 /// Records as JSON objects, one after the other in one buffer.
@@ -18,9 +29,24 @@ pub(super) struct Records {
 }
 
 impl Records {
+    /// Without any, and without room.
+    pub(super) const fn none() -> Self {
+        Self { bytes: Vec::new(), ends: Vec::new() }
+    }
+
     /// With room for as many as mostly come together.
-    pub(super) fn with_room() -> Self {
-        Self { bytes: Vec::with_capacity(4_096), ends: Vec::with_capacity(8) }
+    pub(super) fn with_room(mut self) -> Self {
+        self.bytes.reserve(4_096);
+        self.ends.reserve(8);
+        self
+    }
+
+    /// Forgets them, and keeps their room unless it is unusually large.
+    pub(super) fn emptied(mut self) -> Self {
+        self.bytes.clear();
+        self.bytes.shrink_to(ROOM_MAX);
+        self.ends.clear();
+        self
     }
 
     /// How many there are.

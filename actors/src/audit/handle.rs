@@ -245,8 +245,11 @@ async fn send(handle: AuditHandle, log: usize) {
     let is_coming = !handle.shared.inbox.put(group) || handle.actor.try_send(Wake).is_ok();
     let result = if is_coming {
         match tokio::time::timeout(handle.deadline, answer).await {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false) | Err(_)) => Err(AuditUnavailable::Unwritable),
+            Ok(Ok(answer)) => {
+                SPARE.set(answer.room.emptied());
+                answer.is_written.then_some(()).ok_or(AuditUnavailable::Unwritable)
+            }
+            Ok(Err(_)) => Err(AuditUnavailable::Unwritable),
             Err(_late) => {
                 if !handle.shared.stuck.swap(true, Ordering::AcqRel) {
                     tracing::error!(
@@ -283,6 +286,8 @@ impl Drop for Place<'_> {
 }
 
 thread_local! {
+    /// Room that has come back.
+    static SPARE: Cell<Records> = const { Cell::new(Records::none()) };
     /// What this thread has not sent yet, by log.
     static GATHERED: RefCell<Vec<Gathered>> = const { RefCell::new(Vec::new()) };
 }
@@ -296,7 +301,7 @@ struct Gathered {
 
 impl Gathered {
     fn new(log: usize) -> Self {
-        Self { log, records: Records::with_room(), notable: Records::default(), outcome: Rc::default() }
+        Self { log, records: SPARE.take().with_room(), notable: Records::default(), outcome: Rc::default() }
     }
 }
 

@@ -59,9 +59,9 @@ mod tests {
 
     use tokio::sync::oneshot;
 
-    use super::*;
+    use super::{super::group::Returned, *};
 
-    fn group() -> (Group, oneshot::Receiver<bool>) {
+    fn group() -> (Group, oneshot::Receiver<Returned>) {
         let (written, answer) = oneshot::channel();
         (Group { records: Default::default(), notable: Default::default(), written }, answer)
     }
