@@ -545,19 +545,5 @@ mod tests {
     #[test]
     fn a_request_is_small_while_it_is_worked_on() {
         assert!(size(door) <= 1_000, "{}", size(door));
-        fn size3<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
-            size_of::<F>()
-        }
-        fn size5<A, B, C, D, E, F: Future>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
-            size_of::<F>()
-        }
-        panic!(
-            "XX enter {} run {} serve {} subject {} awaitcount {}",
-            size3(enter),
-            size5(run),
-            size5(serve),
-            size_of::<Subject>(),
-            size3(count_attempt)
-        );
     }
 }
