@@ -71,7 +71,7 @@ pub(super) async fn door(
     let context = Context::new(request_id(&state, &request), traceparent);
     let (answer, waits) = within(Rc::clone(&context), pass(&state, &context, request, handlers)).await;
     if let Some(stranger) = waits
-        && !state.patience.is_due(stranger)
+        && !state.patience.is_due(stranger, Instant::now())
         && !state.is_draining()
     {
         // Rare, and large: not to be carried about with every request.
@@ -258,7 +258,7 @@ async fn enter(
         admitted = Box::pin(count_attempt(state, request, admitted)).await;
     }
     let (caller, confirmed, position) = admitted?;
-    state.patience.work();
+    state.patience.work(began);
     if state.quotas.limits_uses() {
         match quota::admit(state, route, request, &caller) {
             Ok(rates) => rates.into_iter().for_each(|rates| arrival.rate(rates)),

@@ -8,8 +8,8 @@
 
 use std::{
     num::NonZeroU32,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    time::Duration,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::{Duration, Instant},
 };
 
 use actix_web::rt::time::sleep;
@@ -26,6 +26,9 @@ const MOST: Duration = Duration::from_secs(2);
 
 /// Public answers of a second that are given at once, by a node on which somebody works.
 const PUBLIC_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
+/// How long somebody counts as working after a request, and how exactly that is taken down, in milliseconds.
+const BUSY_MS: u64 = 200;
+const EXACT_MS: u64 = 50;
 /// How long one beyond them waits: no probe of health gives up that soon.
 const PUBLIC: Duration = Duration::from_millis(100);
 
@@ -42,8 +45,9 @@ pub(super) enum Stranger {
 pub struct Patience {
     refusals: DefaultDirectRateLimiter,
     looks: DefaultDirectRateLimiter,
-    /// Somebody who is recognised has worked here of late.
-    is_busy: AtomicBool,
+    since: Instant,
+    /// When somebody who is recognised has worked here, in milliseconds from then.
+    worked_at: AtomicU64,
     waiting: AtomicUsize,
 }
 
@@ -60,30 +64,37 @@ impl Default for Patience {
     fn default() -> Self {
         let [refusals, looks] =
             [AT_ONCE, PUBLIC_AT_ONCE].map(|at_once| RateLimiter::direct(Quota::per_second(at_once)));
-        Self { refusals, looks, is_busy: false.into(), waiting: 0.into() }
+        Self { refusals, looks, since: Instant::now(), worked_at: 0.into(), waiting: 0.into() }
     }
 }
 
 impl Patience {
     /// Somebody who is recognised works here.
-    pub(super) fn work(&self) {
-        // Written to once a second: what all threads only read is cheap.
-        if !self.is_busy.load(Ordering::Relaxed) {
-            self.is_busy.store(true, Ordering::Relaxed);
+    pub(super) fn work(&self, now: Instant) {
+        let now = self.millis(now);
+        // Seldom written to: what all threads only read is cheap.
+        if now.saturating_sub(self.worked_at.load(Ordering::Relaxed)) >= EXACT_MS {
+            self.worked_at.store(now, Ordering::Relaxed);
         }
-    }
-
-    /// Nobody does until the next one comes. To be called every second.
-    pub(super) fn rest(&self) {
-        self.is_busy.store(false, Ordering::Relaxed);
     }
 
     /// It need not wait.
-    pub(super) fn is_due(&self, stranger: Stranger) -> bool {
+    pub(super) fn is_due(&self, stranger: Stranger, now: Instant) -> bool {
         match stranger {
             Stranger::Refused => self.refusals.check().is_ok(),
-            Stranger::Looked => !self.is_busy.load(Ordering::Relaxed) || self.looks.check().is_ok(),
+            Stranger::Looked => !self.is_busy(now) || self.looks.check().is_ok(),
         }
+    }
+
+    fn is_busy(&self, now: Instant) -> bool {
+        let worked_at = self.worked_at.load(Ordering::Relaxed);
+        worked_at > 0 && self.millis(now).saturating_sub(worked_at) < BUSY_MS
+    }
+
+    /// Never zero.
+    fn millis(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.since);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX).saturating_add(EXACT_MS)
     }
 
     /// Waits until an answer that is not due may be given.
@@ -131,7 +142,7 @@ mod tests {
     #[actix_web::test]
     async fn some_are_told_at_once_and_whoever_hangs_up_waits_no_more() {
         let patience = Patience::default();
-        let told = (0..500).take_while(|_| patience.is_due(Stranger::Refused)).count();
+        let told = (0..500).take_while(|_| patience.is_due(Stranger::Refused, Instant::now())).count();
         assert!((100..500).contains(&told), "{told}");
         assert_eq!(patience.waiting(), 0);
         let began = Instant::now();
@@ -151,12 +162,15 @@ mod tests {
     #[test]
     fn what_is_public_waits_only_for_those_who_work() {
         let patience = Patience::default();
-        let looks = |most: usize| (0..most).take_while(|_| patience.is_due(Stranger::Looked)).count();
-        assert_eq!(looks(5_000), 5_000);
-        patience.work();
-        let at_once = looks(5_000);
+        let now = Instant::now();
+        let looks = |now| (0..5_000).take_while(|_| patience.is_due(Stranger::Looked, now)).count();
+        assert_eq!(looks(now), 5_000);
+        patience.work(now);
+        let at_once = looks(now + Duration::from_millis(149));
         assert!((1_000..5_000).contains(&at_once), "{at_once}");
-        patience.rest();
-        assert_eq!(looks(5_000), 5_000);
+        // It goes on for as long as somebody works.
+        patience.work(now + Duration::from_millis(150));
+        assert!(looks(now + Duration::from_millis(349)) < 5_000);
+        assert_eq!(looks(now + Duration::from_millis(350)), 5_000);
     }
 }

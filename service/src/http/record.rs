@@ -175,7 +175,6 @@ pub async fn tell_counted(state: Data<AppState>) {
     let mut tick = actix_web::rt::time::interval(TELL);
     loop {
         tick.tick().await;
-        state.patience.rest();
         tell_once(&state).await;
     }
 }
