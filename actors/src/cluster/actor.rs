@@ -31,6 +31,8 @@ const POLL_MAX: Duration = Duration::from_secs(5);
 const ACKNOWLEDGED_MAX: usize = 4_096;
 /// Longest time that an answer waits for requests on the ring of before.
 const SETTLE_MAX: Duration = Duration::from_millis(50);
+/// A look at the database that takes longer is told of: three times that, and nothing is served.
+const SLOW_LOOK: Duration = Duration::from_secs(1);
 /// Shortest pause between two questions that others wait for: whatever asks meanwhile shares the next one.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -182,8 +184,10 @@ impl Shared {
     async fn look(&self) -> Result<Standing, RingFailure> {
         let failed = RingFailure::Storage;
         let database = self.ring.database();
+        let began = uptime();
         self.renew().await.map_err(failed)?;
         let asked = uptime();
+        let asked_at = asked;
         let (keychain, before) = {
             let snapshot = self.ring.snapshot();
             (Arc::clone(snapshot.keychain()), snapshot.position())
@@ -195,7 +199,8 @@ impl Shared {
         if let Some(now) = now {
             self.clock.set(now, asked, answered);
         }
-        self.latency_us.store(micros(answered.saturating_sub(asked)), Ordering::Relaxed);
+        let latency = answered.saturating_sub(asked);
+        self.latency_us.store(micros(latency), Ordering::Relaxed);
         self.alerts.send_if_modified(|known| std::mem::replace(known, alerts) != alerts);
         if self.held.is_behind(seal_revision) {
             // Before anything is read that may be sealed under a key that this node does not know.
@@ -207,6 +212,7 @@ impl Shared {
         if !has_it || self.ring.is_rewound() {
             self.ring.catch_up().await?;
         }
+        let caught_up = uptime();
         // A node that does not know what is revoked is no more to be believed than one that does not know the ring.
         let Some(known) = self.tokens.follow(feed, asked).await.map_err(failed)? else {
             self.renew().await.map_err(failed)?;
@@ -219,6 +225,17 @@ impl Shared {
         let is_member = !database.is_shared() || core::confirms(asked, renewed);
         if is_member && !self.ring.is_rewound() {
             self.ring.snapshot().confirmed().at(asked);
+        }
+        let took = uptime().saturating_sub(began);
+        if took > SLOW_LOOK {
+            let (renewed, caught_up) = (asked_at.saturating_sub(began), caught_up.saturating_sub(answered));
+            tracing::warn!(
+                ?took,
+                ?renewed,
+                ?latency,
+                ?caught_up,
+                "the database was slow to tell what is new"
+            );
         }
         // Whoever waits for this node to use a change is told as soon as it does; requests that still work on the ring of before end soon.
         let epoch = self.ring.snapshot().epoch;

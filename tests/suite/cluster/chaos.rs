@@ -503,7 +503,21 @@ fn p3_no_fault_makes_a_token_fail() {
     eprintln!("{counts:#?}");
     let violations = history::check(&events, &outages, &end);
     let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
-    assert!(all.is_empty(), "CHAOS_SEED={seed}: {} violations\n{}", all.len(), all.join("\n"));
+    let said = || -> Vec<String> {
+        let of_node = |node: &Node| {
+            let log = node.log();
+            let lines: Vec<&str> = log.lines().filter(|line| !line.contains("INFO")).collect();
+            lines[lines.len().saturating_sub(40)..].join("\n")
+        };
+        deployment.nodes.iter().map(of_node).collect()
+    };
+    assert!(
+        all.is_empty(),
+        "CHAOS_SEED={seed}: {} violations\n{}\n{}",
+        all.len(),
+        all.join("\n"),
+        said().join("\n\n")
+    );
     // A history in which nothing happened would be a good one too.
     let count = |what: &str| counts.get(what).copied().unwrap_or_default();
     assert!(count("Check: ok") > 1_000 && count("Make: ok") > 100, "{counts:?}");
