@@ -28,6 +28,13 @@ pub(super) struct Records {
     ends: Vec<usize>,
 }
 
+/// The room of bytes that are not needed any more, unless it is unusually large.
+pub(super) fn emptied(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.clear();
+    bytes.shrink_to(ROOM_MAX);
+    bytes
+}
+
 impl Records {
     /// Without any, and without room.
     pub(super) const fn none() -> Self {
@@ -43,8 +50,7 @@ impl Records {
 
     /// Forgets them, and keeps their room unless it is unusually large.
     pub(super) fn emptied(mut self) -> Self {
-        self.bytes.clear();
-        self.bytes.shrink_to(ROOM_MAX);
+        self.bytes = emptied(self.bytes);
         self.ends.clear();
         self
     }

@@ -20,13 +20,11 @@ use uuid::Uuid;
 use super::{
     about::{self, Anchor, Checkpoint, Prunable, Pruned, Segment},
     directory,
+    group::emptied,
     line::{self, Head},
     signed::{Signer, Signing},
     voucher::{self, Voucher},
 };
-
-/// Room for lines that is kept, in bytes.
-const ROOM_MAX: usize = 64 << 10;
 
 /// How the log is kept.
 #[derive(Debug, Clone)]
@@ -378,7 +376,7 @@ impl Log {
     }
 
     /// Writes a draft. Only once it is where it belongs does it count.
-    fn commit(&mut self, mut draft: Draft, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
+    fn commit(&mut self, draft: Draft, now: DateTime<Utc>) -> io::Result<Option<Anchor>> {
         let Some(current) = &mut self.current else { return Err(gone()) };
         current.torn = true;
         // What is vouched for elsewhere must be here after a loss of power.
@@ -399,9 +397,7 @@ impl Log {
         self.tail = draft.tail;
         self.keep_copy(&draft.bytes);
         self.unsigned += draft.lines;
-        (self.room, draft.bytes) = (draft.bytes, Vec::new());
-        self.room.clear();
-        self.room.shrink_to(ROOM_MAX);
+        self.room = emptied(draft.bytes);
         let Some(anchor) = draft.anchor else { return Ok(None) };
         self.unsigned = 0;
         self.checkpoint_at = now;

@@ -31,7 +31,7 @@ const POLL_MAX: Duration = Duration::from_secs(5);
 const ACKNOWLEDGED_MAX: usize = 4_096;
 /// Longest time that an answer waits for requests on the ring of before.
 const SETTLE_MAX: Duration = Duration::from_millis(50);
-/// A look at the database that takes longer is told of: three times that, and nothing is served.
+/// A look at the database that takes longer is told of: a few of these, and nothing is served.
 const SLOW_LOOK: Duration = Duration::from_secs(1);
 /// Shortest pause between two questions that others wait for: whatever asks meanwhile shares the next one.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -187,7 +187,7 @@ impl Shared {
         let began = uptime();
         self.renew().await.map_err(failed)?;
         let asked = uptime();
-        let asked_at = asked;
+        let renewing = asked.saturating_sub(began);
         let (keychain, before) = {
             let snapshot = self.ring.snapshot();
             (Arc::clone(snapshot.keychain()), snapshot.position())
@@ -228,12 +228,12 @@ impl Shared {
         }
         let took = uptime().saturating_sub(began);
         if took > SLOW_LOOK {
-            let (renewed, caught_up) = (asked_at.saturating_sub(began), caught_up.saturating_sub(answered));
+            let catching_up = caught_up.saturating_sub(answered);
             tracing::warn!(
                 ?took,
-                ?renewed,
+                ?renewing,
                 ?latency,
-                ?caught_up,
+                ?catching_up,
                 "the database was slow to tell what is new"
             );
         }

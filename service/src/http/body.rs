@@ -52,6 +52,11 @@ impl Awaited {
     }
 }
 
+/// Looks at the body that the door has taken; where there is none it is empty.
+pub(super) fn of<T>(request: &HttpRequest, look: impl FnOnce(&[u8]) -> T) -> T {
+    look(request.extensions().get::<Arrival>().and_then(Arrival::body).map_or(&[], |body| body))
+}
+
 /// A JSON body, whatever its `Content-Type`; an absent one counts as `{}`.
 pub struct StrictJson<T>(pub T);
 
@@ -60,9 +65,7 @@ impl<T: DeserializeOwned> FromRequest for StrictJson<T> {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let extensions = request.extensions();
-        let body = extensions.get::<Arrival>().and_then(Arrival::body);
-        ready(value(body.map_or(&[], |body| body)).and_then(typed).map(Self))
+        ready(of(request, |body| value(body).and_then(typed)).map(Self))
     }
 }
 
@@ -78,9 +81,8 @@ impl<T: Direct> FromRequest for DirectJson<T> {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let extensions = request.extensions();
-        let body = extensions.get::<Arrival>().and_then(Arrival::body).map_or(&[][..], |body| body);
-        ready(direct(body).map_or_else(|| value(body).and_then(typed), Ok).map(Self))
+        let read = |body: &[u8]| direct(body).map_or_else(|| value(body).and_then(typed), Ok);
+        ready(of(request, read).map(Self))
     }
 }
 

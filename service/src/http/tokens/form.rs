@@ -2,13 +2,12 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload, http::header, web::Query};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Query};
 use serde::de::DeserializeOwned;
 
 use crate::http::{
-    body::{typed, value},
+    body::{self, typed, value},
     problem::Problem,
-    state::Arrival,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -21,11 +20,11 @@ impl<T: DeserializeOwned> FromRequest for FormOrJson<T> {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let extensions = request.extensions();
-        let body = extensions.get::<Arrival>().and_then(Arrival::body).map_or(&[][..], |body| body);
-        let is_json = body.trim_ascii_start().starts_with(b"{");
-        let given = if is_json || !is_form(request) { value(body).and_then(typed) } else { form(body) };
-        ready(given.map(Self))
+        let read = |body: &[u8]| {
+            let is_json = body.trim_ascii_start().starts_with(b"{");
+            if is_json || !is_form(request) { value(body).and_then(typed) } else { form(body) }
+        };
+        ready(body::of(request, read).map(Self))
     }
 }
 
