@@ -224,7 +224,7 @@ impl Shared {
         let renewed = (renewed > 0).then(|| Duration::from_millis(renewed));
         let is_member = !database.is_shared() || core::confirms(asked, renewed);
         if is_member && !self.ring.is_rewound() {
-            self.ring.snapshot().confirmed().at(asked);
+            self.ring.confirm(asked);
         }
         let took = uptime().saturating_sub(began);
         if took > SLOW_LOOK {

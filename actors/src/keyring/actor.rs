@@ -239,9 +239,13 @@ impl<C: RingCommand> Handler<Apply<C>> for KeyRing {
     fn handle(&mut self, message: Apply<C>, _: &mut Self::Context) -> Self::Result {
         self.tally.waits.observe(message.asked.elapsed());
         let (board, clock) = (Arc::clone(&self.board), Arc::clone(&self.clock));
-        let base = board.published.load_full();
         let work = async move {
-            let written = board.writer.write(&base, message.command, &message.context, &*clock);
+            let written = async {
+                let turn = board.writer.take_turn().await?;
+                // Not before: whoever stands in line holds on to no ring.
+                let base = board.published.load_full();
+                board.writer.write(turn, &base, message.command, &message.context, &*clock).await
+            };
             let late = |_| RingFailure::Storage(StoreError::Late);
             tokio::time::timeout(WRITE_MAX, written).await.map_err(late)?
         };
@@ -320,13 +324,23 @@ impl Board {
     fn publish(&self, snapshot: Arc<Snapshot>) {
         let epoch = snapshot.epoch;
         let _one = self.exchanging.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.published.load_full();
         // Whoever looked first may be done last.
-        if epoch < self.published.load().epoch {
+        if epoch < before.epoch {
             return;
         }
+        // It is at least as whole, however long ago that was whose changes it was made from.
+        snapshot.confirmed().at(before.confirmed().uptime());
         // First it counts as older, then it is: nobody may think that all work on the new one while somebody takes up this one.
-        self.older.push(&self.published.load_full());
+        self.older.push(&before);
         self.published.store(snapshot);
         self.changed.send_replace(epoch);
+    }
+
+    /// The ring had at this uptime what the database had.
+    pub(super) fn confirm(&self, uptime: Duration) {
+        // Not while it is exchanged, or the next one would not know.
+        let _one = self.exchanging.lock().unwrap_or_else(PoisonError::into_inner);
+        self.published.load().confirmed().at(uptime);
     }
 }

@@ -250,7 +250,8 @@ impl Booted {
 
     async fn write_as<C: RingCommand>(&mut self, command: C, request: &str) -> Result<(), BootError> {
         let context = ChangeContext::system(request);
-        let round = self.writer.write(&self.snapshot, command, &context, &*self.clock).await?;
+        let turn = self.writer.take_turn().await?;
+        let round = self.writer.write(turn, &self.snapshot, command, &context, &*self.clock).await?;
         if let Some(found) = round.found {
             self.snapshot = found;
         }

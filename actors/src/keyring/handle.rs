@@ -114,6 +114,11 @@ impl KeyRingHandle {
         self.board.published.load().standing().bars_node(node)
     }
 
+    /// The ring had at this uptime what the database had.
+    pub(crate) fn confirm(&self, uptime: Duration) {
+        self.board.confirm(uptime);
+    }
+
     /// Tells whenever the ring has changed.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Epoch> {

@@ -83,7 +83,7 @@ impl Position {
 type Slot = Arc<OnceLock<Arc<PreparedKey>>>;
 
 /// When a ring was last known to be whole. It belongs to the ring, not to the node: a request that still works on an older one is not
-/// made fresh by the node's having a newer one.
+/// made fresh by the node's having a newer one. A newer one learns it from the one before when it is published.
 #[derive(Debug, Default)]
 pub struct Confirmed(AtomicU64);
 
@@ -103,11 +103,6 @@ impl Confirmed {
     #[must_use]
     pub fn uptime(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::Acquire))
-    }
-
-    /// For a later ring, which is at least as whole.
-    fn inherited(&self) -> Arc<Self> {
-        Arc::new(Self(AtomicU64::new(self.0.load(Ordering::Acquire))))
     }
 }
 
@@ -200,7 +195,7 @@ impl Snapshot {
         let mut next = Self {
             epoch: position.epoch,
             head: position.head,
-            confirmed: self.confirmed.inherited(),
+            confirmed: Arc::default(),
             ring: Ring::default(),
             slots: self.slots.clone(),
             aliases: self.aliases.clone(),
@@ -227,7 +222,7 @@ impl Snapshot {
         Self {
             epoch: position.epoch,
             head: position.head,
-            confirmed: self.confirmed.inherited(),
+            confirmed: Arc::default(),
             ring: self.ring.clone(),
             slots: self.slots.clone(),
             aliases: self.aliases.clone(),

@@ -50,15 +50,20 @@ pub(super) enum Written<S> {
 }
 
 impl Writer {
+    /// Waits until nobody else changes the ring.
+    pub(super) async fn take_turn(&self) -> Result<Turn, RingFailure> {
+        self.database.take_turn(&self.keychain).await.map_err(RingFailure::Storage)
+    }
+
     /// Carries out a command on the ring as the database has it, which may be further than `base`.
     pub(super) async fn write<C: RingCommand>(
         &self,
+        turn: Turn,
         base: &Snapshot,
         command: C,
         context: &ChangeContext,
         clock: &dyn Clock,
     ) -> Result<Round<C::Subject>, RingFailure> {
-        let turn = self.database.take_turn(&self.keychain).await.map_err(RingFailure::Storage)?;
         let followed = turn.follow(&self.keychain, &base.position()).await.map_err(RingFailure::Storage)?;
         let found = self.caught_up(base, followed)?;
         // After the wait for the turn, which may have been long.
@@ -120,12 +125,7 @@ impl Writer {
         match followed {
             Followed::Same => Ok(None),
             Followed::Changed(changes) => Ok(Some(Arc::new(base.follow(*changes)))),
-            Followed::Whole(loaded) => {
-                let whole = snapshot(*loaded, &self.keychain);
-                // It is at least as whole as the one before.
-                whole.confirmed().at(base.confirmed().uptime());
-                Ok(Some(Arc::new(whole)))
-            }
+            Followed::Whole(loaded) => Ok(Some(Arc::new(snapshot(*loaded, &self.keychain)))),
             Followed::Rewound => Err(RingFailure::Rewound),
         }
     }

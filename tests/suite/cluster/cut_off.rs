@@ -1,6 +1,9 @@
 //! Nodes that can't reach the database, and databases that are not what they were.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use claviger_tests::{Cluster, Node, Postgres, Proxy, cluster, process};
 use serde_json::json;
@@ -105,4 +108,44 @@ fn p3_clocks_that_differ_by_minutes_do_no_harm() {
     let view = nodes[1].client().get("/v1/cluster").expect(200);
     let offset = view["database"]["clock_offset_ms"].as_i64().unwrap();
     assert!((-301_000..=-299_000).contains(&offset), "{offset}");
+}
+
+/// P3: a node whose change stands in line for longer than a node may be in the dark serves all the while and afterwards, and keeps no
+/// other waiting for it: what it does not know is only what it is about to do.
+#[test]
+fn p3_a_change_that_waits_long_makes_no_node_stale() {
+    let cluster = Cluster::start(2, &[("CLAVIGER_CLUSTER__MAX_STALENESS", "3s")]);
+    cluster.client(0).post("/v1/keys", &json!({"name": "k", "type": "es256"})).expect(201);
+    let counted = |wait: &str, count: &str| {
+        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE {wait}");
+        process::until(LONG, || (cluster.postgres.admin(&sql).trim() == count).then_some(())).expect(wait);
+    };
+    let holds = |seconds: u64| {
+        cluster.postgres.psql(&format!("SELECT id FROM ring_meta FOR UPDATE; SELECT pg_sleep({seconds})"))
+    };
+    let rotates = |node: usize| {
+        let body = json!({"force": true, "reason": "drill"});
+        cluster.client(node).post("/v1/keys/k/rotate", &body).expect(200)
+    };
+    let is_served = || cluster.client(1).post("/v1/random", &json!({"bytes": 1})).expect(200);
+    thread::scope(|scope| {
+        scope.spawn(|| holds(2));
+        counted("wait_event = 'PgSleep'", "1");
+        let first = scope.spawn(|| rotates(0));
+        counted("wait_event_type = 'Lock'", "1");
+        scope.spawn(|| holds(5));
+        counted("wait_event_type = 'Lock'", "2");
+        let second = scope.spawn(|| rotates(1));
+        counted("wait_event_type = 'Lock'", "3");
+        while !second.is_finished() {
+            is_served();
+            process::pause(Duration::from_millis(5));
+        }
+        assert_eq!(first.join().unwrap()["acknowledged_by"], json!(["node-0", "node-1"]));
+        assert_eq!(second.join().unwrap()["version"], 3);
+    });
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until {
+        is_served();
+    }
 }
