@@ -1,7 +1,7 @@
 //! The actor that owns the log. It has a thread of its own: a slow disk holds up nobody but those who wait for it.
 //!
-//! Group commit comes by itself: whatever has come while a group was written is the next one. Between two of them it looks around for a
-//! moment rather than sleep at once (see [`super::inbox`]).
+//! Group commit comes by itself: whatever has come while a group was written is the next one. Between two that come close together it looks
+//! around for a moment rather than sleep at once (see [`super::pace`]).
 
 use std::{
     io,
@@ -20,13 +20,12 @@ use super::{
     group::{Group, Records, Returned},
     handle::{Shared, Start},
     log::Log,
+    pace::Pace,
     security::SecurityLog,
     sink::Copies,
     voucher::Voucher,
 };
 
-/// How long it looks around for more before it sleeps.
-const LINGER: Duration = Duration::from_micros(20);
 /// How long it goes on until everything else has its turn.
 const TURN: Duration = Duration::from_millis(5);
 /// How often it looks whether a checkpoint is due, and whether it can write again.
@@ -45,6 +44,7 @@ pub(super) struct AuditLogger {
     failing: Option<(DateTime<Utc>, usize)>,
     /// The file has it already; it is a sink that fails.
     is_noted: bool,
+    pace: Pace,
 }
 
 /// There is something in the inbox.
@@ -81,6 +81,7 @@ impl AuditLogger {
             security,
             failing: None,
             is_noted: false,
+            pace: Pace::default(),
         }
     }
 
@@ -235,17 +236,18 @@ impl Handler<Wake> for AuditLogger {
     type Result = ();
 
     fn handle(&mut self, _: Wake, context: &mut Self::Context) {
-        let (began, mut idle_since) = (Instant::now(), None::<Instant>);
+        let began = Instant::now();
         loop {
+            let looked = Instant::now();
             if self.flush() {
-                idle_since = None;
+                self.pace.came(looked);
             }
             let now = Instant::now();
             if now - began > TURN {
                 // Ticks and the rest of the mailbox; it stays awake.
                 return context.notify(Wake);
             }
-            if now - *idle_since.get_or_insert(now) < LINGER {
+            if self.pace.lingers(now) {
                 thread::yield_now();
             } else if self.shared.inbox.leave() {
                 return;

@@ -1,7 +1,7 @@
 //! Groups on their way to the writer.
 //!
-//! To wake a thread that sleeps is dear, and so is falling asleep; more so where the processors are virtual. So the writer looks around
-//! for a moment before it sleeps, and is woken only when it does.
+//! To wake a thread that sleeps is dear, and so is falling asleep; more so where the processors are virtual. So the writer may look around
+//! for a moment before it sleeps (see [`super::pace`]), and is woken only when it does.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,

@@ -19,6 +19,7 @@ pub mod line;
 pub mod log;
 #[cfg(test)]
 mod log_tests;
+mod pace;
 mod record;
 mod resume;
 mod scan;

@@ -11,6 +11,9 @@ use std::{
 use crate::audit::directory;
 
 const LEVEL: i32 = 3;
+/// Binary logarithm of the bytes in which it looks for repetitions. Lines are alike, so that more would find no more, and take megabytes
+/// for as long as a segment is read or written.
+const WINDOW_LOG: u32 = 17;
 const BUFFER: usize = 256 << 10;
 const COMPRESSED: &str = ".zst";
 /// End of the name of a copy that is not whole yet.
@@ -68,6 +71,7 @@ fn write(path: &Path, draft: &Path) -> io::Result<()> {
     let target = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
     let mut encoder = zstd::Encoder::new(target, LEVEL)?;
     encoder.include_checksum(true)?;
+    encoder.window_log(WINDOW_LOG)?;
     io::copy(&mut BufReader::with_capacity(BUFFER, source), &mut encoder)?;
     let mut target = encoder.finish()?;
     target.flush()?;
