@@ -91,6 +91,8 @@ fn cargo_fuzz(target: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // Optimised across crates, or each crate as one unit, a target would take longer to build than to fuzz.
     command.env("CARGO_PROFILE_RELEASE_LTO", "off");
+    // Of a release, which is another build.
+    command.env_remove("RUSTFLAGS");
     command
         .env("RUST_BACKTRACE", "0")
         .args(["fuzz", "run", "-s", "none", "--codegen-units", "16", "--fuzz-dir"])

@@ -20,7 +20,7 @@ pub struct Parsed {
 /// # Errors
 /// The key is not aes256-gcm.
 pub fn encrypt(key: &PreparedKey, kid: &Kid, plaintext: &[u8], context: &str) -> Result<String, CryptoError> {
-    let prefix = format!("{PREFIX}{kid}:");
+    let prefix = prefix(kid);
     let sealed = key.aead()?.seal(aad(&prefix, context).as_bytes(), plaintext)?;
     let mut text = prefix;
     STANDARD.encode_string(sealed, &mut text);
@@ -43,7 +43,11 @@ pub fn parse(text: &str) -> Result<Parsed, CryptoError> {
 /// # Errors
 /// [`CryptoError::Refused`]: another key or context, or altered.
 pub fn decrypt(parsed: &Parsed, key: &PreparedKey, context: &str) -> Result<SecretBytes, CryptoError> {
-    key.aead()?.open(aad(&format!("{PREFIX}{}:", parsed.kid), context).as_bytes(), &parsed.sealed)
+    key.aead()?.open(aad(&prefix(&parsed.kid), context).as_bytes(), &parsed.sealed)
+}
+
+fn prefix(kid: &Kid) -> String {
+    [PREFIX, kid.as_str(), ":"].concat()
 }
 
 fn aad(prefix: &str, context: &str) -> String {

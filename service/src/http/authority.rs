@@ -97,7 +97,7 @@ impl<'a> Named<'a> {
                 let owner = place.as_ref().ok().map(|place| place.owner().as_str());
                 subject = Subject::of_stored(owner.and_then(|owner| snapshot.audit_hash(owner)), None);
             }
-            Self::Key(key) => subject.key = key.as_ref().ok().map(|key| key.record.name.to_string()),
+            Self::Key(key) => subject.key = key.as_ref().ok().map(|key| key.record.name.as_str().to_owned()),
             Self::ApiKey(principal) => {
                 subject.api_key = principal.map(|principal| principal.record.id.simple().to_string());
             }

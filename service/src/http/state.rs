@@ -194,7 +194,8 @@ impl AppState {
             }
             // Let go of it: nobody may wait for this request while it waits.
         }
-        if self.cluster.refresh().await { Ok(self.ring.snapshot()) } else { Err(unsure()) }
+        // Rare, and large: not to be carried about with every request.
+        if Box::pin(self.cluster.refresh()).await { Ok(self.ring.snapshot()) } else { Err(unsure()) }
     }
 
     /// Takes in what other nodes have changed, as far as it can: a change is judged in its turn all the same.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use actix_web::http::Method;
 use claviger_policy::{Permission, Target};
 
-use super::tree::Tree;
+use super::tree::{Segments, Tree};
 
 /// Who may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -371,7 +371,7 @@ pub fn allowed(pattern: &str) -> String {
 /// The segment of a path that stands for `{name}` in the pattern that it matched, without a verb behind it.
 #[must_use]
 pub fn segment<'a>(pattern: &str, path: &'a str, name: &str) -> Option<&'a str> {
-    let mut pairs = pattern.split('/').zip(path.split('/'));
+    let mut pairs = Segments::of(pattern).zip(Segments::of(path));
     let (verb, segment) = pairs.find_map(|(part, segment)| {
         let (named, verb) = part.strip_prefix('{')?.split_once('}')?;
         (named == name).then_some((verb, segment))

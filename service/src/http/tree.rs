@@ -28,8 +28,30 @@ impl Tree {
 
     /// Places of the patterns that a path fits. Of two, the one with the earlier fixed segment counts.
     pub(super) fn find(&self, path: &str) -> &[usize] {
-        let found = path.strip_prefix('/').and_then(|rest| self.0.seek(Some(rest)));
+        let found = path.strip_prefix('/').and_then(|rest| self.0.seek(Segments::of(rest)));
         found.unwrap_or_default()
+    }
+}
+
+/// Segments of a path. The library's own search for a character is made for long texts, and takes longer than a segment is long.
+#[derive(Clone, Copy)]
+pub(super) struct Segments<'a>(Option<&'a str>);
+
+impl<'a> Segments<'a> {
+    pub(super) const fn of(path: &'a str) -> Self {
+        Self(Some(path))
+    }
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let rest = self.0.take()?;
+        let end = rest.bytes().position(|byte| byte == b'/');
+        let (segment, rest) = end.and_then(|end| rest.split_at_checked(end)).unwrap_or((rest, ""));
+        self.0 = rest.strip_prefix('/');
+        Some(segment)
     }
 }
 
@@ -50,13 +72,9 @@ impl Node {
         &mut children[place].1
     }
 
-    fn seek(&self, rest: Option<&str>) -> Option<&[usize]> {
-        let Some(rest) = rest else {
+    fn seek(&self, mut rest: Segments<'_>) -> Option<&[usize]> {
+        let Some(segment) = rest.next() else {
             return (!self.ends.is_empty()).then_some(self.ends.as_slice());
-        };
-        let (segment, rest) = match rest.split_once('/') {
-            Some((segment, rest)) => (segment, Some(rest)),
-            None => (rest, None),
         };
         let fixed = self.fixed.iter().find(|(text, _)| *text == segment);
         if let Some(found) = fixed.and_then(|(_, child)| child.seek(rest)) {

@@ -183,7 +183,7 @@ impl Operation {
     pub async fn count(&self, usable: &Usable<'_>, what: Use) -> Result<(), Problem> {
         if usable.key.record.temporary.is_some() {
             let (name, version) = (self.name.clone(), usable.version.version);
-            self.state.ring.consume(self.caller.context_of_part(), name, version, what).await?;
+            Box::pin(self.state.ring.consume(self.caller.context_of_part(), name, version, what)).await?;
         }
         Ok(())
     }
@@ -218,13 +218,14 @@ impl Operation {
     ) -> Result<HttpResponse, Problem> {
         let snapshot = state.ring.snapshot();
         let mut operation = Self { state, caller, name, snapshot, further: Cell::default(), place: None };
-        let mut subject = Subject { key: Some(operation.name.to_string()), ..Subject::default() };
+        let mut subject = Subject { key: Some(operation.name.as_str().to_owned()), ..Subject::default() };
         // A key that is not there is not there, whatever is asked of it.
         let cost = cost(&operation.snapshot.key(&operation.name)?.record);
         let given = match Given::<I>::read(&body)? {
             Given::One(given) => given,
             Given::Batch(batch) => {
-                let answer = operation.batch(batch, cost, &mut subject, &work).await?;
+                // Rare, and large, as is whatever else has its own place below: not to be carried about with every request.
+                let answer = Box::pin(operation.batch(batch, cost, &mut subject, &work)).await?;
                 note(&request, subject);
                 return Ok(HttpResponse::Ok().json(answer));
             }
@@ -232,20 +233,20 @@ impl Operation {
         let mut turn = None;
         if let Some(cost) = cost {
             operation.place = Some(Place::take(cost)?);
-            (operation, turn) = operation.in_turn().await?;
+            (operation, turn) = Box::pin(operation.in_turn()).await?;
         }
         let mut done = work(&operation, given).await;
         drop(turn);
         // Only where others may have changed the ring meanwhile is a *no* asked for twice.
         if is_no(&done)
-            && operation.refresh().await?
+            && Box::pin(operation.refresh()).await?
             && let Given::One(given) = Given::read(&body)?
         {
-            done = work(&operation, given).await;
+            done = Box::pin(work(&operation, given)).await;
         }
         let done = done?;
         subject.permission = operation.further.take().map(|permission| permission.as_str().to_owned());
-        subject.kid = done.kid.map(|kid| kid.to_string());
+        subject.kid = done.kid.map(|kid| kid.as_str().to_owned());
         subject.valid = done.valid;
         operation.verdicts([done.valid].into_iter());
         note(&request, subject);

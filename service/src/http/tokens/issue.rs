@@ -155,10 +155,10 @@ pub async fn issue(
     let primary = snapshot.primary(&name)?;
     let kid = primary.version.kid.clone();
     if record.temporary.is_some() {
-        state
-            .ring
-            .consume(caller.context_of_part(), name.clone(), primary.version.version, Use::Produce)
-            .await?;
+        let version = primary.version.version;
+        let consumed = state.ring.consume(caller.context_of_part(), name.clone(), version, Use::Produce);
+        // Rare, and large: not to be carried about with every request.
+        Box::pin(consumed).await?;
     }
     let token = match format {
         Format::Jws => jws::issue(&primary.material, &kid, &claims)?,
@@ -171,9 +171,9 @@ pub async fn issue(
     note(
         &request,
         Subject {
-            key: Some(name.to_string()),
+            key: Some(name.as_str().to_owned()),
             version: Some(primary.version.version.number()),
-            kid: Some(kid.to_string()),
+            kid: Some(kid.as_str().to_owned()),
             jti: Some(jti.to_string()),
             sub: credential_of,
             sub_hash,
@@ -185,7 +185,7 @@ pub async fn issue(
     let mut answer = IssueAnswer::new(token, kid, jti, (text(issued_at), text(expires_at)));
     drop(snapshot);
     if let Some(refresh) = refresh {
-        state.tokens.begin_family(&refresh.new).await?;
+        Box::pin(state.tokens.begin_family(&refresh.new)).await?;
         refresh.show(&mut answer);
     }
     Ok(HttpResponse::Created().json(answer))
@@ -202,7 +202,7 @@ async fn in_turn(
 ) -> Result<(Arc<Snapshot>, Option<(Turn, Place)>), Problem> {
     let snapshot = state.snapshot_with(name).await?;
     if snapshot.key(name).is_ok() {
-        note(request, Subject { key: Some(name.to_string()), ..Subject::default() });
+        note(request, Subject { key: Some(name.as_str().to_owned()), ..Subject::default() });
     }
     // Whoever may not, or can't, does not stand in line.
     let record = &authority::key(state, &snapshot, caller, Permission::TokenIssue, name)?.record;
@@ -210,7 +210,7 @@ async fn in_turn(
     format_of(record, format)?;
     drop(snapshot);
     let place = Place::take(cost)?;
-    let turn = place.turn().await?;
+    let turn = Box::pin(place.turn()).await?;
     Ok((state.ring.snapshot(), Some((turn, place))))
 }
 

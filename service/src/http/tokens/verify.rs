@@ -133,7 +133,8 @@ pub async fn verify(
     if state.cluster.is_shared() && is_no(&judged) {
         drop(judged);
         drop(snapshot);
-        if !state.cluster.refresh().await {
+        // Rare, and large: not to be carried about with every request.
+        if !Box::pin(state.cluster.refresh()).await {
             return Err(unsure());
         }
         (snapshot, denied) = (state.ring.snapshot(), 0);
@@ -152,15 +153,17 @@ pub async fn verify(
         Ok((claims, usable)) => {
             let (name, version) = (usable.key.record.name.clone(), usable.version.version);
             if usable.key.record.temporary.is_some() {
-                state.ring.consume(caller.context_of_part(), name.clone(), version, Use::Consume).await?;
+                let consumed =
+                    state.ring.consume(caller.context_of_part(), name.clone(), version, Use::Consume);
+                Box::pin(consumed).await?;
             }
             let kid = usable.version.kid.clone();
             let whose = claims.get("sub").and_then(Value::as_str);
             subject = Subject {
                 sub_hash: whose.and_then(|whose| snapshot.audit_hash(whose)),
-                key: Some(name.to_string()),
+                key: Some(name.as_str().to_owned()),
                 version: Some(version.number()),
-                kid: Some(kid.to_string()),
+                kid: Some(kid.as_str().to_owned()),
                 valid: Some(true),
                 ..subject
             };
