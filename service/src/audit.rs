@@ -48,7 +48,7 @@ pub async fn start(
 ) -> Result<(AuditHandle, AuditKeeper), StartError> {
     let Audit { dir, level, fsync, write_timeout, segment_bytes, checkpoint_interval, keep, .. } =
         &settings.audit;
-    if cfg!(feature = "unaudited") {
+    if cfg!(unaudited) {
         tracing::error!("this build records no use of a key; it is for measurements only");
     } else if *level == AuditLevel::Control {
         tracing::warn!("audit.level is control: uses of keys are counted, not recorded");

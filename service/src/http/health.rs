@@ -71,7 +71,7 @@ fn standing(state: &AppState, database: bool, latency_ms: f64) -> (&'static str,
     let scheduler = state.rotation.is_alive();
     let current = state.is_current(state.ring.snapshot().confirmed()).is_ok();
     let audit = state.audit.is_writable();
-    let is_full = state.audit_level == AuditLevel::Full && !cfg!(feature = "unaudited");
+    let is_full = state.audit_level == AuditLevel::Full && !cfg!(unaudited);
     let word = |good: bool, bad: &'static str| if good { HEALTHY } else { bad };
     let redis = state.cluster.redis();
     let status = match (

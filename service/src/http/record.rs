@@ -64,7 +64,7 @@ pub(super) async fn record(
 ) -> Option<Problem> {
     let Answered { arrival, address, began } = answered;
     let (route, caller) = (arrival.route(), arrival.caller());
-    if route.access == Access::Public || cfg!(feature = "unaudited") {
+    if route.access == Access::Public || cfg!(unaudited) {
         return None;
     }
     let status = response.status();

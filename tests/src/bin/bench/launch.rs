@@ -47,6 +47,13 @@ impl Launched {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// Ends it in order.
+    pub(crate) fn end(mut self) {
+        let sent = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
+        assert!(sent.unwrap().success(), "it is gone already");
+        assert!(self.child.wait().unwrap().success(), "it did not end in order");
+    }
 }
 
 impl Drop for Launched {

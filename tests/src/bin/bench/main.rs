@@ -3,6 +3,8 @@
 //! `BENCH_ROUNDS` and `BENCH_SECONDS` make it shorter, `BENCH_ONLY` names parts or operations by the beginnings of their names. A whole run
 //! writes `docs/benchmarks.md` and `docs/cluster-figures.md`. A missed bound is said and does not fail: machines are noisy. A wrong answer
 //! or a failed request does.
+//!
+//! `bench train FILE` measures nothing: it asks for the same, and has the program write what it counts to a file.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,8 +36,11 @@ mod starts;
 mod stores;
 mod table;
 mod target;
+mod training;
 mod verification;
 mod wrk;
+
+use std::env;
 
 use operation::Operation;
 use rounds::{Programs, Rounds};
@@ -57,6 +62,11 @@ const PARTS: [&str; 10] = [
 ];
 
 fn main() {
+    let mut arguments = env::args_os().skip(1);
+    if let Some(word) = arguments.next() {
+        assert!(word == "train", "bench knows no such word");
+        return training::train(&arguments.next().expect("the file"));
+    }
     let settings = Settings::of_environment();
     let programs = Programs::find();
     let machine = machine::described(&settings, &programs);

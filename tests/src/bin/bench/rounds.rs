@@ -35,7 +35,7 @@ impl Programs {
         let unaudited = launch::unaudited(&claviger);
         if unaudited.is_none() {
             println!(
-                "skipped: Claviger without audit, which is not built (feature `unaudited` of the package)"
+                "skipped: Claviger without audit, which is not built (`CLAVIGER_UNAUDITED=1`, put aside)"
             );
         }
         let peer = OpenBao::program();

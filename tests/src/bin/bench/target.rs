@@ -1,6 +1,6 @@
 //! The servers that are compared, each ready to be asked for the same.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use claviger_tests::{Client, OpenBao, node};
 use serde_json::json;
@@ -54,7 +54,7 @@ impl Request {
 }
 
 enum Server {
-    Ours(Launched, #[expect(dead_code, reason = "it is kept as long as the server runs")] TempDir),
+    Ours(Launched, TempDir),
     Theirs(OpenBao),
 }
 
@@ -74,9 +74,18 @@ impl Target {
 
     /// The same, in a folder that may hold a database already.
     pub(crate) fn claviger_in(folder: TempDir, kind: Kind, binary: &Path, settings: &Settings) -> Self {
-        let mut command = launch::command(binary);
+        Self::claviger_by(&mut launch::command(binary), folder, kind, settings)
+    }
+
+    /// The same, by a command that is to serve.
+    pub(crate) fn claviger_by(
+        command: &mut Command,
+        folder: TempDir,
+        kind: Kind,
+        settings: &Settings,
+    ) -> Self {
         command.arg("serve").env("CLAVIGER_SERVER__WORKERS", settings.workers.to_string());
-        let launched = Launched::start(&mut command, folder.path());
+        let launched = Launched::start(command, folder.path());
         let admin = Client::new(format!("http://{}", launched.address), Some(node::TOKEN.to_owned()));
         make_keys(&admin);
         let policy = admin.send("PUT", "/v1/policies/bench", Some(POLICY.into()), &[]);
@@ -147,6 +156,14 @@ impl Target {
 
     pub(crate) fn token(&self) -> Option<&str> {
         self.token.as_deref()
+    }
+
+    /// Ends one of ours in order.
+    pub(crate) fn end(self) {
+        match self.server {
+            Server::Ours(launched, _folder) => launched.end(),
+            Server::Theirs(_) => {}
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
