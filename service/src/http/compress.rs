@@ -19,8 +19,8 @@ pub struct Document {
 impl Document {
     /// Of a text.
     #[must_use]
-    pub fn new(text: String) -> Self {
-        Self { plain: text.into(), gzip: OnceLock::new() }
+    pub fn new(text: &'static str) -> Self {
+        Self { plain: Bytes::from_static(text.as_bytes()), gzip: OnceLock::new() }
     }
 
     /// The answer, in the form that the caller takes.
