@@ -13,21 +13,28 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::{Actor as _, Addr, Arbiter};
 use async_trait::async_trait;
 use serde::Serialize;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{
+        oneshot::{self, error::TryRecvError},
+        watch,
+    },
+    time::error::Elapsed,
+};
 
 use super::{
     about::{Anchor, Prunable},
     actor::{AuditLogger, Close, Prune, Wake},
-    group::{Group, Records},
+    group::{Group, Records, Returned},
     inbox::Inbox,
     keeper,
     log::Options,
+    pace::Answers,
     record::RECORD_MAX,
     signed::Signer,
     sink::Sinks,
@@ -233,6 +240,25 @@ impl keeper::Prune for AuditHandle {
     }
 }
 
+/// The answer of the writer, if it comes in time; within that, whether there is one.
+async fn answer_of(
+    mut answer: oneshot::Receiver<Returned>,
+    deadline: Duration,
+) -> Result<Option<Returned>, Elapsed> {
+    let asked = Instant::now();
+    let ask = || match answer.try_recv() {
+        Ok(returned) => Some(Some(returned)),
+        Err(TryRecvError::Closed) => Some(None),
+        Err(TryRecvError::Empty) => None,
+    };
+    let answered = match ANSWERS.with(|answers| answers.look(ask)) {
+        Some(early) => Ok(early),
+        None => tokio::time::timeout(deadline, answer).await.map(Result::ok),
+    };
+    ANSWERS.with(|answers| answers.took(asked.elapsed()));
+    answered
+}
+
 /// Sends what this thread has gathered for a log, and tells those who wait.
 async fn send(handle: AuditHandle, log: usize) {
     let gathered = GATHERED.with_borrow_mut(|gathered| {
@@ -244,12 +270,12 @@ async fn send(handle: AuditHandle, log: usize) {
     let group = Group { records, notable, written };
     let is_coming = !handle.shared.inbox.put(group) || handle.actor.try_send(Wake).is_ok();
     let result = if is_coming {
-        match tokio::time::timeout(handle.deadline, answer).await {
-            Ok(Ok(answer)) => {
+        match answer_of(answer, handle.deadline).await {
+            Ok(Some(answer)) => {
                 SPARE.set(answer.room.emptied());
                 answer.is_written.then_some(()).ok_or(AuditUnavailable::Unwritable)
             }
-            Ok(Err(_)) => Err(AuditUnavailable::Unwritable),
+            Ok(None) => Err(AuditUnavailable::Unwritable),
             Err(_late) => {
                 if !handle.shared.stuck.swap(true, Ordering::AcqRel) {
                     tracing::error!(
@@ -286,6 +312,8 @@ impl Drop for Place<'_> {
 }
 
 thread_local! {
+    /// How soon the writer answers this thread.
+    static ANSWERS: Answers = const { Answers::none() };
     /// Room that has come back.
     static SPARE: Cell<Records> = const { Cell::new(Records::none()) };
     /// What this thread has not sent yet, by log.
