@@ -188,6 +188,18 @@ impl Postgres {
         self.ask(DATABASE, ADMIN, sql).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// Holds the row behind which changes of the ring stand in line, and comes back when it does not any more.
+    pub fn hold_ring(&self, seconds: u64) {
+        let _row = self.psql(&format!("SELECT id FROM ring_meta FOR UPDATE; SELECT pg_sleep({seconds})"));
+    }
+
+    /// Comes back once so many connections wait as a condition on `pg_stat_activity` says.
+    pub fn until_waiting(&self, wait: &str, count: usize) {
+        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE {wait}");
+        let count = count.to_string();
+        until(PATIENCE, || (self.admin(&sql).trim() == count).then_some(())).expect(wait);
+    }
+
     /// Runs SQL that may fail: what psql said then.
     pub fn try_psql(&self, sql: &str) -> Result<String, String> {
         self.ask(DATABASE, USER, sql)

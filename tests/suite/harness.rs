@@ -108,11 +108,7 @@ fn postgres_stops_as_a_whole() {
     thread::scope(|scope| {
         // Long enough to be seen, and over long before it is looked for.
         let running = scope.spawn(|| postgres.psql("SELECT 'slept' FROM pg_sleep(1)"));
-        let seen = || {
-            let count = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
-            postgres.psql(count).eq("1").then_some(())
-        };
-        until(PATIENCE, seen).unwrap();
+        postgres.until_waiting("wait_event = 'PgSleep'", 1);
         postgres.stop();
         let late = scope.spawn(|| postgres.psql("SELECT 'late'"));
         let early = || (running.is_finished() || late.is_finished()).then_some(());

@@ -116,27 +116,21 @@ fn p3_clocks_that_differ_by_minutes_do_no_harm() {
 fn p3_a_change_that_waits_long_makes_no_node_stale() {
     let cluster = Cluster::start(2, &[("CLAVIGER_CLUSTER__MAX_STALENESS", "3s")]);
     cluster.client(0).post("/v1/keys", &json!({"name": "k", "type": "es256"})).expect(201);
-    let counted = |wait: &str, count: &str| {
-        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE {wait}");
-        process::until(LONG, || (cluster.postgres.admin(&sql).trim() == count).then_some(())).expect(wait);
-    };
-    let holds = |seconds: u64| {
-        cluster.postgres.psql(&format!("SELECT id FROM ring_meta FOR UPDATE; SELECT pg_sleep({seconds})"))
-    };
+    let standing_in_line = |count| cluster.postgres.until_waiting("wait_event_type = 'Lock'", count);
     let rotates = |node: usize| {
         let body = json!({"force": true, "reason": "drill"});
         cluster.client(node).post("/v1/keys/k/rotate", &body).expect(200)
     };
     let is_served = || cluster.client(1).post("/v1/random", &json!({"bytes": 1})).expect(200);
     thread::scope(|scope| {
-        scope.spawn(|| holds(2));
-        counted("wait_event = 'PgSleep'", "1");
+        scope.spawn(|| cluster.postgres.hold_ring(2));
+        cluster.postgres.until_waiting("wait_event = 'PgSleep'", 1);
         let first = scope.spawn(|| rotates(0));
-        counted("wait_event_type = 'Lock'", "1");
-        scope.spawn(|| holds(5));
-        counted("wait_event_type = 'Lock'", "2");
+        standing_in_line(1);
+        scope.spawn(|| cluster.postgres.hold_ring(5));
+        standing_in_line(2);
         let second = scope.spawn(|| rotates(1));
-        counted("wait_event_type = 'Lock'", "3");
+        standing_in_line(3);
         while !second.is_finished() {
             is_served();
             process::pause(Duration::from_millis(5));

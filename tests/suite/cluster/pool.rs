@@ -56,9 +56,7 @@ fn a_pool_that_is_exhausted_is_told_in_time() {
         let held = "LOCK TABLE ring_meta IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(8)";
         let held = scope.spawn(|| postgres.psql(held));
         // The node's own look takes the connection, and waits for the lock.
-        let waits = "SELECT count(*) FROM pg_stat_activity \
-                     WHERE application_name = 'claviger' AND wait_event_type = 'Lock'";
-        process::until(LONG, || (postgres.admin(waits).trim() == "1").then_some(())).expect("it waits");
+        postgres.until_waiting("application_name = 'claviger' AND wait_event_type = 'Lock'", 1);
         let answers = at_once(4, |index| create(format!("k{index}")));
         let _held = held.join().unwrap();
         answers
@@ -117,10 +115,8 @@ fn a_statement_that_waits_is_named() {
     let postgres = Postgres::start();
     let node = cluster::node(&postgres.url(), 0, &[]);
     thread::scope(|scope| {
-        scope.spawn(|| postgres.psql("SELECT id FROM ring_meta FOR UPDATE; SELECT pg_sleep(2)"));
-        let holds = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
-        process::until(LONG, || (postgres.admin(holds).trim() == "1").then_some(()))
-            .expect("it holds the row");
+        scope.spawn(|| postgres.hold_ring(2));
+        postgres.until_waiting("wait_event = 'PgSleep'", 1);
         node.client().post("/v1/keys", &json!({"name": "k", "type": "es256"})).expect(201);
     });
     assert!(slow(&node.log()).contains(&"select ring_meta".to_owned()), "{}", node.log());
