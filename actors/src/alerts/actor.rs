@@ -22,6 +22,7 @@ use super::{
 use crate::{
     clock::uptime,
     events::{Event, EventName},
+    keyring::record::Time,
     store::{Database, Sighting},
 };
 
@@ -104,6 +105,7 @@ impl Watch {
 
     async fn round(&mut self) {
         let now = uptime();
+        let looked = self.shared.clock.now();
         let sample = self.watched.look();
         let round = self.gatherer.round(&self.shared, &sample, now).await;
         self.judge.observe(&self.shared.settings.rules, &round.measured, round.figures, now);
@@ -113,13 +115,13 @@ impl Watch {
         if shared.ring.shuts_out(&shared.scribe.node) || shared.ring.is_rewound() {
             return;
         }
-        if let Err(error) = self.say(now).await {
+        if let Err(error) = self.say(now, looked).await {
             tracing::warn!(%error, "what this node sees was not said and will be tried again");
         }
     }
 
     /// Says what it sees, and no longer what it does not.
-    async fn say(&mut self, now: Duration) -> Result<(), AlertError> {
+    async fn say(&mut self, now: Duration, looked: Time) -> Result<(), AlertError> {
         let open: BTreeSet<About> = {
             let known = self.shared.known();
             known.alerts.values().filter(|alert| alert.is_open()).map(AlertRecord::about).collect()
@@ -135,7 +137,7 @@ impl Watch {
             if is_said && open.contains(about) {
                 continue;
             }
-            has_changed |= self.sight(about, *value, summary).await?;
+            has_changed |= self.sight((about, *value, summary), looked).await?;
             self.said.insert(about.clone(), now);
         }
         let gone: Vec<About> =
@@ -185,7 +187,11 @@ impl Watch {
         Ok(!escalated.is_empty())
     }
 
-    async fn sight(&self, about: &About, value: u64, summary: &str) -> Result<bool, AlertError> {
+    async fn sight(
+        &self,
+        (about, value, summary): (&About, u64, &str),
+        looked: Time,
+    ) -> Result<bool, AlertError> {
         let shared = &self.shared;
         let (keychain, scribe) = (shared.keychain(), shared.scribe.clone());
         let doer = Doer::monitor(shared.ring.snapshot().epoch.0);
@@ -198,7 +204,7 @@ impl Watch {
                 summary: summary.to_owned(),
                 value,
                 raised_by: scribe.node.clone(),
-                raised_at: shared.clock.now(),
+                raised_at: looked,
                 acknowledged: None,
                 escalated_at: None,
                 cleared_at: None,

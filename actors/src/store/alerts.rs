@@ -30,6 +30,8 @@ const DELIVERIES: &str = "alert_deliveries";
 const ALERT_LOCK: i64 = 0x636c_7661_6c65_7274;
 /// A node that has not said for so long that it sees something does not see it any more.
 const BELIEVED: Duration = Duration::from_secs(45);
+/// What was over less long ago is not raised anew: a node that says so may have looked before that, or at a ring that did not know of it yet.
+const SETTLED: TimeDelta = TimeDelta::seconds(5);
 /// Alerts that were over longer ago are removed.
 const KEPT: TimeDelta = TimeDelta::days(90);
 /// Alerts that are read at a time.
@@ -44,7 +46,7 @@ pub(crate) struct Sighting {
 pub(super) type Pen<'a> = (&'a Keychain, &'a Scribe);
 
 impl Database {
-    /// A node sees something. Answers with the alert if it is the first one.
+    /// A node sees something. Answers with the alert if it is the first one, and none about the same was over just now.
     pub(crate) async fn sight_alert(
         &self,
         pen: Pen<'_>,
@@ -60,6 +62,9 @@ impl Database {
                     Some(_) => return Ok((transaction, false)),
                     None => forget_damaged(&transaction, row).await?,
                 }
+            }
+            if was_over_just_now(&transaction, &alert).await? {
+                return Ok((transaction, false));
             }
             let revision = next_revision(&transaction).await?;
             let old = rows::millis(alert.raised_at - KEPT);
@@ -294,6 +299,25 @@ pub(super) async fn open(
     Ok(connection.query_all_raw(query.build(connection.get_database_backend())).await?)
 }
 
+/// Nobody saw it any more when this node looked, or shortly before. Whatever clock said a moment that is long to come is not believed.
+async fn was_over_just_now(
+    connection: &impl ConnectionTrait,
+    alert: &AlertRecord,
+) -> Result<bool, StoreError> {
+    let to = alert.raised_at + TimeDelta::from_std(BELIEVED).unwrap_or_default();
+    let found = alert::Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Rule.eq(alert.rule.as_str()))
+        .filter(Column::Subject.eq(alert.subject.as_str()))
+        .filter(Column::ClearedAt.gt(rows::millis(alert.raised_at - SETTLED)))
+        .filter(Column::ClearedAt.lte(rows::millis(to)))
+        .into_tuple::<String>()
+        .one(connection)
+        .await?;
+    Ok(found.is_some())
+}
+
 async fn find(
     connection: &impl ConnectionTrait,
     keychain: &Keychain,
@@ -427,3 +451,7 @@ pub(super) fn record_of(keychain: &Keychain, row: &QueryResult) -> Option<AlertR
         cleared_at: row.cleared_at.and_then(time),
     })
 }
+
+#[cfg(test)]
+#[path = "alerts_tests.rs"]
+mod tests;

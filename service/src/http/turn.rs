@@ -14,30 +14,43 @@ use super::problem::{Code, Problem};
 
 /// What may wait on one worker.
 const LINE_MAX: Duration = Duration::from_millis(40);
+/// Of pieces that take as long as this, so few: whoever is taken on waits for hardly longer than they would with nobody too many here.
+const LONG: Duration = Duration::from_millis(1);
+const LONG_MAX: usize = 4;
 /// What takes longer than this, by its nature, waits in line.
 const COSTLY: Duration = Duration::from_micros(150);
 /// An item of a batch that is not costly by itself.
 const ITEM: Duration = Duration::from_micros(4);
 
 thread_local! {
-    static LINE: Line = Line { waiting: Rc::default(), worker: Arc::new(Semaphore::new(1)) };
+    static LINE: Rc<Line> = Rc::new(Line {
+        waiting: Cell::default(),
+        long: Cell::default(),
+        worker: Arc::new(Semaphore::new(1)),
+        batches: Arc::new(Semaphore::new(1)),
+    });
 }
 
 struct Line {
-    waiting: Rc<Cell<Duration>>,
+    waiting: Cell<Duration>,
+    /// How many long pieces that is.
+    long: Cell<usize>,
     /// Whoever waits longest is next.
     worker: Arc<Semaphore>,
+    /// Of all batches one item at a time is in line, so that whoever asks for one thing waits for one of theirs and not for one of each.
+    batches: Arc<Semaphore>,
 }
 
 /// A place in the line of this worker; gives it up when dropped.
 pub(crate) struct Place {
     cost: Duration,
-    waiting: Rc<Cell<Duration>>,
-    worker: Arc<Semaphore>,
+    is_batch: bool,
+    line: Rc<Line>,
 }
 
 /// The right to keep the worker busy, until it is dropped.
-pub(crate) struct Turn(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
+#[expect(dead_code, reason = "held, not read")]
+pub(crate) struct Turn(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// Time that a signature under the primary of a key takes, where that is long. Orders of magnitude will do.
 pub(crate) fn cost(record: &KeyRecord) -> Option<Duration> {
@@ -61,20 +74,38 @@ pub(crate) fn cost_of_items(count: usize) -> Option<Duration> {
 }
 
 impl Place {
-    /// Takes a place.
+    /// Takes a place for one piece of work.
     ///
     /// # Errors
     /// `overloaded`: the line is long enough.
     pub(crate) fn take(cost: Duration) -> Result<Self, Problem> {
-        LINE.with(|line| {
-            let waiting = line.waiting.get();
-            if waiting >= LINE_MAX {
-                let detail = "more of such work is waiting than can be done in time; try again, or elsewhere";
-                return Err(Problem::new(Code::Overloaded, detail));
-            }
-            line.waiting.set(waiting + cost);
-            Ok(Self { cost, waiting: Rc::clone(&line.waiting), worker: Arc::clone(&line.worker) })
-        })
+        Self::join(cost, false)
+    }
+
+    /// Takes a place for a batch, whose items take as long as this, or which takes as long as a whole.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(crate) fn take_for_batch(cost: Duration) -> Result<Self, Problem> {
+        Self::join(cost, true)
+    }
+
+    fn join(cost: Duration, is_batch: bool) -> Result<Self, Problem> {
+        let place = Self { cost, is_batch, line: LINE.with(Rc::clone) };
+        let Line { waiting, long, .. } = &*place.line;
+        let is_full = waiting.get() >= LINE_MAX || place.is_long() && long.get() >= LONG_MAX;
+        // Given up with the place, whatever becomes of it.
+        waiting.set(waiting.get() + cost);
+        long.set(long.get() + usize::from(place.is_long()));
+        if is_full {
+            let detail = "more of such work is waiting than can be done in time; try again, or elsewhere";
+            return Err(Problem::new(Code::Overloaded, detail));
+        }
+        Ok(place)
+    }
+
+    fn is_long(&self) -> bool {
+        !self.is_batch && self.cost >= LONG
     }
 
     /// Waits until it is one's turn. What has come in meanwhile, of whatever kind, is looked after first.
@@ -82,16 +113,22 @@ impl Place {
     /// # Errors
     /// `overloaded`: the worker is ending.
     pub(crate) async fn turn(&self) -> Result<Turn, Problem> {
-        let permit = Arc::clone(&self.worker).acquire_owned().await;
-        let permit = permit.map_err(|_| Problem::new(Code::Overloaded, "the node is leaving"))?;
+        let next = async |line: &Arc<Semaphore>| {
+            let permit = Arc::clone(line).acquire_owned().await;
+            permit.map_err(|_| Problem::new(Code::Overloaded, "the node is leaving"))
+        };
+        let batch = if self.is_batch { Some(next(&self.line.batches).await?) } else { None };
+        let worker = next(&self.line.worker).await?;
         actix_web::rt::task::yield_now().await;
-        Ok(Turn(permit))
+        Ok(Turn(worker, batch))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.waiting.set(self.waiting.get().saturating_sub(self.cost));
+        let Line { waiting, long, .. } = &*self.line;
+        waiting.set(waiting.get().saturating_sub(self.cost));
+        long.set(long.get().saturating_sub(usize::from(self.is_long())));
     }
 }
 
@@ -120,6 +157,50 @@ mod tests {
         assert_eq!(*order.borrow(), [0, 1, 2, 3]);
         drop(places);
         assert!(Place::take(cost).is_ok());
+    }
+
+    #[actix_web::test]
+    async fn of_long_pieces_few_wait_whatever_else_does() {
+        let long: Vec<_> = (0..LONG_MAX).map(|_| Place::take(LONG).unwrap()).collect();
+        assert!(Place::take(LONG).is_err_and(|problem| problem.code == Code::Overloaded));
+        let (short, batch) = (Place::take(COSTLY).unwrap(), Place::take_for_batch(LONG * 2).unwrap());
+        drop(long);
+        let again: Vec<_> = (0..LONG_MAX).map(|_| Place::take(LONG).unwrap()).collect();
+        assert!(Place::take(LONG).is_err());
+        drop((short, batch, again));
+        // Whoever was refused has left nothing behind.
+        LINE.with(|line| assert_eq!((line.waiting.get(), line.long.get()), (Duration::ZERO, 0)));
+    }
+
+    #[actix_web::test]
+    async fn one_item_of_all_batches_is_in_line() {
+        let cost = Duration::from_millis(2);
+        let batches: Vec<_> = (0..3).map(|_| Place::take_for_batch(cost).unwrap()).collect();
+        let single = Place::take(cost).unwrap();
+        let order = RefCell::new(Vec::new());
+        let items = |number: usize, place| {
+            let order = &order;
+            async move {
+                for _ in 0..2 {
+                    let _turn = Place::turn(place).await.unwrap();
+                    order.borrow_mut().push(number);
+                }
+            }
+        };
+        let first = batches[0].turn().await.unwrap();
+        let work = batches.iter().chain([&single]).enumerate().map(|(number, place)| items(number, place));
+        let all = join_all(work);
+        let begin = async {
+            actix_web::rt::task::yield_now().await;
+            drop(first);
+        };
+        futures_util::join!(all, begin);
+        let order = order.into_inner();
+        assert_eq!(order.len(), 8);
+        // The single one comes before all batches but the one at work, and batches take turns.
+        assert_eq!(order[0], 3, "{order:?}");
+        let of_batches: Vec<_> = order.iter().filter(|number| **number < 3).copied().collect();
+        assert_eq!(of_batches, [0, 1, 2, 0, 1, 2]);
     }
 
     #[actix_web::test]

@@ -213,7 +213,7 @@ fn lost(internal: &Client) -> f64 {
     metric(internal, "claviger_audit_not_copied_total")
 }
 
-/// Nothing is used without the sink, what governs goes on, and a while after it is back everything does.
+/// Nothing is used without the sink, and what governs goes on.
 #[track_caller]
 fn is_missed((client, internal): (&Client, &Client), name: &str) {
     refused(client, &format!("{name}-1"));
@@ -225,10 +225,11 @@ fn is_missed((client, internal): (&Client, &Client), name: &str) {
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
 }
 
+/// A while after the sink is back everything goes on. Not with the first record that it takes: a connection that was full may be slow once
+/// more, since the system waits long before it sends again what nobody had room for.
 #[track_caller]
 fn is_back((client, internal): (&Client, &Client), name: &str, has: impl Fn(&str) -> bool) {
-    wait_until(|| client.get("/health").status == 200);
-    assert_eq!(used(client, name), 200);
+    wait_until(|| client.get("/health").status == 200 && used(client, name) == 200);
     assert!(has(name), "it was answered, so it is there");
     assert!(metric(internal, "claviger_audit_writable") > 0.5);
 }

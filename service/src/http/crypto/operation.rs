@@ -299,7 +299,7 @@ impl Operation {
         }
         if let Some(cost) = cost.or_else(|| turn::cost_of_items(batch.batch.len())) {
             // As a whole or not at all.
-            self.place = Some(Place::take(cost)?);
+            self.place = Some(Place::take_for_batch(cost)?);
         }
         let mut turn = None;
         let is_shared = self.state.cluster.is_shared();
