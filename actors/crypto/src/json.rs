@@ -81,23 +81,34 @@ pub fn strict_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<S
 /// Counts brackets outside strings; says nothing about validity.
 #[must_use]
 pub fn depth_within(bytes: &[u8], max_depth: usize) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in bytes {
-        match (in_string, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_string = !in_string,
-            (false, b'[' | b'{') => {
+    let (mut depth, mut rest) = (0_usize, bytes);
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'"' => rest = after_string(after),
+            b'[' | b'{' => {
                 depth += 1;
                 if depth > max_depth {
                     return false;
                 }
             }
-            (false, b']' | b'}') => depth = depth.saturating_sub(1),
-            (_, _) => {}
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
         }
     }
     true
+}
+
+/// What follows the string whose beginning was taken off; most of a body is in few and long ones.
+fn after_string(mut text: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', text) {
+        let is_over = text.get(at) == Some(&b'"');
+        text = text.get(at + if is_over { 1 } else { 2 }..).unwrap_or_default();
+        if is_over {
+            return text;
+        }
+    }
+    &[]
 }
 
 struct Strict;
@@ -183,7 +194,29 @@ mod tests {
         assert_eq!(parse_object(b"[]", 8), Err(JsonError::NotAnObject));
     }
 
+    /// Byte by byte.
+    fn depth(bytes: &[u8]) -> usize {
+        let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+        for byte in bytes {
+            match (in_string, byte) {
+                (true, _) if escaped => escaped = false,
+                (true, b'\\') => escaped = true,
+                (_, b'"') => in_string = !in_string,
+                (false, b'[' | b'{') => depth += 1,
+                (false, b']' | b'}') => depth = depth.saturating_sub(1),
+                (_, _) => {}
+            }
+            deepest = deepest.max(depth);
+        }
+        deepest
+    }
+
     proptest! {
+        #[test]
+        fn brackets_are_counted_outside_strings(text in r#"[\[\]{}"\\a]{0,60}"#, most in 0_usize..8) {
+            prop_assert_eq!(depth_within(text.as_bytes(), most), depth(text.as_bytes()) <= most);
+        }
+
         #[test]
         fn agrees_with_serde_json_on_what_it_accepts(text in "[\\[\\]{}\",:0-9a-e .]{0,40}") {
             if let Ok(value) = parse(text.as_bytes(), 64) {

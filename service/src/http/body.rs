@@ -3,6 +3,7 @@
 //! What a request gets wrong is told by rule, never by quoting the request.
 
 use std::{
+    fmt,
     future::{Ready, ready},
     pin::pin,
     time::Duration,
@@ -18,7 +19,10 @@ use actix_web::{
 use claviger_crypto::json::{self, JsonError};
 use claviger_entity::{KeyName, VersionNumber};
 use futures_util::{FutureExt as _, StreamExt as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, Visitor},
+};
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
@@ -286,10 +290,28 @@ impl Serialize for Base64 {
 
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(OfText)
+    }
+}
+
+/// Reads the text where it is: a copy would be one more to make, and to wipe.
+struct OfText;
+
+impl Visitor<'_> for OfText {
+    type Value = Base64;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("standard base64")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Base64, E> {
         use base64::{Engine as _, engine::general_purpose::STANDARD};
-        let text = Zeroizing::new(String::deserialize(deserializer)?);
-        let bytes = STANDARD.decode(text.as_bytes());
-        bytes.map(Self::new).map_err(|_| serde::de::Error::custom("binary values are standard base64"))
+        let bytes = STANDARD.decode(text);
+        bytes.map(Base64::new).map_err(|_| E::custom("binary values are standard base64"))
+    }
+
+    fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Base64, E> {
+        self.visit_str(&Zeroizing::new(text))
     }
 }
 
