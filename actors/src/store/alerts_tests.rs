@@ -1,26 +1,10 @@
 //! On a real file.
 
-use claviger_crypto::secret::SecretBytes;
-use tempfile::TempDir;
-
 use super::*;
 use crate::{
     alerts::{Routing, Rule},
-    seal::MasterKeys,
-    store::Place,
+    store::testing::{at, open},
 };
-
-async fn open() -> (TempDir, Database, Keychain) {
-    let folder = tempfile::tempdir().unwrap();
-    let database = Database::open(Place::File(&folder.path().join("test.db"))).await.unwrap();
-    let masters = MasterKeys::new(vec![SecretBytes::new(vec![7; 32])]).unwrap();
-    let deployment = database.open_deployment(&masters, at(0)).await.unwrap();
-    (folder, database, deployment.keychain)
-}
-
-fn at(seconds: i64) -> Time {
-    Time::from_timestamp_millis(1_700_000_000_000).unwrap() + TimeDelta::seconds(seconds)
-}
 
 /// What a node sees that looks at this moment.
 fn seen(node: &Scribe, seconds: i64) -> Sighting {

@@ -26,6 +26,8 @@ mod rows;
 mod seal;
 mod slow;
 mod stores;
+#[cfg(test)]
+mod testing;
 mod tokens;
 mod uses;
 

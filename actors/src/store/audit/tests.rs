@@ -1,31 +1,14 @@
 //! On a real file.
 
-use chrono::TimeDelta;
-use claviger_crypto::secret::SecretBytes;
 use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
 use crate::{
     audit::{about::Anchor, line},
-    keyring::record::Time,
-    seal::{Keychain, MasterKeys},
-    store::{Database, Place},
+    store::testing::{at, open},
 };
-
-async fn open() -> (TempDir, Database, Keychain) {
-    let folder = tempfile::tempdir().unwrap();
-    let database = Database::open(Place::File(&folder.path().join("test.db"))).await.unwrap();
-    let masters = MasterKeys::new(vec![SecretBytes::new(vec![7; 32])]).unwrap();
-    let deployment = database.open_deployment(&masters, at(0)).await.unwrap();
-    (folder, database, deployment.keychain)
-}
-
-fn at(seconds: i64) -> Time {
-    Time::from_timestamp_millis(1_700_000_000_000).unwrap() + TimeDelta::seconds(seconds)
-}
 
 fn anchor(chain: Uuid, segment: u64, seq: u64) -> Anchor {
     let head = [7; 32];
